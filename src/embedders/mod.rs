@@ -1,0 +1,3 @@
+//! Text and image towers that share one embedding space.
+
+pub mod tokenizer;

@@ -1,0 +1,23 @@
+//! Experiment framework for NOVIC: unconstrained open-vocabulary image
+//! classification by inverting CLIP embeddings.
+//!
+//! A room uses the rooms listed above it and is used by those below; see
+//! `docs/architecture.md`.
+
+pub mod cache;
+pub mod cli;
+pub mod config;
+pub mod datasets;
+pub mod decoder;
+pub mod embedders;
+pub mod evaluate;
+pub mod images;
+pub mod infer;
+pub mod nouns;
+pub mod ops;
+pub mod reports;
+pub mod runner;
+pub mod stages;
+pub mod store;
+pub mod tracking;
+pub mod train;

@@ -1,0 +1,4 @@
+//! Reference tests: one module per area of the reference data, named as the
+//! folder under `tests/golden` with underscores.
+
+mod golden;
