@@ -1,8 +1,36 @@
 //! One file per command: parse, call, print.
 
+mod error;
+
 use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use error::{CliError, Exit};
+
+/// Experiments with NOVIC: classify pictures without candidate labels.
+///
+/// An experiment file says what to do, `novic run FILE` does what is not done
+/// yet, and tables and pages come out of the records.
+#[derive(Debug, Parser)]
+#[command(name = "novic", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {}
 
 /// Parses the command line, runs the command and returns its exit code.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let cli = Cli::parse();
+    let result: Result<Exit, CliError> = match cli.command {};
+    match result {
+        Ok(exit) => ExitCode::from(exit as u8),
+        Err(error) => {
+            error.print();
+            ExitCode::from(error.exit as u8)
+        }
+    }
 }
