@@ -1,0 +1,8 @@
+//! The notebook page of an experiment: one self-contained HTML file.
+
+mod gallery;
+mod notebook;
+mod style;
+
+pub use gallery::{Gallery, Guess, Picture};
+pub use notebook::{Notebook, StageLine, StageState};

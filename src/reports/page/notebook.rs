@@ -1,0 +1,243 @@
+//! The notebook view: prose, stages, curves, tables, pictures, configuration
+//! and how to come back to this result.
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::gallery::Gallery;
+use super::style;
+use crate::reports::plot;
+use crate::reports::table::{EvaluatedTable, html as table_html};
+
+/// How a stage stands when the page is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StageState {
+    /// Done in this run.
+    Done,
+    /// Taken from the store: nothing had changed.
+    Fresh,
+    /// Its output no longer belongs to the experiment file.
+    Stale,
+    /// It failed.
+    Failed,
+    /// It was interrupted and can go on.
+    Interrupted,
+    /// An input is missing.
+    Blocked,
+}
+
+impl StageState {
+    fn key(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Fresh => "fresh",
+            Self::Stale => "stale",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+            Self::Blocked => "blocked",
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Fresh => "up to date",
+            Self::Stale => "stale",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+            Self::Blocked => "blocked",
+        }
+    }
+}
+
+/// One line of the stage list.
+#[derive(Clone, Debug)]
+pub struct StageLine {
+    /// Name in the experiment file.
+    pub name: String,
+    /// Its kind.
+    pub kind: String,
+    /// How it stands.
+    pub state: StageState,
+    /// How long the work took when it was done, in seconds.
+    pub seconds: Option<f64>,
+    /// What it made, in a few words.
+    pub result: String,
+}
+
+/// Everything the page shows.
+#[derive(Clone, Debug)]
+pub struct Notebook {
+    /// Heading.
+    pub title: String,
+    /// Markdown below the heading.
+    pub prose: String,
+    /// Experiment file as the user named it.
+    pub file: String,
+    /// Run that wrote the page.
+    pub run_id: String,
+    /// Date, host, version: one line.
+    pub facts: String,
+    /// Stages in file order.
+    pub stages: Vec<StageLine>,
+    /// SVG plots.
+    pub plots: Vec<String>,
+    /// Tables in file order.
+    pub tables: Vec<EvaluatedTable>,
+    /// Picture grids, each with the folder its pictures lie in.
+    pub galleries: Vec<(Gallery, PathBuf)>,
+    /// The resolved configuration as TOML.
+    pub configuration: String,
+}
+
+impl Notebook {
+    /// Writes the page as one self-contained file, atomically.
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        io::Write::write_all(&mut file, self.render().into_string().as_bytes())?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    }
+
+    /// The page.
+    pub fn render(&self) -> Markup {
+        html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    title { (self.title) }
+                    style { (PreEscaped(style::PAGE)) (PreEscaped(plot::STYLE)) }
+                }
+                body {
+                    main {
+                        p.meta { "novic experiment " code { (self.file) } }
+                        h1 { (self.title) }
+                        p.meta { (self.facts) }
+                        (markdown(&self.prose))
+                        (self.render_tables())
+                        @for (gallery, folder) in &self.galleries { (gallery.render(folder)) }
+                        @if !self.plots.is_empty() {
+                            h2 { "Training" }
+                            div.plots { @for svg in &self.plots { div { (PreEscaped(svg)) } } }
+                        }
+                        (self.render_stages())
+                        h2 { "Configuration" }
+                        details {
+                            summary { "Everything that was set, resolved" }
+                            pre { code { (self.configuration) } }
+                        }
+                        h2 { "Again" }
+                        p { "The same command does only what has changed since:" }
+                        pre { code { "novic run " (self.file) } }
+                        p.note { "Record of this run: " code { "novic show " (self.run_id) } }
+                    }
+                }
+            }
+        }
+    }
+
+    fn render_tables(&self) -> Markup {
+        html! {
+            @if !self.tables.is_empty() {
+                h2 { "Results" }
+                @for table in &self.tables { div.scroll { (table_html(table)) } }
+            }
+        }
+    }
+
+    fn render_stages(&self) -> Markup {
+        html! {
+            h2 { "Stages" }
+            div.scroll {
+                table {
+                    thead { tr {
+                        th scope="col" { "Stage" } th scope="col" { "Kind" }
+                        th scope="col" { "State" } th scope="col" { "Time" }
+                        th scope="col" { "Result" }
+                    } }
+                    tbody {
+                        @for stage in &self.stages {
+                            tr {
+                                th scope="row" { (stage.name) }
+                                td.text { code { (stage.kind) } }
+                                td.text {
+                                    span.badge data-state=(stage.state.key()) { (stage.state.words()) }
+                                }
+                                td { (stage.seconds.map(duration).unwrap_or_default()) }
+                                td.text { (stage.result) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Markdown to HTML; raw HTML in the source is shown, not passed through.
+fn markdown(source: &str) -> Markup {
+    use pulldown_cmark::{Event, Parser};
+    let events = Parser::new(source).map(|event| match event {
+        Event::Html(raw) | Event::InlineHtml(raw) => Event::Text(raw),
+        other => other,
+    });
+    let mut out = String::new();
+    pulldown_cmark::html::push_html(&mut out, events);
+    PreEscaped(out)
+}
+
+/// Seconds as people say them: `0.4 s`, `12.3 s`, `4 min 05 s`.
+fn duration(seconds: f64) -> String {
+    let mut text = String::new();
+    let whole = seconds.round() as u64;
+    let written = if seconds < 60.0 {
+        write!(text, "{seconds:.1} s")
+    } else if whole < 3600 {
+        write!(text, "{} min {:02} s", whole / 60, whole % 60)
+    } else {
+        write!(text, "{} h {:02} min", whole / 3600, whole / 60 % 60)
+    };
+    debug_assert!(written.is_ok(), "writing to a string cannot fail");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_is_self_contained_and_escapes() {
+        let page = Notebook {
+            title: "A <b> test".to_owned(),
+            prose: "Some *prose* <script>alert(1)</script>".to_owned(),
+            file: "experiments/x.toml".to_owned(),
+            run_id: "ovod_20250101_000000".to_owned(),
+            facts: "2025-01-01".to_owned(),
+            stages: vec![StageLine {
+                name: "train".to_owned(),
+                kind: "train".to_owned(),
+                state: StageState::Done,
+                seconds: Some(65.2),
+                result: "3 chunks".to_owned(),
+            }],
+            plots: Vec::new(),
+            tables: Vec::new(),
+            galleries: Vec::new(),
+            configuration: "a = 1".to_owned(),
+        };
+        let html = page.render().into_string();
+        assert!(html.contains("A &lt;b&gt; test"));
+        assert!(html.contains("<em>prose</em>"));
+        assert!(!html.contains("<script"));
+        assert!(!html.contains("http://") && !html.contains("https://"));
+        assert!(html.contains("1 min 05 s"));
+    }
+}
