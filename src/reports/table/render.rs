@@ -25,10 +25,12 @@ pub fn text(table: &EvaluatedTable, style: Style) -> String {
         Style::Ascii => ASCII_FULL,
     })
     .set_content_arrangement(ContentArrangement::Disabled);
-    let header = std::iter::once(&table.header)
-        .chain(&table.columns)
-        .map(|label| TextCell::new(label).add_attribute(Attribute::Bold));
-    grid.set_header(header);
+    let bold = |label: &String| TextCell::new(label).add_attribute(Attribute::Bold);
+    let columns = table
+        .columns
+        .iter()
+        .map(|label| bold(label).set_alignment(CellAlignment::Right));
+    grid.set_header(std::iter::once(bold(&table.header)).chain(columns));
     for row in &table.rows {
         let cells = row
             .cells
