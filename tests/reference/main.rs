@@ -2,3 +2,4 @@
 //! folder under `tests/golden` with underscores.
 
 mod golden;
+mod training;

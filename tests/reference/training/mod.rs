@@ -1,0 +1,7 @@
+//! Training: optimizers, schedules, lengths, recorded runs
+//! (`tests/golden/training/README.md`).
+
+mod expression;
+mod lengths;
+mod optimizers;
+mod schedules;
