@@ -1,1 +1,27 @@
+//! Content-addressed outputs of stages, and who is making them.
 //!
+//! [`Project`] finds `.novic/`; [`Store`] hands out finished [`Entry`]s and,
+//! under a [`Lease`], unfinished [`Building`]s; [`ContentHashes`] identifies
+//! external files. The room knows nothing of what the outputs mean.
+
+mod building;
+mod content;
+mod durable;
+mod entry;
+mod error;
+mod key;
+mod lease;
+mod process;
+mod project;
+mod shelf;
+
+pub use building::{Building, Failure, PartialState, Progress};
+pub use content::{ContentHash, ContentHashes};
+pub use durable::{append_line, sync_dir, write_file};
+pub use entry::{Entry, EntryDescription, EntryFile, EntryInput, Manifest};
+pub use error::StoreError;
+pub use key::{EntryId, Key};
+pub use lease::{Attempt, Holder, Lease, LeaseState, LockSupport};
+pub use process::boot_id;
+pub use project::Project;
+pub use shelf::{Claim, Store};
