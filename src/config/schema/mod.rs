@@ -1,0 +1,51 @@
+//! The typed schema: one struct per section, one description per key.
+//!
+//! [`Config`] is the whole configuration of a stage. [`keys`] lists what is
+//! known about every leaf: names, type, range, default, readers, meaning. Both
+//! come from the same declarations, see [`section`].
+
+mod action;
+mod checkpoint;
+mod choice;
+mod cls;
+mod data;
+mod embedder;
+mod evaluation;
+mod flat;
+mod fraction;
+mod generate;
+mod key;
+mod leaf;
+mod model;
+mod nouns;
+mod root;
+mod run;
+mod section;
+mod tables;
+mod target;
+mod train;
+
+pub use action::{Action, readers};
+pub use checkpoint::{Checkpoint, CheckpointExport};
+pub use choice::UnknownChoice;
+pub use cls::{CLS_DATASETS, Cls, ClsSplit};
+pub use data::{Captions, Data, Images, Merge, MultiMode, Multiset};
+pub use embedder::Embedder;
+pub use evaluation::{Eval, EvalAlignment, Infer, Predictions, Test, ZeroShot};
+pub use fraction::{Fraction, NotAFraction};
+pub use generate::{Generate, GenerateGrid, GenerateGuide, GenerateMethod};
+pub use key::{Key, Range};
+pub use leaf::{Kind, Leaf};
+pub use model::{
+    Activation, MlpHidden, MlpInit, Model, ModelInit, ModelMlp, ModelType, Rezero, TransformerInit,
+};
+pub use nouns::Nouns;
+pub use root::{Config, SECTIONS, key, key_by_flat_name, keys};
+pub use run::{Run, Tracking, TrackingWandb, WandbMode, WandbResume};
+pub use section::{Section, SetError};
+pub use tables::{PredsTable, RunsTable, Sample, Tables, TablesPreds, TablesRuns, Wiki};
+pub use target::Target;
+pub use train::{
+    LrSchedule, Noise, NoiseScheme, OptimizerType, Train, TrainLastDropout, TrainLr,
+    TrainMeanShift, TrainOptimizer,
+};

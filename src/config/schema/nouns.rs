@@ -1,0 +1,26 @@
+//! `[nouns]`: the dictionary and the prompts that make texts of it.
+
+use super::action::readers;
+use super::section::section;
+
+section! {
+    /// The noun dictionary and the prompts that make texts of it.
+    pub struct Nouns("nouns") {
+        /// Noun dictionary JSON; `embedded` names the built-in one.
+        vocab_path: String = "$SOURCE/data/object_nouns.json".to_owned() => path().flat("vocab_path").read_by(readers::NOUNS);
+        /// Drop entries whose singular plus plural frequency is at most this.
+        vocab_threshold: usize = 0 => flat("vocab_thres").read_by(readers::NOUN_THRESHOLD);
+        /// Prompt templates JSON.
+        prompt_path: String = "$SOURCE/data/prompts.json".to_owned() => path().flat("prompt_path").read_by(readers::NOUNS);
+        /// Template collections, joined with `|`.
+        prompts: String = "ImageNet1K | CIFAR".to_owned() => flat("prompt_collection").read_by(readers::NOUNS);
+        /// Hypernym template collections, joined with `|`; `None`: none.
+        hypernyms: String = "None".to_owned() => flat("hypernym_collection").read_by(readers::NOUNS);
+        /// Use the embedded text cache of the noun dataset.
+        cache: bool = true => flat("noun_cache").read_by(readers::NOUN_CACHE);
+        /// Make that cache anew.
+        recache: bool = false => flat("noun_recache").read_by(readers::NOUN_RECACHE);
+        /// Directory of these caches.
+        cache_dir: String = "$SOURCE/cache/noun_dataset".to_owned() => path().flat("noun_cache_dir").read_by(readers::NOUN_RECACHE);
+    }
+}

@@ -1,0 +1,148 @@
+//! The whole configuration of a stage, and the table of its keys.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use serde_json::Value;
+
+use super::key::Key;
+use super::section::{Section, SetError};
+use super::{
+    Captions, Checkpoint, Cls, Data, Embedder, Eval, Generate, Images, Infer, Merge, Model,
+    Multiset, Noise, Nouns, Predictions, Run, Sample, Tables, Target, Test, Tracking, Train, Wiki,
+    ZeroShot,
+};
+
+macro_rules! config {
+    ($( $(#[doc = $doc:literal])* $section:ident: $type:ident, )+) => {
+        /// The whole configuration of a stage: a field per section.
+        #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct Config {
+            $( $(#[doc = $doc])* pub $section: $type, )+
+        }
+
+        /// Names of the sections, in the order of the documentation.
+        pub const SECTIONS: &[&str] = &[$( stringify!($section) ),+];
+
+        impl Section for Config {
+            fn collect(keys: &mut Vec<&'static Key>) {
+                $( $type::collect(keys); )+
+            }
+
+            fn get(&self, path: &str) -> Option<Value> {
+                let (section, name) = path.split_once('.')?;
+                match section {
+                    $( stringify!($section) => self.$section.get(name), )+
+                    _ => None,
+                }
+            }
+
+            fn set(&mut self, path: &str, value: &Value) -> Result<(), SetError> {
+                let no_field = || SetError::NoField(path.to_owned());
+                let (section, name) = path.split_once('.').ok_or_else(no_field)?;
+                match section {
+                    $( stringify!($section) => self.$section.set(name, value), )+
+                    _ => Err(no_field()),
+                }
+            }
+        }
+    };
+}
+
+config! {
+    /// How a stage is executed.
+    run: Run,
+    /// How a run is named and grouped where its metrics go.
+    tracking: Tracking,
+    /// The model that embeds texts and images.
+    embedder: Embedder,
+    /// Embedding datasets.
+    data: Data,
+    /// The noun dictionary and the prompts.
+    nouns: Nouns,
+    /// Texts of several nouns.
+    multiset: Multiset,
+    /// Captions.
+    captions: Captions,
+    /// Image files to embed.
+    images: Images,
+    /// Merging of caches.
+    merge: Merge,
+    /// Classification image datasets.
+    cls: Cls,
+    /// How nouns become token targets.
+    target: Target,
+    /// The object decoder.
+    model: Model,
+    /// The training loop.
+    train: Train,
+    /// Noise added to embeddings in training.
+    noise: Noise,
+    /// Loading, resuming and saving of checkpoints.
+    checkpoint: Checkpoint,
+    /// Decoding of nouns.
+    generate: Generate,
+    /// Test of the data loader.
+    test: Test,
+    /// Zero-shot classification by the embedder alone.
+    zero_shot: ZeroShot,
+    /// Evaluation of decoders.
+    eval: Eval,
+    /// Nouns for own images and texts.
+    infer: Infer,
+    /// Prediction files.
+    predictions: Predictions,
+    /// Tables of the original.
+    tables: Tables,
+    /// Collection of encyclopaedia images.
+    wiki: Wiki,
+    /// Sampling of images.
+    sample: Sample,
+}
+
+impl Config {
+    /// Canonical JSON of the leaf at a dotted path.
+    pub fn get(&self, path: &str) -> Option<Value> {
+        Section::get(self, path)
+    }
+
+    /// Sets the leaf at a dotted path to a value of its kind.
+    pub fn set(&mut self, path: &str, value: &Value) -> Result<(), SetError> {
+        Section::set(self, path, value)
+    }
+}
+
+struct Table {
+    keys: Vec<&'static Key>,
+    by_path: HashMap<&'static str, &'static Key>,
+    by_flat: HashMap<&'static str, &'static Key>,
+}
+
+static TABLE: LazyLock<Table> = LazyLock::new(|| {
+    let mut keys = Vec::new();
+    Config::collect(&mut keys);
+    Table {
+        by_path: keys.iter().map(|&key| (key.path, key)).collect(),
+        by_flat: keys
+            .iter()
+            .filter_map(|&key| Some((key.flat?, key)))
+            .collect(),
+        keys,
+    }
+});
+
+/// Every key, section by section.
+pub fn keys() -> &'static [&'static Key] {
+    &TABLE.keys
+}
+
+/// The key with a dotted path.
+pub fn key(path: &str) -> Option<&'static Key> {
+    TABLE.by_path.get(path).copied()
+}
+
+/// The key with a name of the original's flat dictionary.
+pub fn key_by_flat_name(name: &str) -> Option<&'static Key> {
+    TABLE.by_flat.get(name).copied()
+}
