@@ -1,10 +1,9 @@
 //! Gradients of the batches of one optimizer step, added up, and their norm.
 
-use candle_core::backprop::GradStore;
-use candle_core::{CpuStorage, InplaceOp2, Layout, Storage, Tensor, Var};
+use candle_core::{CpuStorage, InplaceOp2, Layout, Storage, Tensor};
 use rayon::prelude::*;
 
-use super::error::Result;
+use super::error::{Result, TrainError};
 
 /// Elements that one task works on.
 pub(super) const TASK_ELEMENTS: usize = 1 << 14;
@@ -18,37 +17,55 @@ enum Sum {
 }
 
 /// Gradient sums of a list of parameters.
-pub struct Gradients {
+pub struct GradientSums {
     sums: Vec<Option<Sum>>,
+    batches: u64,
 }
 
-impl Gradients {
+impl GradientSums {
     /// No gradients yet for `parameters` parameters.
     pub fn new(parameters: usize) -> Self {
         Self {
             sums: (0..parameters).map(|_| None).collect(),
+            batches: 0,
         }
     }
 
-    /// Adds the gradients of one backward pass, in the order of `parameters`.
+    /// Adds the gradients of one batch, in parameter order.
     ///
     /// # Errors
-    /// Tensor arithmetic.
-    pub fn add(&mut self, parameters: &[Var], store: &mut GradStore) -> Result<()> {
-        for (sum, parameter) in self.sums.iter_mut().zip(parameters) {
-            let Some(gradient) = store.remove(parameter.as_tensor()) else {
+    /// A wrong number of gradients; tensor arithmetic.
+    pub fn add(&mut self, gradients: Vec<Option<Tensor>>) -> Result<()> {
+        if gradients.len() != self.sums.len() {
+            return Err(TrainError::Parameter {
+                name: "all".to_string(),
+                reason: format!(
+                    "{} gradients for {} parameters",
+                    gradients.len(),
+                    self.sums.len()
+                ),
+            });
+        }
+        for (sum, gradient) in self.sums.iter_mut().zip(gradients) {
+            let Some(gradient) = gradient else {
                 continue;
             };
             *sum = Some(match sum.take() {
-                None => Sum::Delivered(gradient.contiguous()?.detach()),
-                Some(Sum::Delivered(first)) => Sum::Owned((first + gradient)?.detach()),
+                None => Sum::Delivered(gradient.contiguous()?),
+                Some(Sum::Delivered(first)) => Sum::Owned((first + gradient)?),
                 Some(Sum::Owned(owned)) => {
                     owned.inplace_op2(&gradient.contiguous()?, &AddInPlace)?;
                     Sum::Owned(owned)
                 }
             });
         }
+        self.batches += 1;
         Ok(())
+    }
+
+    /// Batches added since the last [`GradientSums::clear`].
+    pub fn batches(&self) -> u64 {
+        self.batches
     }
 
     /// Gradient of parameter `index`, if it has one.
@@ -61,6 +78,7 @@ impl Gradients {
     /// Forgets all gradients.
     pub fn clear(&mut self) {
         self.sums.fill_with(|| None);
+        self.batches = 0;
     }
 
     /// 2-norm over all gradients, summed in f64 in a fixed order, so that it
@@ -170,24 +188,27 @@ mod tests {
     #[test]
     fn batches_add_up_and_the_norm_is_that_of_all_parameters() {
         let device = Device::Cpu;
-        let a = Var::from_slice(&[1f32, -2.0, 3.0], 3, &device).unwrap();
-        let b = Var::from_slice(&[0.5f32; 40_000], 40_000, &device).unwrap();
-        let unused = Var::from_slice(&[7f32], 1, &device).unwrap();
-        let parameters = [a.clone(), unused, b.clone()];
-        let mut gradients = Gradients::new(3);
-        for _ in 0..3 {
-            let loss = (a.sqr().unwrap().sum_all().unwrap() + b.sum_all().unwrap()).unwrap();
-            let mut store = loss.backward().unwrap();
-            gradients.add(&parameters, &mut store).unwrap();
+        let mut sums = GradientSums::new(3);
+        for batch in 1..=3u8 {
+            let gradient = |values: &[f32]| {
+                let scaled: Vec<f32> = values.iter().map(|v| v * f32::from(batch)).collect();
+                Some(Tensor::new(scaled, &device).unwrap())
+            };
+            let delivered = vec![gradient(&[1.0, -2.0, 3.0]), None, gradient(&[0.5; 40_000])];
+            let first = delivered[0].clone().unwrap();
+            sums.add(delivered).unwrap();
+            assert_eq!(first.to_vec1::<f32>().unwrap()[0], f32::from(batch));
         }
+        assert_eq!(sums.batches(), 3);
         assert_eq!(
-            gradients.get(0).unwrap().to_vec1::<f32>().unwrap(),
+            sums.get(0).unwrap().to_vec1::<f32>().unwrap(),
             [6.0, -12.0, 18.0]
         );
-        assert!(gradients.get(1).is_none());
+        assert!(sums.get(1).is_none());
         let expected = (36.0 + 144.0 + 324.0 + 9.0 * 40_000.0f64).sqrt();
-        assert!((gradients.norm().unwrap() - expected).abs() < 1e-9);
-        gradients.clear();
-        assert_eq!(gradients.norm().unwrap(), 0.0);
+        assert!((sums.norm().unwrap() - expected).abs() < 1e-9);
+        sums.clear();
+        assert_eq!(sums.norm().unwrap(), 0.0);
+        assert!(sums.add(Vec::new()).is_err());
     }
 }

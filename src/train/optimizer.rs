@@ -3,10 +3,10 @@
 
 use std::cell::RefCell;
 
-use candle_core::{CpuStorage, DType, Device, InplaceOp1, InplaceOp2, Layout, Tensor, Var};
+use candle_core::{CpuStorage, DType, Device, InplaceOp1, InplaceOp2, Layout, Tensor};
 
 use super::error::{Result, TrainError};
-use super::gradients::{Gradients, contiguous, contiguous_mut};
+use super::gradients::{GradientSums, contiguous, contiguous_mut};
 use super::{adamp, adamw};
 
 /// Which update rule.
@@ -61,19 +61,19 @@ pub struct Moments {
 pub struct Optimizer {
     settings: OptimizerSettings,
     names: Vec<String>,
-    parameters: Vec<Var>,
+    parameters: Vec<Tensor>,
     groups: Vec<ParameterGroup>,
     moments: Vec<Moments>,
 }
 
 impl Optimizer {
     /// An optimizer with zero moments for `parameters`, the trainable ones in
-    /// registration order, each once.
+    /// registration order, each once. Updates write into their storage.
     ///
     /// # Errors
     /// Hyper-parameters outside their range; parameters that are not
     /// contiguous f32 tensors on the CPU.
-    pub fn new(parameters: Vec<(String, Var)>, settings: OptimizerSettings) -> Result<Self> {
+    pub fn new(parameters: Vec<(String, Tensor)>, settings: OptimizerSettings) -> Result<Self> {
         for (key, value) in [
             ("train.optimizer.beta1", settings.beta1),
             ("train.optimizer.beta2", settings.beta2),
@@ -131,7 +131,7 @@ impl Optimizer {
     }
 
     /// The parameters, in registration order.
-    pub fn parameters(&self) -> &[Var] {
+    pub fn parameters(&self) -> &[Tensor] {
         &self.parameters
     }
 
@@ -183,7 +183,7 @@ impl Optimizer {
     ///
     /// # Errors
     /// Tensor arithmetic.
-    pub fn step(&mut self, gradients: &Gradients, gradient_scale: f64, rate: f64) -> Result<()> {
+    pub fn step(&mut self, gradients: &GradientSums, gradient_scale: f64, rate: f64) -> Result<()> {
         for group in &self.groups {
             for &index in &group.parameters {
                 let Some(gradient) = gradients.get(index) else {
@@ -212,7 +212,7 @@ impl Optimizer {
 }
 
 impl Moments {
-    fn zeros(parameter: &Var) -> Result<Self> {
+    fn zeros(parameter: &Tensor) -> Result<Self> {
         let zeros = || Tensor::zeros(parameter.dims(), DType::F32, &Device::Cpu);
         Ok(Self {
             steps: 0,
@@ -222,8 +222,8 @@ impl Moments {
     }
 }
 
-fn parameter_groups(parameters: &[Var], settings: &OptimizerSettings) -> Vec<ParameterGroup> {
-    let decays = |parameter: &Var| settings.decay_1d || parameter.rank() >= 2;
+fn parameter_groups(parameters: &[Tensor], settings: &OptimizerSettings) -> Vec<ParameterGroup> {
+    let decays = |parameter: &Tensor| settings.decay_1d || parameter.rank() >= 2;
     let (with, without): (Vec<usize>, Vec<usize>) =
         (0..parameters.len()).partition(|index| decays(&parameters[*index]));
     [(0.0, without), (settings.weight_decay, with)]
@@ -412,26 +412,19 @@ mod tests {
 
     fn quadratic(kind: OptimizerKind) -> f32 {
         let device = Device::Cpu;
-        let matrix = Var::from_slice(&[3f32, -1.0, 0.5, 2.0], (2, 2), &device).unwrap();
+        let matrix = Tensor::new(&[[3f32, -1.0], [0.5, 2.0]], &device).unwrap();
         let target = Tensor::new(&[[1f32, 2.0], [-1.0, 0.5]], &device).unwrap();
         let mut optimizer =
             Optimizer::new(vec![("matrix".into(), matrix.clone())], settings(kind)).unwrap();
-        let distance = || {
-            (matrix.as_tensor() - &target)
-                .unwrap()
-                .sqr()
-                .unwrap()
-                .sum_all()
-                .unwrap()
-        };
+        let difference = || (&matrix - &target).unwrap();
         for step in 0..300 {
-            let mut gradients = Gradients::new(1);
-            let mut store = distance().backward().unwrap();
-            gradients.add(optimizer.parameters(), &mut store).unwrap();
+            let mut gradients = GradientSums::new(1);
+            gradients.add(vec![Some(difference())]).unwrap();
             let rate = 0.05 * (1.0 - f64::from(step) / 300.0);
             optimizer.step(&gradients, 1.0, rate).unwrap();
         }
-        distance().to_scalar().unwrap()
+        let squares = difference().sqr().unwrap();
+        squares.sum_all().unwrap().to_scalar().unwrap()
     }
 
     #[test]
@@ -443,7 +436,7 @@ mod tests {
     #[test]
     fn groups_split_by_dimension_and_leave_out_empty_ones() {
         let device = Device::Cpu;
-        let var = |shape: &[usize]| Var::zeros(shape, DType::F32, &device).unwrap();
+        let var = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &device).unwrap();
         let parameters = || {
             vec![
                 ("a".to_string(), var(&[2, 3])),
@@ -467,7 +460,7 @@ mod tests {
 
     #[test]
     fn restored_state_must_fit() {
-        let var = Var::zeros((2, 3), DType::F32, &Device::Cpu).unwrap();
+        let var = Tensor::zeros((2, 3), DType::F32, &Device::Cpu).unwrap();
         let mut optimizer =
             Optimizer::new(vec![("a".into(), var)], settings(OptimizerKind::AdamW)).unwrap();
         let wrong = Tensor::zeros((3, 2), DType::F32, &Device::Cpu).unwrap();

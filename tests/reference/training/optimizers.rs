@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
-use candle_core::{Device, Tensor, Var};
-use novic::train::{Gradients, Optimizer, OptimizerKind, OptimizerSettings};
+use candle_core::{Device, Tensor};
+use novic::train::{GradientSums, Optimizer, OptimizerKind, OptimizerSettings};
 use serde_json::Value;
 
 use super::expression::evaluate;
@@ -47,11 +47,11 @@ fn check(case: &Value, tensors: &HashMap<String, Tensor>) {
     assert_eq!(stored.count(), names.len(), "{name}: parameters");
     // Another order than the groups': they must come out by dimension.
     names.reverse();
-    let parameters: Vec<(String, Var)> = names
+    let parameters: Vec<(String, Tensor)> = names
         .iter()
         .map(|parameter| {
             let init = &tensors[&format!("{prefix}{parameter}")];
-            (parameter.clone(), Var::from_tensor(init).unwrap())
+            (parameter.clone(), init.copy().unwrap())
         })
         .collect();
     let mut optimizer = Optimizer::new(parameters, settings(groups)).unwrap();
@@ -80,18 +80,11 @@ fn check(case: &Value, tensors: &HashMap<String, Tensor>) {
 
     let mut compared = 0;
     for step in 1..=steps {
-        let mut gradients = Gradients::new(names.len());
-        // Any graph will do to get a store; its content is replaced.
-        let mut store = optimizer.parameters()[0]
-            .sum_all()
-            .unwrap()
-            .backward()
-            .unwrap();
-        for (parameter, var) in names.iter().zip(optimizer.parameters()) {
-            let gradient = &tensors[&format!("{name}/grad/{step}/{parameter}")];
-            store.insert(var, gradient.clone());
-        }
-        gradients.add(optimizer.parameters(), &mut store).unwrap();
+        let recorded = names
+            .iter()
+            .map(|parameter| Some(tensors[&format!("{name}/grad/{step}/{parameter}")].clone()));
+        let mut gradients = GradientSums::new(names.len());
+        gradients.add(recorded.collect()).unwrap();
         optimizer.step(&gradients, 1.0, rate(step)).unwrap();
         for (parameter, var) in names.iter().zip(optimizer.parameters()) {
             if let Some(expected) = tensors.get(&format!("{name}/after/{step}/{parameter}")) {
