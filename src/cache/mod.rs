@@ -1,4 +1,33 @@
 //! The embedding cache: header, reader, writers, merge, batch assembly. Knows
 //! nothing of how vectors are made.
 
+mod accumulation;
+mod assemble;
 pub mod batch;
+mod data_config;
+mod dtype;
+mod epoch;
+mod error;
+pub mod hash;
+pub mod header;
+mod loader;
+mod noun_table;
+mod random;
+mod reader;
+mod signature;
+mod target_config;
+mod tokenize;
+mod translation;
+
+pub use accumulation::{Accumulation, AccumulationStep};
+pub use data_config::{DataConfig, DataNotice, DataRequest, StrictFields};
+pub use dtype::{FloatDtype, FloatSlice, FloatVec, IntDtype};
+pub use epoch::{EpochOrder, LoaderInfo, LoaderMode};
+pub use error::{CacheError, Result};
+pub use loader::{Batches, Loader};
+pub use noun_table::NounTable;
+pub use reader::{Cache, CacheFile, OpenOptions, Samples};
+pub use signature::EmbedderSignature;
+pub use target_config::{CompactIds, TargetConfig, TargetOptions};
+pub use tokenize::TokenRows;
+pub use translation::{Translation, TranslationNotice};

@@ -1,0 +1,462 @@
+//! Reading cache files (`embedding-cache.md` section 6).
+//!
+//! A [`CacheFile`] is an open file whose header and nouns have been checked;
+//! [`CacheFile::enter`] makes a [`Cache`] of it, which delivers samples. Rows
+//! are read at their position straight into the memory that is handed out:
+//! nothing is mapped, so a file that shrinks is an error and not a crash, and
+//! memory does not grow with the file.
+
+use std::fs::File;
+use std::io::ErrorKind;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use super::data_config::{DataConfig, StrictFields};
+use super::dtype::FloatVec;
+use super::error::{CacheError, Result};
+use super::header::{HEADER_SIZE, Header, Layout, Section};
+use super::noun_table::NounTable;
+use super::signature::EmbedderSignature;
+use super::target_config::TargetConfig;
+use super::translation::Translation;
+
+/// How to open a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// Use the targets: yes, no, or `None` = if the file has them.
+    pub use_targets: Option<bool>,
+    /// Check the hashes of embedder and target configuration, if the file
+    /// carries them.
+    pub strict: bool,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self {
+            use_targets: None,
+            strict: true,
+        }
+    }
+}
+
+/// An open file with a valid header.
+#[derive(Debug)]
+pub struct CacheFile {
+    file: File,
+    path: PathBuf,
+    start: [u8; HEADER_SIZE],
+    modified: (i64, i64),
+    header: Header,
+    nouns: Option<NounTable>,
+    check_hash: bool,
+}
+
+impl CacheFile {
+    /// Opens a file for reading only.
+    ///
+    /// # Errors
+    /// Every violation of the format that the header, the nouns and the size
+    /// of the file show, and a mismatch with the embedder.
+    pub fn open(
+        path: impl AsRef<Path>,
+        embedder: &EmbedderSignature,
+        options: OpenOptions,
+    ) -> Result<Self> {
+        let path = path.as_ref();
+        Self::check(path, embedder, options).map_err(|error| error.in_file(path))
+    }
+
+    fn check(path: &Path, embedder: &EmbedderSignature, options: OpenOptions) -> Result<Self> {
+        let file = File::open(path).map_err(CacheError::Open)?;
+        let metadata = file.metadata().map_err(CacheError::Open)?;
+        if !metadata.is_file() {
+            return Err(CacheError::NotACache);
+        }
+        let size = metadata.len();
+        let mut start = [0; HEADER_SIZE];
+        read_at(&file, &mut start, 0)?;
+        let raw = Header::check_start(&start)?;
+
+        let check_hash = options.strict && raw.embedder_strict();
+        if check_hash && !embedder.accepts(raw.embedder_hash()) {
+            return Err(CacheError::OtherEmbedder {
+                file: raw.embedder_hash(),
+                embedder: embedder.hash,
+            });
+        }
+        let use_targets = options.use_targets.unwrap_or(raw.use_targets());
+        if use_targets && !raw.use_targets() {
+            return Err(CacheError::NoTargets);
+        }
+        let nouns = if use_targets {
+            let bytes = u64::from(raw.target_nouns_size());
+            if HEADER_SIZE as u64 + bytes > size {
+                return Err(CacheError::Truncated);
+            }
+            let mut section = vec![0; bytes as usize];
+            read_at(&file, &mut section, HEADER_SIZE as u64)?;
+            Some(NounTable::decode(
+                &section,
+                u64::from(raw.target_nouns_num()),
+            )?)
+        } else {
+            None
+        };
+
+        let header = raw.parse_fields()?;
+        if header.embed_num == 0 {
+            return Err(CacheError::NoSamples);
+        }
+        if usize::from(header.embed_dim) != embedder.dim || header.embed_dtype != embedder.dtype {
+            return Err(CacheError::OtherVectors {
+                file_dim: usize::from(header.embed_dim),
+                file_dtype: header.embed_dtype,
+                dim: embedder.dim,
+                dtype: embedder.dtype,
+            });
+        }
+        let expected = header.layout().total_size();
+        if size != expected {
+            return Err(CacheError::WrongSize { size, expected });
+        }
+        if let Some(nouns) = &nouns {
+            if header.target_dim == 0 || header.embed_targets_dim == 0 {
+                return Err(CacheError::EmptyTargets);
+            }
+            if header.target_dtype != embedder.token_dtype.into() {
+                return Err(CacheError::OtherTokenDtype {
+                    file: header.target_dtype,
+                    tokenizer: embedder.token_dtype.into(),
+                });
+            }
+            if nouns.len() as u64 - 1 > header.embed_targets_dtype.max() {
+                return Err(CacheError::IdsTooNarrow {
+                    dtype: header.embed_targets_dtype,
+                    nouns: nouns.len(),
+                });
+            }
+        }
+        Ok(Self {
+            file,
+            path: path.to_owned(),
+            start,
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            header,
+            nouns,
+            check_hash,
+        })
+    }
+
+    /// Metadata of the file.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Target nouns, if targets are used.
+    pub fn nouns(&self) -> Option<&NounTable> {
+        self.nouns.as_ref()
+    }
+
+    /// Samples `N`.
+    pub fn samples(&self) -> u64 {
+        u64::from(self.header.embed_num)
+    }
+
+    /// What the file delivers unless something else is requested, and what
+    /// cannot be changed.
+    pub fn nominal(&self) -> (DataConfig, StrictFields) {
+        let header = &self.header;
+        let config = DataConfig {
+            use_weights: !(header.default_weights && header.full_targets),
+            unit_weights: header.unit_weights,
+            multi_target: header.embed_targets_dim > 1,
+            multi_first: false,
+            full_targets: header.full_targets,
+            fixed_multi_length: false,
+            multi_length: usize::from(header.embed_targets_dim).max(1),
+        };
+        let strict = StrictFields {
+            full_targets: !header.full_targets,
+            ..StrictFields::default()
+        };
+        (config, strict)
+    }
+
+    /// Makes the samples available. With targets, `config` is the target
+    /// configuration of this file's nouns; `translation` maps its tokens to
+    /// those of a model.
+    ///
+    /// # Errors
+    /// The file changed since it was opened, the configuration is missing or
+    /// another one than the file was written with, or a token has no
+    /// translation.
+    pub fn enter(
+        self,
+        config: Option<&TargetConfig>,
+        translation: Option<&Translation>,
+    ) -> Result<Cache> {
+        let path = self.path.clone();
+        self.enter_unnamed(config, translation)
+            .map_err(|error| error.in_file(&path))
+    }
+
+    fn enter_unnamed(
+        self,
+        config: Option<&TargetConfig>,
+        translation: Option<&Translation>,
+    ) -> Result<Cache> {
+        let metadata = self.file.metadata().map_err(CacheError::Read)?;
+        let layout = self.header.layout();
+        let mut start = [0; HEADER_SIZE];
+        read_at(&self.file, &mut start, 0)?;
+        if start != self.start
+            || metadata.len() != layout.total_size()
+            || (metadata.mtime(), metadata.mtime_nsec()) != self.modified
+        {
+            return Err(CacheError::Changed);
+        }
+        let targets = match (self.nouns, config) {
+            (None, _) if translation.is_some() => return Err(CacheError::NoTargets),
+            (None, _) => None,
+            (Some(_), None) => return Err(CacheError::NoTargetConfig),
+            (Some(nouns), Some(config)) => {
+                let file_hash = self.header.target_config_hash;
+                // Masks that the reader does not want may be there all the
+                // same.
+                if self.check_hash
+                    && config.hash() != file_hash
+                    && config.with_masks(true).hash() != file_hash
+                {
+                    return Err(CacheError::OtherTargetConfig);
+                }
+                if config.token_length != usize::from(self.header.target_dim) {
+                    return Err(CacheError::OtherTokenLength {
+                        file: usize::from(self.header.target_dim),
+                        config: config.token_length,
+                    });
+                }
+                let dtype = self.header.target_dtype;
+                if dtype != config.token_dtype.into() {
+                    return Err(CacheError::OtherTokenDtype {
+                        file: dtype,
+                        tokenizer: config.token_dtype.into(),
+                    });
+                }
+                let mut tokens = vec![0; layout.tokens.size() as usize];
+                read_at(&self.file, &mut tokens, layout.tokens.offset)?;
+                let mut tokens = dtype.decode(&tokens);
+                if let Some(translation) = translation {
+                    translation.apply(&mut tokens)?;
+                }
+                let mut masks = vec![0; layout.masks.size() as usize];
+                read_at(&self.file, &mut masks, layout.masks.offset)?;
+                Some(Targets {
+                    tokens: token_ids(&tokens, &nouns, config.token_length)?,
+                    padding: masks.into_iter().map(|byte| byte != 0).collect(),
+                    columns: config.token_length,
+                    per_sample: usize::from(self.header.embed_targets_dim),
+                    nouns,
+                    fixed_token_length: config.fixed_token_length,
+                    use_masks: config.use_masks,
+                })
+            }
+        };
+        Ok(Cache {
+            file: self.file,
+            path: self.path,
+            header: self.header,
+            layout,
+            targets,
+        })
+    }
+}
+
+fn token_ids(tokens: &[i64], nouns: &NounTable, columns: usize) -> Result<Vec<u32>> {
+    tokens
+        .iter()
+        .enumerate()
+        .map(|(at, &token)| {
+            u32::try_from(token).map_err(|_| CacheError::UnknownToken {
+                noun: nouns.all()[at / columns].clone(),
+                token,
+            })
+        })
+        .collect()
+}
+
+/// A cache whose samples can be read.
+#[derive(Debug)]
+pub struct Cache {
+    file: File,
+    path: PathBuf,
+    pub(super) header: Header,
+    layout: Layout,
+    pub(super) targets: Option<Targets>,
+}
+
+/// Tables of a cache that is read with targets.
+#[derive(Debug)]
+pub(super) struct Targets {
+    pub(super) nouns: NounTable,
+    /// `[R, C]`.
+    pub(super) tokens: Vec<u32>,
+    /// `[R, C]`, true = padding.
+    pub(super) padding: Vec<bool>,
+    pub(super) columns: usize,
+    pub(super) per_sample: usize,
+    pub(super) fixed_token_length: bool,
+    pub(super) use_masks: bool,
+}
+
+/// Samples as they are stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Samples {
+    /// Number of samples.
+    pub len: usize,
+    /// `[len, F]`.
+    pub embeds: FloatVec,
+    /// Noun ids `[len, M]`, 0 = absent; if targets are used.
+    pub target_ids: Option<Vec<u32>>,
+    /// Weights `[len, M]`; if targets are used.
+    pub weights: Option<FloatVec>,
+}
+
+impl Cache {
+    /// Where the file lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Metadata of the file.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Samples `N`.
+    pub fn len(&self) -> u64 {
+        u64::from(self.header.embed_num)
+    }
+
+    /// Always false: a file holds at least one sample.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Target nouns, if targets are used.
+    pub fn nouns(&self) -> Option<&NounTable> {
+        self.targets.as_ref().map(|targets| &targets.nouns)
+    }
+
+    /// Token ids and padding `[R, C]` of all nouns, if targets are used.
+    pub fn token_table(&self) -> Option<(&[u32], &[bool])> {
+        self.targets
+            .as_ref()
+            .map(|targets| (&targets.tokens[..], &targets.padding[..]))
+    }
+
+    /// The samples from `start` up to `stop`, cut at the end of the file.
+    ///
+    /// # Errors
+    /// An input error, a noun id outside the table, an embedding that is not
+    /// finite.
+    pub fn samples(&self, start: u64, stop: u64) -> Result<Samples> {
+        let stop = stop.min(self.len());
+        let rows = [start.min(stop)..stop];
+        Ok(Samples {
+            len: (stop - rows[0].start) as usize,
+            embeds: self.embeds(&rows)?,
+            target_ids: match self.targets {
+                Some(_) => Some(self.target_ids(&rows)?),
+                None => None,
+            },
+            weights: match self.targets {
+                Some(_) => Some(self.weights(&rows)?),
+                None => None,
+            },
+        })
+    }
+
+    /// Embeddings of runs of rows, one after the other.
+    pub(super) fn embeds(&self, runs: &[Range<u64>]) -> Result<FloatVec> {
+        let width = usize::from(self.header.embed_dim);
+        let values = self.floats(&self.layout.embeds, width, runs)?;
+        match values.as_slice().first_non_finite() {
+            None => Ok(values),
+            Some(at) => Err(CacheError::NotFinite {
+                row: nth_row(runs, (at / width) as u64),
+            }
+            .in_file(&self.path)),
+        }
+    }
+
+    /// Weights of runs of rows, one after the other.
+    pub(super) fn weights(&self, runs: &[Range<u64>]) -> Result<FloatVec> {
+        let width = usize::from(self.header.embed_targets_dim);
+        self.floats(&self.layout.weights, width, runs)
+    }
+
+    /// Noun ids of runs of rows, one after the other, all inside the table.
+    pub(super) fn target_ids(&self, runs: &[Range<u64>]) -> Result<Vec<u32>> {
+        let width = usize::from(self.header.embed_targets_dim);
+        let nouns = i64::from(self.header.target_nouns_num);
+        let mut bytes = vec![0; count(runs) * self.layout.target_ids.stride as usize];
+        self.read_runs(&self.layout.target_ids, runs, &mut bytes)?;
+        let ids = self.header.embed_targets_dtype.decode(&bytes);
+        ids.into_iter()
+            .enumerate()
+            .map(|(at, id)| {
+                if (0..nouns).contains(&id) {
+                    Ok(id as u32)
+                } else {
+                    Err(CacheError::NounIdOutside {
+                        row: nth_row(runs, (at / width) as u64),
+                        id,
+                        nouns,
+                    }
+                    .in_file(&self.path))
+                }
+            })
+            .collect()
+    }
+
+    fn floats(&self, section: &Section, width: usize, runs: &[Range<u64>]) -> Result<FloatVec> {
+        let mut values = FloatVec::zeros(self.header.embed_dtype, count(runs) * width);
+        self.read_runs(section, runs, values.bytes_mut())?;
+        Ok(values)
+    }
+
+    fn read_runs(&self, section: &Section, runs: &[Range<u64>], out: &mut [u8]) -> Result<()> {
+        let mut rest = out;
+        for run in runs {
+            let bytes = ((run.end - run.start) * section.stride) as usize;
+            let (now, later) = rest.split_at_mut(bytes);
+            read_at(&self.file, now, section.at(run.start))
+                .map_err(|error| error.in_file(&self.path))?;
+            rest = later;
+        }
+        Ok(())
+    }
+}
+
+fn count(runs: &[Range<u64>]) -> usize {
+    runs.iter().map(|run| (run.end - run.start) as usize).sum()
+}
+
+fn nth_row(runs: &[Range<u64>], mut index: u64) -> u64 {
+    for run in runs {
+        if index < run.end - run.start {
+            return run.start + index;
+        }
+        index -= run.end - run.start;
+    }
+    index
+}
+
+fn read_at(file: &File, out: &mut [u8], offset: u64) -> Result<()> {
+    file.read_exact_at(out, offset)
+        .map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof => CacheError::Truncated,
+            _ => CacheError::Read(error),
+        })
+}

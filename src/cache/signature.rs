@@ -1,0 +1,53 @@
+//! What a cache has to know about the embedder its vectors come from.
+
+use serde_json::Value;
+
+use super::dtype::FloatDtype;
+use super::hash::ConfigHash;
+use crate::embedders::tokenizer::TokenDtype;
+
+/// Identity of an embedder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmbedderSignature {
+    /// Embedding dimension `F`.
+    pub dim: usize,
+    /// Type of its embeddings.
+    pub dtype: FloatDtype,
+    /// Type of its tokenizer's ids.
+    pub token_dtype: TokenDtype,
+    /// Hash of its configuration; files written with it carry this one.
+    pub hash: ConfigHash,
+    equivalent: Vec<ConfigHash>,
+}
+
+impl EmbedderSignature {
+    /// Signature of an embedder with this configuration object.
+    pub fn new(
+        dim: usize,
+        dtype: FloatDtype,
+        token_dtype: TokenDtype,
+        configuration: &Value,
+    ) -> Self {
+        Self {
+            dim,
+            dtype,
+            token_dtype,
+            hash: ConfigHash::of(configuration),
+            equivalent: Vec::new(),
+        }
+    }
+
+    /// Also accepts files of this configuration: the same model on another
+    /// device or in another precision gives equivalent vectors, but another
+    /// hash.
+    #[must_use]
+    pub fn or_equivalent(mut self, configuration: &Value) -> Self {
+        self.equivalent.push(ConfigHash::of(configuration));
+        self
+    }
+
+    /// Whether a file with this hash may be read.
+    pub fn accepts(&self, hash: ConfigHash) -> bool {
+        self.hash == hash || self.equivalent.contains(&hash)
+    }
+}
