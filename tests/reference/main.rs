@@ -1,5 +1,6 @@
 //! Reference tests: one module per area of the reference data, named as the
 //! folder under `tests/golden` with underscores.
 
+mod embedding_cache;
 mod golden;
 mod training;

@@ -1,0 +1,14 @@
+//! Embedding caches: format, reading, batches, configurations, writing.
+
+mod batches;
+mod config_hash;
+mod damage;
+mod data_config;
+mod fixtures;
+mod loader;
+mod records;
+mod target_config;
+mod translation;
+
+/// Folder of this area's data.
+const AREA: &str = "embedding-cache";
