@@ -1,1 +1,34 @@
+//! Nouns and the texts made of them: the object noun dictionary, prompt
+//! templates, the noun dataset, class names and their mapping to nouns
+//! (`nouns-captions.md`).
 //!
+//! Start with [`Vocabulary::load`], [`TemplateFile`] and [`NounDataset::new`].
+//! Nothing here knows of embedders or caches.
+
+mod article;
+mod canonical;
+mod class_names;
+mod dataset;
+mod dictionary;
+mod embedded;
+mod error;
+mod files;
+mod noun;
+mod templates;
+
+pub use article::{indefinite_article, make_indefinite};
+pub use canonical::{canonical, canonical_trusted, collapse_spaces, is_plain};
+pub use class_names::{
+    ClassNameVariant, OnAmbiguity, TargetAlignment, VariantMap, VocabularyAlignment, class_names,
+    clean_class_name, zero_shot_prompts,
+};
+pub use dataset::{NounDataset, Sample, SampleId, Samples};
+pub use dictionary::{
+    Dictionary, DictionaryProblem, DictionaryProblems, DictionarySummary, DictionaryWarning,
+    EMBEDDED, ProblemKind, Vocabulary, WarningKind, identity,
+};
+pub use error::{NounsError, TemplateProblem};
+pub use noun::{Noun, Number, Spelling};
+pub use templates::{
+    CollectionNames, HypernymTemplate, Hypernyms, Prompt, Prompts, TemplateFile, TextRules,
+};

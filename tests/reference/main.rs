@@ -3,4 +3,5 @@
 
 mod embedding_cache;
 mod golden;
+mod nouns_captions;
 mod training;
