@@ -5,6 +5,8 @@
 //! external files. The room knows nothing of what the outputs mean.
 
 mod building;
+#[cfg(test)]
+pub(crate) mod child;
 mod content;
 mod durable;
 mod entry;

@@ -1,1 +1,32 @@
+//! The run record: an append-only, checksummed file per run that says what was
+//! run, where, and what came out, while it happens.
 //!
+//! [`RunRecorder`] writes it, [`RunRecord`] reads it back, and [`list_runs`]
+//! tells what became of every run. The local record is the truth: mirrors and
+//! indexes are made from it. The room knows nothing of training. The format is
+//! in `docs/formats.md`.
+
+mod environment;
+mod error;
+mod event;
+mod frame;
+mod listing;
+mod metrics;
+mod reader;
+mod recorder;
+#[cfg(test)]
+mod recorder_tests;
+mod rows;
+mod run_id;
+mod value;
+mod writer;
+
+pub use environment::{Environment, GitState};
+pub use error::TrackingError;
+pub use event::{ConsoleLine, Event, Level, RunEnd, RunHeader, StageOutcome, StampedEvent};
+pub use listing::{RunOverview, RunState, StageOverview, find_run, list_runs};
+pub use metrics::{Metrics, Row, Stream};
+pub use reader::{RunRecord, read_metrics, read_record};
+pub use recorder::{RunRecorder, RunStart, StageLog};
+pub use run_id::RunId;
+pub use value::Value;
