@@ -323,38 +323,37 @@ pub enum CacheError {
         /// The rule.
         rule: &'static str,
     },
-    /// Arrays of a write call that do not fit the file.
-    #[error(
-        "{what} have {found} elements of type {found_dtype}, {expected} of type {dtype} were announced"
-    )]
+    /// Arrays that do not fit the file.
+    #[error("{what}: {found} given, {expected} needed")]
     BadShape {
         /// Which array.
         what: &'static str,
-        /// Its length.
-        found: usize,
-        /// Its type.
-        found_dtype: String,
-        /// Length that fits.
-        expected: usize,
-        /// Type that fits.
-        dtype: String,
+        /// What it is.
+        found: String,
+        /// What fits.
+        expected: String,
     },
-    /// An array that is missing or too much.
-    #[error("{what} were {given}, the file was announced {announced} them")]
-    Presence {
+    /// An array that the file needs.
+    #[error("{what} must be given for this file")]
+    Missing {
         /// Which array.
         what: &'static str,
-        /// "given" or "not given".
-        given: &'static str,
-        /// "with" or "without".
-        announced: &'static str,
+    },
+    /// An array for which the file has no place.
+    #[error("{what} must not be given for this file")]
+    Unwanted {
+        /// Which array.
+        what: &'static str,
     },
     /// More samples than announced.
-    #[error("{written} samples were announced and more are written")]
+    #[error("{announced} samples were announced and more are written")]
     TooManySamples {
         /// Announced.
-        written: u64,
+        announced: u64,
     },
+    /// An earlier write call failed.
+    #[error("an earlier sample could not be written; the file is not kept")]
+    FailedBefore,
     /// Fewer samples than announced.
     #[error("{written} of {announced} samples were written; the file is not kept")]
     TooFewSamples {

@@ -9,6 +9,8 @@ mod loader;
 mod records;
 mod target_config;
 mod translation;
+mod writer_checks;
+mod writing;
 
 /// Folder of this area's data.
 const AREA: &str = "embedding-cache";
