@@ -1,1 +1,16 @@
+//! Pictures: decoding, Pillow-exact resampling, the transforms that image
+//! towers want, and the lists of files that commands take.
 //!
+//! Knows nothing of models; everything is 8-bit RGB until it is normalised.
+
+mod decode;
+mod error;
+mod resample;
+mod sources;
+mod transform;
+
+pub use decode::{DecodeOptions, ImageLimits, decode_bytes, decode_file};
+pub use error::ImageError;
+pub use resample::{Interpolation, resize};
+pub use sources::{ImageInputs, has_image_extension};
+pub use transform::{ImageTransform, ResizeMode};

@@ -1,1 +1,7 @@
-//!
+//! Fused CPU kernels for inference behind ordinary tensors; other devices get
+//! the same results from composed tensor operations. Knows nothing of models.
+
+pub mod attention;
+pub mod convolution;
+pub mod linear;
+pub mod rows;

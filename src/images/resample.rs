@@ -1,0 +1,253 @@
+//! Resizing with exactly the results of Pillow (`embedders.md` section 8).
+//!
+//! Separable, antialiased, horizontal pass first; coefficients in fixed point
+//! with 22 fractional bits and an 8-bit image between the passes.
+
+use std::ops::Range;
+
+use image::RgbImage;
+
+/// Interpolation kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interpolation {
+    /// Triangle kernel, support 1.
+    Bilinear,
+    /// Keys' cubic with a = −0.5, support 2.
+    Bicubic,
+}
+
+impl Interpolation {
+    fn support(self) -> f64 {
+        match self {
+            Self::Bilinear => 1.0,
+            Self::Bicubic => 2.0,
+        }
+    }
+
+    fn weight(self, x: f64) -> f64 {
+        const A: f64 = -0.5;
+        let x = x.abs();
+        match self {
+            Self::Bilinear if x < 1.0 => 1.0 - x,
+            Self::Bicubic if x < 1.0 => ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0,
+            Self::Bicubic if x < 2.0 => (((x - 5.0) * x + 8.0) * x - 4.0) * A,
+            _ => 0.0,
+        }
+    }
+}
+
+const PRECISION: u32 = 22;
+
+/// Taps of a range of output positions: first input index and weights.
+struct Taps {
+    starts: Vec<usize>,
+    counts: Vec<usize>,
+    /// `longest` weights per output position.
+    weights: Vec<i32>,
+    longest: usize,
+}
+
+impl Taps {
+    /// Taps of the positions `range` of `output` positions over `input`.
+    fn new(input: u32, output: u64, range: Range<u64>, interpolation: Interpolation) -> Self {
+        let scale = f64::from(input) / output as f64;
+        let stretch = scale.max(1.0);
+        let support = interpolation.support() * stretch;
+        let longest = support.ceil() as usize * 2 + 1;
+        let count = (range.end - range.start) as usize;
+        let mut taps = Self {
+            starts: Vec::with_capacity(count),
+            counts: Vec::with_capacity(count),
+            weights: vec![0; count * longest],
+            longest,
+        };
+        let mut weights = Vec::with_capacity(longest);
+        for (i, fixed) in range.zip(taps.weights.chunks_exact_mut(longest)) {
+            let centre = (i as f64 + 0.5) * scale;
+            let start = (centre - support + 0.5).max(0.0) as usize;
+            let end = ((centre + support + 0.5) as usize).min(input as usize);
+            weights.clear();
+            weights.extend(
+                (start..end).map(|j| interpolation.weight((j as f64 - centre + 0.5) / stretch)),
+            );
+            let sum: f64 = weights.iter().sum();
+            for (fixed, weight) in fixed.iter_mut().zip(&weights) {
+                let weight = if sum == 0.0 { *weight } else { weight / sum };
+                let scaled = weight * f64::from(1u32 << PRECISION);
+                *fixed = (scaled + if scaled < 0.0 { -0.5 } else { 0.5 }) as i32;
+            }
+            taps.starts.push(start);
+            taps.counts.push(weights.len());
+        }
+        taps
+    }
+
+    /// Input indices that any of the positions needs.
+    fn reach(&self) -> Range<usize> {
+        let start = self.starts.iter().copied().min().unwrap_or(0);
+        let ends = self.starts.iter().zip(&self.counts);
+        start..ends.map(|(start, count)| start + count).max().unwrap_or(0)
+    }
+
+    fn get(&self, i: usize) -> (usize, &[i32]) {
+        (
+            self.starts[i],
+            &self.weights[i * self.longest..][..self.counts[i]],
+        )
+    }
+}
+
+fn to_byte(sum: i32) -> u8 {
+    (sum >> PRECISION).clamp(0, 255) as u8
+}
+
+const HALF: i32 = 1 << (PRECISION - 1);
+
+/// Resizes to `width` × `height`; a direction whose size does not change is
+/// left alone. Sizes of 0 are raised to 1.
+pub fn resize(image: &RgbImage, width: u32, height: u32, interpolation: Interpolation) -> RgbImage {
+    let (width, height) = (width.max(1), height.max(1));
+    let full = (u64::from(width), u64::from(height));
+    let window = Window {
+        left: 0,
+        top: 0,
+        width,
+        height,
+    };
+    resize_window(image, full, window, interpolation)
+}
+
+/// Part of a resized picture.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window {
+    pub left: u64,
+    pub top: u64,
+    pub width: u32,
+    pub height: u32,
+}
+
+/// The window of the picture resized to `full` (width, height), without making
+/// the rest: very long pictures cost no more than others.
+pub(super) fn resize_window(
+    image: &RgbImage,
+    full: (u64, u64),
+    window: Window,
+    interpolation: Interpolation,
+) -> RgbImage {
+    let columns = window.left..window.left + u64::from(window.width);
+    let rows = window.top..window.top + u64::from(window.height);
+    let across = (u64::from(image.width()) != full.0)
+        .then(|| Taps::new(image.width(), full.0, columns.clone(), interpolation));
+    let down = (u64::from(image.height()) != full.1)
+        .then(|| Taps::new(image.height(), full.1, rows.clone(), interpolation));
+    let needed = match &down {
+        Some(taps) => taps.reach(),
+        None => rows.start as usize..rows.end as usize,
+    };
+    let in_line = image.width() as usize * 3;
+    let line = window.width as usize * 3;
+    let source = image.as_raw()[needed.start * in_line..needed.end * in_line].chunks_exact(in_line);
+    let mut narrowed = vec![0u8; needed.len() * line];
+    for (from, to) in source.zip(narrowed.chunks_exact_mut(line)) {
+        match &across {
+            Some(taps) => resize_line(from, taps, to),
+            None => to.copy_from_slice(&from[columns.start as usize * 3..][..line]),
+        }
+    }
+    let out = match &down {
+        Some(taps) => resize_columns(&narrowed, line, needed.start, taps),
+        None => narrowed,
+    };
+    RgbImage::from_raw(window.width, window.height, out).unwrap_or_default()
+}
+
+fn resize_line(from: &[u8], taps: &Taps, to: &mut [u8]) {
+    for (i, pixel) in to.chunks_exact_mut(3).enumerate() {
+        let (start, weights) = taps.get(i);
+        let mut sums = [HALF; 3];
+        for (source, &weight) in from[start * 3..].chunks_exact(3).zip(weights) {
+            for (sum, &value) in sums.iter_mut().zip(source) {
+                *sum += weight * i32::from(value);
+            }
+        }
+        for (value, sum) in pixel.iter_mut().zip(sums) {
+            *value = to_byte(sum);
+        }
+    }
+}
+
+/// `lines` hold the input lines from `first` on.
+fn resize_columns(lines: &[u8], line: usize, first: usize, taps: &Taps) -> Vec<u8> {
+    let mut out = vec![0u8; taps.starts.len() * line];
+    let mut sums = vec![0i32; line];
+    for (i, to) in out.chunks_exact_mut(line).enumerate() {
+        let (start, weights) = taps.get(i);
+        sums.fill(HALF);
+        for (from, &weight) in lines[(start - first) * line..]
+            .chunks_exact(line)
+            .zip(weights)
+        {
+            for (sum, &value) in sums.iter_mut().zip(from) {
+                *sum += weight * i32::from(value);
+            }
+        }
+        for (value, &sum) in to.iter_mut().zip(&sums) {
+            *value = to_byte(sum);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture(width: u32, height: u32) -> RgbImage {
+        RgbImage::from_fn(width, height, |x, y| {
+            image::Rgb([(x * 7 + y * 3) as u8, (x * y) as u8, (x ^ y) as u8])
+        })
+    }
+
+    #[test]
+    fn a_constant_picture_stays_constant() {
+        let image = RgbImage::from_pixel(31, 17, image::Rgb([255, 0, 93]));
+        for interpolation in [Interpolation::Bilinear, Interpolation::Bicubic] {
+            for (width, height) in [(8, 8), (64, 50), (1, 1), (31, 5)] {
+                let out = resize(&image, width, height, interpolation);
+                assert!(out.pixels().all(|p| p.0 == [255, 0, 93]));
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_size_is_the_same_picture() {
+        let image = picture(13, 9);
+        assert_eq!(resize(&image, 13, 9, Interpolation::Bicubic), image);
+    }
+
+    #[test]
+    fn a_window_is_a_part_of_the_whole() {
+        let image = picture(50, 31);
+        for (width, height) in [(20, 90), (50, 12), (77, 31)] {
+            let whole = resize(&image, width, height, Interpolation::Bicubic);
+            let window = Window {
+                left: 3,
+                top: 2,
+                width: 15,
+                height: 9,
+            };
+            let full = (u64::from(width), u64::from(height));
+            let part = resize_window(&image, full, window, Interpolation::Bicubic);
+            let cut = image::imageops::crop_imm(&whole, 3, 2, 15, 9).to_image();
+            assert_eq!(part, cut);
+        }
+    }
+
+    #[test]
+    fn halving_with_the_triangle_kernel_weighs_its_four_neighbours() {
+        let image = RgbImage::from_fn(4, 1, |x, _| image::Rgb([x as u8 * 80; 3]));
+        let out = resize(&image, 2, 1, Interpolation::Bilinear);
+        // Weights 1/8·(3, 3, 1) normalised at the edge: (0·3 + 80·3 + 160)/7.
+        assert_eq!(out.as_raw()[0], 57);
+    }
+}

@@ -1,0 +1,191 @@
+//! Convolution and pooling for inference on channels-last images.
+//!
+//! A convolution gathers the pixels under its window into rows and multiplies
+//! them block by block, so the gathered copy stays in cache; 1×1 convolutions
+//! are plain linear layers.
+
+use candle_core::{Result, Tensor};
+use rayon::prelude::*;
+
+use super::linear::{Activation, add_bias, add_product, linear, on_cpu, with_values};
+
+/// `activation(conv(x) + b)` with a square window: x `[B, H, W, C]`, w
+/// `[O, K, K, C]`, b `[O]` → `[B, H', W', O]` with
+/// `H' = (H + 2·padding − K) / stride + 1`; zeros outside the image.
+pub fn convolve(
+    x: &Tensor,
+    w: &Tensor,
+    b: &Tensor,
+    stride: usize,
+    padding: usize,
+    activation: Activation,
+) -> Result<Tensor> {
+    let (batch, height, width, channels) = x.dims4()?;
+    let (outputs, window, window_width, in_channels) = w.dims4()?;
+    if window != window_width
+        || in_channels != channels
+        || stride == 0
+        || height + 2 * padding < window
+        || width + 2 * padding < window
+    {
+        candle_core::bail!(
+            "convolution: image {:?} does not fit window {:?}",
+            x.dims(),
+            w.dims()
+        );
+    }
+    let flat = w.reshape((outputs, window * window * channels))?;
+    if window == 1 && stride == 1 && padding == 0 {
+        return linear(x, &flat, Some(b), None, activation);
+    }
+    let out_height = (height + 2 * padding - window) / stride + 1;
+    let out_width = (width + 2 * padding - window) / stride + 1;
+    let dims = (batch, out_height, out_width, outputs);
+    if !on_cpu(x) {
+        let y = x.permute((0, 3, 1, 2))?.contiguous()?.conv2d(
+            &w.permute((0, 3, 1, 2))?.contiguous()?,
+            padding,
+            stride,
+            1,
+            1,
+        )?;
+        let y = y.permute((0, 2, 3, 1))?.contiguous()?;
+        let eye = Tensor::eye(outputs, x.dtype(), x.device())?;
+        return linear(&y, &eye, Some(b), None, activation);
+    }
+    let bias = b.to_vec1::<f32>()?;
+    let depth = window * window * channels;
+    let rows = batch * out_height * out_width;
+    let mut out = vec![0f32; rows * outputs];
+    with_values(x, |x| {
+        with_values(&flat, |w| {
+            const PIXELS_PER_TASK: usize = 256;
+            out.par_chunks_mut((PIXELS_PER_TASK * outputs).max(1))
+                .enumerate()
+                .for_each_init(
+                    || vec![0f32; PIXELS_PER_TASK * depth],
+                    |gathered, (task, out)| {
+                        let count = out.len() / outputs;
+                        for (i, row) in gathered.chunks_exact_mut(depth).take(count).enumerate() {
+                            let pixel = task * PIXELS_PER_TASK + i;
+                            let (item, rest) = (
+                                pixel / (out_height * out_width),
+                                pixel % (out_height * out_width),
+                            );
+                            let (top, left) =
+                                (rest / out_width * stride, rest % out_width * stride);
+                            for (dy, line) in row.chunks_exact_mut(window * channels).enumerate() {
+                                let y = (top + dy).wrapping_sub(padding);
+                                if y >= height {
+                                    line.fill(0.0);
+                                    continue;
+                                }
+                                let start = (item * height + y) * width;
+                                for (dx, point) in line.chunks_exact_mut(channels).enumerate() {
+                                    let column = (left + dx).wrapping_sub(padding);
+                                    if column >= width {
+                                        point.fill(0.0);
+                                    } else {
+                                        let from = (start + column) * channels;
+                                        point.copy_from_slice(&x[from..from + channels]);
+                                    }
+                                }
+                            }
+                        }
+                        add_bias(out, Some(&bias));
+                        add_product(out, &gathered[..count * depth], w, depth, outputs);
+                        activation.apply(out);
+                    },
+                );
+        })
+    })??;
+    Tensor::from_vec(out, dims, x.device())
+}
+
+/// Mean over `size`×`size` windows without overlap; pixels that do not fill a
+/// window are dropped: x `[B, H, W, C]` → `[B, H/size, W/size, C]`.
+pub fn average_pool(x: &Tensor, size: usize) -> Result<Tensor> {
+    let (batch, height, width, channels) = x.dims4()?;
+    if size <= 1 {
+        return Ok(x.clone());
+    }
+    if !on_cpu(x) {
+        return x
+            .permute((0, 3, 1, 2))?
+            .contiguous()?
+            .avg_pool2d(size)?
+            .permute((0, 2, 3, 1))?
+            .contiguous();
+    }
+    let (out_height, out_width) = (height / size, width / size);
+    let mut out = vec![0f32; batch * out_height * out_width * channels];
+    let scale = 1.0 / (size * size) as f32;
+    with_values(x, |x| {
+        out.par_chunks_mut((out_width * channels).max(1))
+            .enumerate()
+            .for_each(|(line, out)| {
+                let (item, top) = (line / out_height.max(1), line % out_height.max(1) * size);
+                for dy in 0..size {
+                    let start = (item * height + top + dy) * width * channels;
+                    for (column, out) in out.chunks_exact_mut(channels).enumerate() {
+                        for dx in 0..size {
+                            let from = start + (column * size + dx) * channels;
+                            for (out, &x) in out.iter_mut().zip(&x[from..from + channels]) {
+                                *out += scale * x;
+                            }
+                        }
+                    }
+                }
+            });
+    })?;
+    Tensor::from_vec(out, (batch, out_height, out_width, channels), x.device())
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    fn ramp(dims: &[usize], step: f32) -> Tensor {
+        let count: usize = dims.iter().product();
+        let values: Vec<f32> = (0..count).map(|i| (i as f32 * step).sin()).collect();
+        Tensor::from_vec(values, dims, &Device::Cpu).unwrap()
+    }
+
+    fn worst(a: &Tensor, b: &Tensor) -> f32 {
+        (a - b)
+            .unwrap()
+            .abs()
+            .unwrap()
+            .max_all()
+            .unwrap()
+            .to_scalar()
+            .unwrap()
+    }
+
+    #[test]
+    fn convolution_equals_the_library_convolution() {
+        for (window, stride, padding) in [(3, 1, 1), (3, 2, 1), (1, 1, 0), (1, 2, 0), (4, 4, 0)] {
+            let x = ramp(&[2, 11, 17, 5], 0.13);
+            let (w, b) = (ramp(&[7, window, window, 5], 0.71), ramp(&[7], 0.3));
+            let ours = convolve(&x, &w, &b, stride, padding, Activation::Relu).unwrap();
+            let nchw = |t: &Tensor| t.permute((0, 3, 1, 2)).unwrap().contiguous().unwrap();
+            let theirs = nchw(&x).conv2d(&nchw(&w), padding, stride, 1, 1).unwrap();
+            let theirs = theirs
+                .broadcast_add(&b.reshape((1, 7, 1, 1)).unwrap())
+                .unwrap();
+            let theirs = theirs.relu().unwrap();
+            assert_eq!(nchw(&ours).dims(), theirs.dims());
+            assert!(worst(&nchw(&ours), &theirs) < 1e-5);
+        }
+    }
+
+    #[test]
+    fn pooling_equals_the_library_pooling() {
+        let x = ramp(&[2, 9, 7, 5], 0.13);
+        let nchw = |t: &Tensor| t.permute((0, 3, 1, 2)).unwrap().contiguous().unwrap();
+        let theirs = nchw(&x).avg_pool2d(2).unwrap();
+        assert!(worst(&nchw(&average_pool(&x, 2).unwrap()), &theirs) < 1e-6);
+    }
+}

@@ -1,0 +1,323 @@
+//! Fused inference layers over rows: linear with bias, residual and
+//! activation in one pass, and layer normalisation.
+//!
+//! On the CPU each block of rows is multiplied by one thread and finished
+//! while it is still in cache; other devices get the same result from
+//! ordinary tensor operations. None of these is differentiable.
+
+use std::borrow::Cow;
+
+use candle_core::{D, DType, Device, Result, Storage, Tensor};
+use rayon::prelude::*;
+
+use super::rows;
+
+/// What follows a linear layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// Nothing.
+    Identity,
+    /// `max(x, 0)`
+    Relu,
+    /// Exact (erf) GELU.
+    Gelu,
+    /// GELU in its tanh form.
+    GeluTanh,
+    /// `x·σ(1.702x)`
+    QuickGelu,
+    /// `x·σ(x)`
+    Silu,
+}
+
+impl Activation {
+    /// Applies it in place.
+    pub fn apply(self, x: &mut [f32]) {
+        match self {
+            Self::Identity => {}
+            Self::Relu => rows::relu(x),
+            Self::Gelu => rows::gelu(x),
+            Self::GeluTanh => rows::gelu_tanh(x),
+            Self::QuickGelu => rows::quick_gelu(x),
+            Self::Silu => rows::silu(x),
+        }
+    }
+
+    fn apply_tensor(self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Identity => Ok(x.clone()),
+            Self::Relu => x.relu(),
+            Self::Gelu => x.gelu_erf(),
+            Self::GeluTanh => x.gelu(),
+            Self::QuickGelu => x * candle_nn::ops::sigmoid(&(x * 1.702)?)?,
+            Self::Silu => x.silu(),
+        }
+    }
+}
+
+/// Whether the fused CPU kernels can take this tensor.
+pub(super) fn on_cpu(x: &Tensor) -> bool {
+    matches!(x.device(), Device::Cpu) && x.dtype() == DType::F32
+}
+
+/// Calls `f` with the values of a contiguous `f32` CPU tensor.
+pub(super) fn with_values<R>(x: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
+    let x = contiguous(x)?;
+    let (storage, layout) = x.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(values) => {
+            let values = values.as_slice::<f32>()?;
+            let start = layout.start_offset();
+            Ok(f(&values[start..start + layout.shape().elem_count()]))
+        }
+        _ => candle_core::bail!(
+            "fused CPU operation called with a tensor on {:?}",
+            x.device()
+        ),
+    }
+}
+
+fn contiguous(x: &Tensor) -> Result<Cow<'_, Tensor>> {
+    Ok(if x.is_contiguous() {
+        Cow::Borrowed(x)
+    } else {
+        Cow::Owned(x.contiguous()?)
+    })
+}
+
+/// Rows per task: enough to amortise packing the weight, few enough to share
+/// the work between threads.
+fn rows_per_task(rows: usize) -> usize {
+    rows.div_ceil(4 * rayon::current_num_threads())
+        .clamp(64, 1024)
+}
+
+/// `activation(x·wᵀ + b + residual)`: x `[…, K]`, w `[N, K]`, b `[N]`,
+/// residual `[…, N]` → `[…, N]`.
+pub fn linear(
+    x: &Tensor,
+    w: &Tensor,
+    b: Option<&Tensor>,
+    residual: Option<&Tensor>,
+    activation: Activation,
+) -> Result<Tensor> {
+    let (n, k) = w.dims2()?;
+    let mut dims = x.dims().to_vec();
+    match dims.last_mut() {
+        Some(last) if *last == k => *last = n,
+        _ => candle_core::bail!(
+            "linear layer: input {:?} does not fit weight [{n}, {k}]",
+            x.dims()
+        ),
+    }
+    if let Some(b) = b
+        && b.dims() != [n]
+    {
+        candle_core::bail!(
+            "linear layer: bias {:?} does not fit weight [{n}, {k}]",
+            b.dims()
+        );
+    }
+    if let Some(residual) = residual
+        && residual.dims() != dims
+    {
+        candle_core::bail!(
+            "linear layer: residual {:?} is not {dims:?}",
+            residual.dims()
+        );
+    }
+    if !on_cpu(x) {
+        let mut y = contiguous(x)?
+            .reshape(((), k))?
+            .matmul(&w.t()?)?
+            .reshape(dims)?;
+        if let Some(b) = b {
+            y = y.broadcast_add(b)?;
+        }
+        if let Some(residual) = residual {
+            y = (y + residual)?;
+        }
+        return activation.apply_tensor(&y);
+    }
+    let rows: usize = dims[..dims.len() - 1].iter().product();
+    let mut out = match residual {
+        Some(residual) => residual.flatten_all()?.to_vec1::<f32>()?,
+        None => vec![0f32; rows * n],
+    };
+    let bias = b.map(|b| b.to_vec1::<f32>()).transpose()?;
+    with_values(x, |x| {
+        with_values(w, |w| {
+            let per_task = rows_per_task(rows);
+            out.par_chunks_mut((per_task * n).max(1))
+                .zip(x.par_chunks((per_task * k).max(1)))
+                .for_each(|(out, x)| {
+                    add_bias(out, bias.as_deref());
+                    add_product(out, x, w, k, n);
+                    activation.apply(out);
+                });
+        })
+    })??;
+    Tensor::from_vec(out, dims, x.device())
+}
+
+pub(super) fn add_bias(out: &mut [f32], bias: Option<&[f32]>) {
+    if let Some(bias) = bias {
+        for row in out.chunks_exact_mut(bias.len()) {
+            for (value, &bias) in row.iter_mut().zip(bias) {
+                *value += bias;
+            }
+        }
+    }
+}
+
+/// `out += x·wᵀ` on the calling thread: out `[R, N]`, x `[R, K]`, w `[N, K]`,
+/// all row-major.
+pub(super) fn add_product(out: &mut [f32], x: &[f32], w: &[f32], k: usize, n: usize) {
+    let rows = out.len() / n.max(1);
+    assert!(out.len() == rows * n && x.len() == rows * k && w.len() == n * k);
+    // SAFETY: the lengths checked above cover every element the strides reach.
+    unsafe {
+        gemm::gemm(
+            rows,
+            n,
+            k,
+            out.as_mut_ptr(),
+            1,
+            n as isize,
+            true,
+            x.as_ptr(),
+            1,
+            k as isize,
+            w.as_ptr(),
+            k as isize,
+            1,
+            1.0,
+            1.0,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}
+
+/// Layer normalisation over the last dimension: x `[…, D]`, weight and bias
+/// `[D]`; biased variance, `eps` inside the root.
+pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -> Result<Tensor> {
+    if !on_cpu(x) {
+        let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+        let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
+        return centred
+            .broadcast_div(&(variance + f64::from(eps))?.sqrt()?)?
+            .broadcast_mul(weight)?
+            .broadcast_add(bias);
+    }
+    let dim = x.dim(D::Minus1)?;
+    if weight.dims() != [dim] || bias.dims() != [dim] {
+        candle_core::bail!(
+            "layer norm: input {:?} does not fit weight {:?}",
+            x.dims(),
+            weight.dims()
+        );
+    }
+    let (weight, bias) = (weight.to_vec1::<f32>()?, bias.to_vec1::<f32>()?);
+    let mut out = vec![0f32; x.elem_count()];
+    with_values(x, |values| {
+        let per_task = (rows_per_task(values.len() / dim.max(1)) * dim).max(1);
+        out.par_chunks_mut(per_task)
+            .zip(values.par_chunks(per_task))
+            .for_each(|(out, x)| {
+                for (out, x) in out.chunks_exact_mut(dim).zip(x.chunks_exact(dim)) {
+                    rows::layer_norm(x, &weight, &bias, eps, out);
+                }
+            });
+    })?;
+    Tensor::from_vec(out, x.dims(), x.device())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ramp(dims: &[usize], step: f32) -> Tensor {
+        let count: usize = dims.iter().product();
+        let values: Vec<f32> = (0..count)
+            .map(|i| ((i as f32 * step).sin()) * 0.7)
+            .collect();
+        Tensor::from_vec(values, dims, &Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn linear_equals_the_composed_operations() {
+        let (x, w, b) = (
+            ramp(&[3, 100, 20], 0.37),
+            ramp(&[33, 20], 0.11),
+            ramp(&[33], 0.9),
+        );
+        let residual = ramp(&[3, 100, 33], 0.21);
+        for activation in [
+            Activation::Identity,
+            Activation::Relu,
+            Activation::Gelu,
+            Activation::GeluTanh,
+            Activation::QuickGelu,
+            Activation::Silu,
+        ] {
+            let fused = linear(&x, &w, Some(&b), Some(&residual), activation).unwrap();
+            let plain = x
+                .reshape((300, 20))
+                .unwrap()
+                .matmul(&w.t().unwrap())
+                .unwrap();
+            let plain = plain
+                .reshape((3, 100, 33))
+                .unwrap()
+                .broadcast_add(&b)
+                .unwrap();
+            let plain = activation
+                .apply_tensor(&(plain + &residual).unwrap())
+                .unwrap();
+            let difference = (fused - plain).unwrap().abs().unwrap();
+            let worst = difference.max_all().unwrap().to_scalar::<f32>().unwrap();
+            assert!(worst < 1e-5, "{activation:?} differs by {worst}");
+        }
+    }
+
+    #[test]
+    fn shapes_that_do_not_fit_are_errors() {
+        let (x, w) = (ramp(&[3, 20], 0.3), ramp(&[5, 21], 0.1));
+        assert!(linear(&x, &w, None, None, Activation::Identity).is_err());
+        let w = ramp(&[5, 20], 0.1);
+        assert!(linear(&x, &w, Some(&ramp(&[6], 0.1)), None, Activation::Identity).is_err());
+        assert!(
+            linear(
+                &x,
+                &w,
+                None,
+                Some(&ramp(&[3, 6], 0.1)),
+                Activation::Identity
+            )
+            .is_err()
+        );
+        assert!(layer_norm(&x, &ramp(&[19], 0.1), &ramp(&[19], 0.1), 1e-5).is_err());
+    }
+
+    #[test]
+    fn views_are_accepted() {
+        let x = ramp(&[7, 40], 0.3);
+        let view = x.narrow(1, 10, 20).unwrap();
+        let w = ramp(&[5, 20], 0.1);
+        let from_view = linear(&view, &w, None, None, Activation::Identity).unwrap();
+        let copy = linear(
+            &view.contiguous().unwrap(),
+            &w,
+            None,
+            None,
+            Activation::Identity,
+        )
+        .unwrap();
+        assert_eq!(
+            from_view.to_vec2::<f32>().unwrap(),
+            copy.to_vec2::<f32>().unwrap()
+        );
+    }
+}
