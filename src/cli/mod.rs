@@ -1,11 +1,13 @@
 //! One file per command: parse, call, print.
 
+mod config;
 mod error;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub use config::{ConfigArgs, cmd_config, report};
 pub use error::{CliError, Exit};
 
 /// Experiments with NOVIC: classify pictures without candidate labels.
@@ -20,12 +22,16 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Config(ConfigArgs),
+}
 
 /// Parses the command line, runs the command and returns its exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let result: Result<Exit, CliError> = match cli.command {};
+    let result: Result<Exit, CliError> = match cli.command {
+        Command::Config(args) => cmd_config(&args),
+    };
     match result {
         Ok(exit) => ExitCode::from(exit as u8),
         Err(error) => {

@@ -1,6 +1,40 @@
 //! Configuration: layers, the typed schema, origins, diagnostics.
 //!
-//! [`schema::Config`] holds the values of a stage, [`schema::keys`] describes
-//! them. This room knows nothing of stages' work and tensors.
+//! [`Experiment::load`] reads an experiment file with everything that belongs
+//! to it and gives every stage its typed [`schema::Config`]; [`select()`] cuts
+//! out what a stage reads. Every value knows where it comes from ([`Origins`]),
+//! and all problems are shown at once, each where it stands ([`ConfigErrors`]).
+//! This room knows nothing of what stages do, and of tensors.
 
+mod cell;
+mod check;
+mod compose;
+mod experiment;
+mod interpolate;
+mod layer;
+mod names;
+mod nearest;
+mod node;
+mod origin;
+pub mod overrides;
+mod problem;
 pub mod schema;
+mod select;
+mod show;
+mod source;
+mod stacks;
+mod stage;
+mod toml;
+mod typed;
+mod value;
+
+pub use cell::{Cell, CellField, CellKind};
+pub use compose::Request;
+pub use experiment::Experiment;
+pub use node::{Field, Node, Raw};
+pub use origin::{Given, Origin, Origins};
+pub use problem::{ConfigErrors, Problem, Severity, render};
+pub use select::{Selection, UnknownRead, keys_read, select};
+pub use show::{Show, experiment_json, flat_yaml};
+pub use source::{Location, Source, SourceKind};
+pub use stage::{StageInput, StageKind, StageSpec};

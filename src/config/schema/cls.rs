@@ -37,14 +37,29 @@ section! {
     /// Classification image datasets.
     pub struct Cls("cls") {
         /// A known dataset, or a path (with a separator, or beginning with `.` or `~`) of an image folder or a list file.
-        dataset: String = "ImageNet1K".to_owned() => flat("cls_dataset").read_by(readers::CLS);
+        dataset: String = "ImageNet1K".to_owned() => form(cls_dataset).flat("cls_dataset").read_by(readers::CLS);
         /// Several of these.
-        datasets: Vec<String> = Vec::new() => flat("cls_datasets").read_by(readers::EVAL_CLS_DECODING);
+        datasets: Vec<String> = Vec::new() => form(cls_dataset).flat("cls_datasets").read_by(readers::EVAL_CLS_DECODING);
         /// Directory of the datasets.
         root: String = "~/Datasets".to_owned() => path().flat("cls_dataset_root").read_by(readers::CLS);
         /// Which part.
         split: ClsSplit = ClsSplit::Valid => flat("cls_split").read_by(readers::CLS);
         /// List of class names: clip, multi, guide or wordnet.
         class_names: String = "clip".to_owned() => flat("class_names_variant").read_by(readers::CLASS_NAMES);
+    }
+}
+
+fn cls_dataset(text: &str) -> Result<(), String> {
+    let known = CLS_DATASETS
+        .iter()
+        .any(|name| name.eq_ignore_ascii_case(text));
+    let path = text.contains(['/', std::path::MAIN_SEPARATOR]) || text.starts_with(['.', '~']);
+    if known || path {
+        Ok(())
+    } else {
+        Err(format!(
+            "expected one of {}, or a path such as ./{text}",
+            CLS_DATASETS.join(", ")
+        ))
     }
 }

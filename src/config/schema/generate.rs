@@ -54,12 +54,25 @@ section! {
         /// Beam widths.
         topk: Vec<usize> = vec![3, 5, 10] => flat("gencfg_topk").at_least(1.0).read_by(readers::GENERATE);
         /// Vocabulary priors: `none`, `tgtX` over target nouns or `tokX` over tokens, X being the strength.
-        prior: Vec<String> = ["none", "tgt0.25", "tgt0.5", "tok0.25", "tok0.5"].map(str::to_owned).into() => flat("gencfg_prior").read_by(readers::GENERATE);
+        prior: Vec<String> = ["none", "tgt0.25", "tgt0.5", "tok0.25", "tok0.5"].map(str::to_owned).into() => form(prior).flat("gencfg_prior").read_by(readers::GENERATE);
         /// Guides.
         guide: Vec<GenerateGuide> = vec![GenerateGuide::Plain] => flat("gencfg_guide").read_by(readers::GENERATE);
         /// Softmax temperatures.
         temperature: Vec<f64> = vec![0.5, 1.0, 2.0] => flat("gencfg_tau").above(0.0).whole_default().read_by(readers::GENERATE);
         /// Length exponents.
         alpha: Vec<f64> = vec![-0.2, 0.0, 0.2, 0.5] => flat("gencfg_alpha").whole_default().read_by(readers::GENERATE);
+    }
+}
+
+fn prior(text: &str) -> Result<(), String> {
+    let strength = text
+        .strip_prefix("tgt")
+        .or_else(|| text.strip_prefix("tok"));
+    let known = text == "none"
+        || strength.is_some_and(|s| s.parse::<f64>().is_ok_and(|value| value.is_finite()));
+    if known {
+        Ok(())
+    } else {
+        Err("expected none, tgtX or tokX with a number X".to_owned())
     }
 }

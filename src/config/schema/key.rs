@@ -19,6 +19,9 @@ pub struct Key {
     pub nullable: bool,
     /// Allowed numbers (of lists: of every element).
     pub range: Range,
+    /// Rule for its texts (of lists: of every element); the error says what is
+    /// allowed.
+    pub form: Option<fn(&str) -> Result<(), String>>,
     /// Unit of a number: `%`, `°`, `s`; empty for none.
     pub unit: &'static str,
     /// Whether a checkpoint's value always replaces the configured one, because
@@ -27,6 +30,8 @@ pub struct Key {
     /// Whether a checkpoint's value replaces the configured one unless that is
     /// given explicitly: losses and weights would not be the checkpoint's else.
     pub restored: bool,
+    /// Whether it changes what people see, never what is computed.
+    pub cosmetic: bool,
     /// Actions that read it under some setting of the other keys.
     pub readers: &'static [Action],
     /// What it means.
@@ -101,9 +106,11 @@ impl Key {
             kind: T::KIND,
             nullable: T::NULLABLE,
             range,
+            form: None,
             unit: "",
             structural: false,
             restored: false,
+            cosmetic: false,
             readers: &[],
             doc,
             default,
@@ -123,6 +130,11 @@ impl Key {
 
     pub(super) const fn structural(mut self) -> Self {
         self.structural = true;
+        self
+    }
+
+    pub(super) const fn cosmetic(mut self) -> Self {
+        self.cosmetic = true;
         self
     }
 
@@ -150,6 +162,11 @@ impl Key {
     pub(super) const fn below(mut self, max: f64) -> Self {
         self.range.max = max;
         self.range.below_max = true;
+        self
+    }
+
+    pub(super) const fn form(mut self, form: fn(&str) -> Result<(), String>) -> Self {
+        self.form = Some(form);
         self
     }
 

@@ -9,6 +9,7 @@ mod checkpoint;
 mod choice;
 mod cls;
 mod data;
+mod document;
 mod embedder;
 mod evaluation;
 mod flat;
@@ -30,6 +31,7 @@ pub use checkpoint::{Checkpoint, CheckpointExport};
 pub use choice::UnknownChoice;
 pub use cls::{CLS_DATASETS, Cls, ClsSplit};
 pub use data::{Captions, Data, Images, Merge, MultiMode, Multiset};
+pub use document::{ExperimentInfo, StoreSettings};
 pub use embedder::Embedder;
 pub use evaluation::{Eval, EvalAlignment, Infer, Predictions, Test, ZeroShot};
 pub use fraction::{Fraction, NotAFraction};
@@ -40,7 +42,7 @@ pub use model::{
     Activation, MlpHidden, MlpInit, Model, ModelInit, ModelMlp, ModelType, Rezero, TransformerInit,
 };
 pub use nouns::Nouns;
-pub use root::{Config, SECTIONS, key, key_by_flat_name, keys};
+pub use root::{Config, SECTIONS, document_key, document_keys, key, key_by_flat_name, keys};
 pub use run::{Run, Tracking, TrackingWandb, WandbMode, WandbResume};
 pub use section::{Section, SetError};
 pub use tables::{PredsTable, RunsTable, Sample, Tables, TablesPreds, TablesRuns, Wiki};

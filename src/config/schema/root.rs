@@ -8,9 +8,9 @@ use serde_json::Value;
 use super::key::Key;
 use super::section::{Section, SetError};
 use super::{
-    Captions, Checkpoint, Cls, Data, Embedder, Eval, Generate, Images, Infer, Merge, Model,
-    Multiset, Noise, Nouns, Predictions, Run, Sample, Tables, Target, Test, Tracking, Train, Wiki,
-    ZeroShot,
+    Captions, Checkpoint, Cls, Data, Embedder, Eval, ExperimentInfo, Generate, Images, Infer,
+    Merge, Model, Multiset, Noise, Nouns, Predictions, Run, Sample, StoreSettings, Tables, Target,
+    Test, Tracking, Train, Wiki, ZeroShot,
 };
 
 macro_rules! config {
@@ -117,11 +117,15 @@ struct Table {
     keys: Vec<&'static Key>,
     by_path: HashMap<&'static str, &'static Key>,
     by_flat: HashMap<&'static str, &'static Key>,
+    document: Vec<&'static Key>,
 }
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| {
     let mut keys = Vec::new();
     Config::collect(&mut keys);
+    let mut document = Vec::new();
+    ExperimentInfo::collect(&mut document);
+    StoreSettings::collect(&mut document);
     Table {
         by_path: keys.iter().map(|&key| (key.path, key)).collect(),
         by_flat: keys
@@ -129,6 +133,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
             .filter_map(|&key| Some((key.flat?, key)))
             .collect(),
         keys,
+        document,
     }
 });
 
@@ -145,4 +150,15 @@ pub fn key(path: &str) -> Option<&'static Key> {
 /// The key with a name of the original's flat dictionary.
 pub fn key_by_flat_name(name: &str) -> Option<&'static Key> {
     TABLE.by_flat.get(name).copied()
+}
+
+/// Keys of `[experiment]` and `[store]`, which describe the experiment and are
+/// no part of a stage's configuration.
+pub fn document_keys() -> &'static [&'static Key] {
+    &TABLE.document
+}
+
+/// The one with a dotted path.
+pub fn document_key(path: &str) -> Option<&'static Key> {
+    TABLE.document.iter().copied().find(|key| key.path == path)
 }

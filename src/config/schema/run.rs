@@ -36,7 +36,7 @@ section! {
         /// Which of the twenty actions to execute; a stage sets it by its `kind`.
         action: Action = Action::Train => flat("action").read_by(readers::START);
         /// `cpu`, `cuda` or `cuda:N`; falls back to the CPU with a warning if there is no CUDA device.
-        device: String = "cuda".to_owned() => flat("device").read_by(readers::EMBEDDER);
+        device: String = "cuda".to_owned() => form(device).flat("device").read_by(readers::EMBEDDER);
         /// TF32 for matrix products and convolutions on CUDA.
         tf32: bool = true => flat("allow_tf32").read_by(readers::START);
         /// Autotuning of the original's convolutions; accepted and ignored.
@@ -54,7 +54,7 @@ section! {
     /// How a run is named and grouped where its metrics go.
     pub struct Tracking("tracking") {
         /// Project.
-        project: String = "novic".to_owned() => flat("wandb_project").read_by(readers::START);
+        project: String = "novic".to_owned() => form(wandb_project).flat("wandb_project").read_by(readers::START);
         /// Account or team.
         entity: Option<String> = None => flat("wandb_entity").read_by(readers::START);
         /// Run group.
@@ -82,7 +82,7 @@ section! {
         /// Address of the service.
         base_url: String = "https://api.wandb.ai".to_owned() => read_by(readers::START);
         /// The service's name of the run, 1 to 64 characters of `[A-Za-z0-9_.-]`; none: drawn once and kept in the run's record.
-        run_id: Option<String> = None => read_by(readers::START);
+        run_id: Option<String> = None => form(wandb_run_id).read_by(readers::START);
         /// What to do when a run with this id exists; none: `allow` when a local run is continued.
         resume: Option<WandbResume> = None => read_by(readers::START);
         /// Longest time between two uploads.
@@ -109,5 +109,38 @@ section! {
         system_metrics: f64 = 15.0 => at_least(0.0).unit("s").read_by(readers::START);
         /// Send the configuration and metadata files.
         files: bool = true => read_by(readers::START);
+    }
+}
+
+fn device(text: &str) -> Result<(), String> {
+    let number = |n: &str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit());
+    let known = matches!(text, "cpu" | "cuda") || text.strip_prefix("cuda:").is_some_and(number);
+    if known {
+        Ok(())
+    } else {
+        Err("expected cpu, cuda or cuda:N".to_owned())
+    }
+}
+
+fn wandb_project(text: &str) -> Result<(), String> {
+    let allowed = !text.is_empty()
+        && text.chars().count() <= 128
+        && !text.contains(['/', '\\', '#', '?', '%', ':']);
+    if allowed {
+        Ok(())
+    } else {
+        Err("expected 1 to 128 characters, none of / \\ # ? % :".to_owned())
+    }
+}
+
+fn wandb_run_id(text: &str) -> Result<(), String> {
+    let allowed = (1..=64).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
+    if allowed {
+        Ok(())
+    } else {
+        Err("expected 1 to 64 characters of [A-Za-z0-9_.-]".to_owned())
     }
 }

@@ -14,7 +14,7 @@ pub trait Section: Default {
     fn get(&self, name: &str) -> Option<Value>;
 
     /// Sets the leaf with this name. The value must be of the leaf's kind, as
-    /// [`parse`](crate::config::value) makes it.
+    /// reading a layer makes it.
     fn set(&mut self, name: &str, value: &Value) -> Result<(), SetError>;
 }
 

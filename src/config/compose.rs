@@ -1,0 +1,698 @@
+//! Composition: which files, variables and arguments make an experiment, in
+//! which order.
+//!
+//! Defaults < files named by `extends` < groups chosen by `[use]` < the file
+//! itself < environment `NOVIC__SECTION__FIELD` < command line. Every file,
+//! variable and argument is a layer of its own.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::layer::LayerReader;
+use super::names::{LOOSE, TABLES, is_section, suggest};
+use super::nearest::nearest;
+use super::node::{Field, Node, Raw};
+use super::overrides::{self, KeyPart, Operation, Override};
+use super::problem::Problem;
+use super::schema::{self, document_key, key_by_flat_name};
+use super::source::{Location, Source, SourceKind};
+use super::stacks::Stacks;
+use super::toml;
+
+/// Largest file that is read.
+const MAX_FILE_BYTES: u64 = 16 << 20;
+/// Prefix of environment variables that are configuration.
+const VARIABLE_PREFIX: &str = "NOVIC__";
+
+/// What an experiment is made from.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// The experiment file.
+    pub file: PathBuf,
+    /// Its text, if it is not to be read from the disk.
+    pub text: Option<String>,
+    /// Environment variables; only those that begin with `NOVIC__` and those
+    /// that `${env:NAME}` names matter.
+    pub environment: Vec<(String, String)>,
+    /// Overrides of the command line, in their order.
+    pub overrides: Vec<String>,
+}
+
+impl Request {
+    /// An experiment file with the environment of the process.
+    pub fn new(file: impl Into<PathBuf>) -> Self {
+        // Variables that are no Unicode cannot be configuration.
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Self {
+            file: file.into(),
+            text: None,
+            environment,
+            overrides: Vec::new(),
+        }
+    }
+
+    /// The same with overrides.
+    pub fn overrides(mut self, overrides: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.overrides.extend(overrides.into_iter().map(Into::into));
+        self
+    }
+}
+
+/// All layers of an experiment.
+pub(super) struct Composition {
+    /// Their entries.
+    pub stacks: Stacks,
+    /// Every file that was read, in the order of the layers.
+    pub files: Vec<PathBuf>,
+}
+
+/// A file with those that it extends.
+struct Tree {
+    source: Arc<Source>,
+    fields: Vec<Field>,
+    extends: Vec<Tree>,
+}
+
+/// A choice of a group.
+struct Choice {
+    group: String,
+    name: String,
+    location: Location,
+}
+
+/// Reads all layers. Problems are added to `problems`; what could be read is
+/// returned all the same, so that all of them are found at once.
+pub(super) fn compose(request: &Request, problems: &mut Vec<Problem>) -> Composition {
+    let arguments = arguments(request, problems);
+    let variables = variables(request, problems);
+    let main = match &request.text {
+        Some(text) => Ok(text.clone()),
+        None => read(&request.file),
+    };
+    let tree = match main {
+        Ok(text) => {
+            let mut chain = Vec::new();
+            load(&request.file, text, &mut chain, problems)
+        }
+        Err(reason) => {
+            problems.push(missing_main(&request.file, &reason));
+            None
+        }
+    };
+    let mut stacks = Stacks::default();
+    let mut files = Vec::new();
+    if let Some(tree) = tree {
+        let mut choices = Vec::new();
+        collect_choices(&tree, &mut choices, problems);
+        for (source, change) in variables.iter().chain(&arguments) {
+            override_choice(source, change, &mut choices, problems);
+        }
+        let Tree {
+            source: main,
+            fields,
+            extends,
+        } = tree;
+        let directories = group_directories(&main, &extends);
+        for tree in &extends {
+            add_tree(tree, &mut stacks, &mut files, problems);
+        }
+        for choice in &choices {
+            add_group(choice, &directories, &mut stacks, &mut files, problems);
+        }
+        add_file(&main, &fields, &mut stacks, &mut files, problems);
+    }
+    for (source, change) in variables.iter().chain(&arguments) {
+        add_override(source, change, &mut stacks, problems);
+    }
+    Composition { stacks, files }
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    let explain = |error: std::io::Error| error.to_string();
+    let size = std::fs::metadata(path).map_err(explain)?.len();
+    if size > MAX_FILE_BYTES {
+        return Err(format!("it has {size} bytes, more than {MAX_FILE_BYTES}"));
+    }
+    std::fs::read_to_string(path).map_err(explain)
+}
+
+fn missing_main(path: &Path, reason: &str) -> Problem {
+    let problem = Problem::error(format!("cannot read {}: {reason}", path.display()));
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let names = toml_names(directory);
+    let stem = path
+        .file_stem()
+        .map(|stem| stem.to_string_lossy().into_owned());
+    match stem.and_then(|stem| nearest(&stem, names.iter().map(String::as_str)).map(str::to_owned))
+    {
+        Some(name) => {
+            let near = directory.join(format!("{name}.toml"));
+            problem.help(format!("did you mean {}?", near.display()))
+        }
+        None if names.is_empty() => problem.help("name an experiment file (TOML)"),
+        None => problem.help(format!("{} has {}", directory.display(), names.join(", "))),
+    }
+}
+
+/// Stems of the TOML files in a directory, sorted.
+fn toml_names(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "toml")
+        })
+        .filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned()))
+        .collect();
+    names.sort();
+    names
+}
+
+fn load(
+    path: &Path,
+    text: String,
+    chain: &mut Vec<PathBuf>,
+    problems: &mut Vec<Problem>,
+) -> Option<Tree> {
+    let source = Source::new(SourceKind::File(path.to_owned()), text);
+    let fields = match toml::parse(&source) {
+        Ok(fields) => fields,
+        Err(problem) => {
+            problems.push(problem);
+            return None;
+        }
+    };
+    chain.push(path.to_owned());
+    let mut extends = Vec::new();
+    for (name, location) in texts_of(&source, &fields, "extends", problems) {
+        let target = path.parent().unwrap_or(Path::new("")).join(&name);
+        if let Some(start) = chain.iter().position(|other| same_file(other, &target)) {
+            let circle: Vec<_> = chain[start..]
+                .iter()
+                .chain([&target])
+                .map(|path| path.display().to_string())
+                .collect();
+            let problem =
+                Problem::error(format!("files extend each other: {}", circle.join(" → ")))
+                    .at(location, "")
+                    .help("take this name out of `extends`");
+            problems.push(problem);
+            continue;
+        }
+        match read(&target) {
+            Ok(text) => extends.extend(load(&target, text, chain, problems)),
+            Err(reason) => {
+                let problem = Problem::error(format!("cannot read {}: {reason}", target.display()))
+                    .at(location, "named here")
+                    .help("names in `extends` are relative to the file that says them");
+                problems.push(problem);
+            }
+        }
+    }
+    chain.pop();
+    Some(Tree {
+        source,
+        fields,
+        extends,
+    })
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+/// The texts of a top-level key that takes a text or a list of texts.
+fn texts_of(
+    source: &Arc<Source>,
+    fields: &[Field],
+    key: &str,
+    problems: &mut Vec<Problem>,
+) -> Vec<(String, Location)> {
+    let Some(field) = fields.iter().find(|field| field.key == key) else {
+        return Vec::new();
+    };
+    let single = std::slice::from_ref(&field.value);
+    let items = match &field.value.raw {
+        Raw::List(items) => items.as_slice(),
+        _ => single,
+    };
+    let mut texts = Vec::new();
+    for item in items {
+        let location = Location::new(source, item.span.clone());
+        match item.text() {
+            Some(text) => texts.push((text.to_owned(), location)),
+            None => problems.push(
+                Problem::error(format!("{key}: expected a text, found {}", item.describe()))
+                    .at(location, "expected a text or a list of texts"),
+            ),
+        }
+    }
+    texts
+}
+
+/// Choices of a file and of those it extends; later ones of a group win.
+fn collect_choices(tree: &Tree, choices: &mut Vec<Choice>, problems: &mut Vec<Problem>) {
+    for inner in &tree.extends {
+        collect_choices(inner, choices, problems);
+    }
+    let Some(field) = tree.fields.iter().find(|field| field.key == "use") else {
+        return;
+    };
+    let Raw::Table(groups) = &field.value.raw else {
+        let problem = Problem::error(format!(
+            "`use` is a section, found {}",
+            field.value.describe()
+        ))
+        .at(
+            Location::new(&tree.source, field.value.span.clone()),
+            "expected a table",
+        )
+        .help("write [use] and under it GROUP = \"NAME\"");
+        problems.push(problem);
+        return;
+    };
+    for group in groups {
+        choose(&tree.source, &group.key, &group.value, choices, problems);
+    }
+}
+
+fn choose(
+    source: &Arc<Source>,
+    group: &str,
+    value: &Node,
+    choices: &mut Vec<Choice>,
+    problems: &mut Vec<Problem>,
+) {
+    let location = Location::new(source, value.span.clone());
+    let Some(name) = value.text() else {
+        let problem = Problem::error(format!(
+            "use.{group}: expected a name, found {}",
+            value.describe()
+        ))
+        .at(location, "expected the name of a file of the group");
+        problems.push(problem);
+        return;
+    };
+    let choice = Choice {
+        group: group.to_owned(),
+        name: name.to_owned(),
+        location,
+    };
+    match choices.iter_mut().find(|other| other.group == group) {
+        Some(other) => *other = choice,
+        None => choices.push(choice),
+    }
+}
+
+/// Takes a `use.GROUP=NAME` or `~use.GROUP`.
+fn override_choice(
+    source: &Arc<Source>,
+    change: &Override,
+    choices: &mut Vec<Choice>,
+    problems: &mut Vec<Problem>,
+) {
+    let [first, group] = change.key.as_slice() else {
+        return;
+    };
+    if first.name != "use" {
+        return;
+    }
+    match &change.value {
+        Some(value) => choose(source, &group.name, value, choices, problems),
+        None => choices.retain(|choice| choice.group != group.name),
+    }
+}
+
+/// Directories that may hold groups: `base/` beside the experiment file, beside
+/// those it extends, and their own directories (for files in `base/`).
+fn group_directories(main: &Source, extends: &[Tree]) -> Vec<PathBuf> {
+    fn add(source: &Source, directories: &mut Vec<PathBuf>) {
+        let SourceKind::File(path) = &source.kind else {
+            return;
+        };
+        let parent = path.parent().unwrap_or(Path::new(""));
+        for directory in [parent.join("base"), parent.to_owned()] {
+            if !directories.contains(&directory) {
+                directories.push(directory);
+            }
+        }
+    }
+    fn add_trees(trees: &[Tree], directories: &mut Vec<PathBuf>) {
+        for tree in trees {
+            add(&tree.source, directories);
+            add_trees(&tree.extends, directories);
+        }
+    }
+    let mut directories = Vec::new();
+    add(main, &mut directories);
+    add_trees(extends, &mut directories);
+    directories
+}
+
+fn add_group(
+    choice: &Choice,
+    directories: &[PathBuf],
+    stacks: &mut Stacks,
+    files: &mut Vec<PathBuf>,
+    problems: &mut Vec<Problem>,
+) {
+    let plain = |name: &str| {
+        !name.is_empty()
+            && name
+                .chars()
+                .all(|c| c.is_alphanumeric() || "_-.".contains(c))
+    };
+    let folders = || {
+        directories
+            .iter()
+            .map(|directory| directory.join(&choice.group))
+    };
+    let path = folders()
+        .map(|folder| folder.join(format!("{}.toml", choice.name)))
+        .find(|path| plain(&choice.group) && plain(&choice.name) && path.is_file());
+    let Some(path) = path else {
+        problems.push(unknown_choice(choice, folders(), directories));
+        return;
+    };
+    let text = match read(&path) {
+        Ok(text) => text,
+        Err(reason) => {
+            let problem = Problem::error(format!("cannot read {}: {reason}", path.display()));
+            problems.push(problem.at(choice.location.clone(), "chosen here"));
+            return;
+        }
+    };
+    let Some(tree) = load(&path, text, &mut Vec::new(), problems) else {
+        return;
+    };
+    if let Some(field) = tree.fields.iter().find(|field| field.key == "use") {
+        let problem = Problem::error("a file of a group cannot choose groups itself")
+            .at(Location::new(&tree.source, field.key_span.clone()), "")
+            .help("use `extends` here, or choose both groups in the experiment file");
+        problems.push(problem);
+    }
+    add_tree(&tree, stacks, files, problems);
+}
+
+fn unknown_choice(
+    choice: &Choice,
+    folders: impl Iterator<Item = PathBuf>,
+    directories: &[PathBuf],
+) -> Problem {
+    let Choice {
+        group,
+        name,
+        location,
+    } = choice;
+    let options: BTreeSet<String> = folders.flat_map(|folder| toml_names(&folder)).collect();
+    if options.is_empty() {
+        let problem = Problem::error(format!("there is no group `{group}`"));
+        let looked: Vec<_> = directories
+            .iter()
+            .map(|d| d.join(group).display().to_string())
+            .collect();
+        return problem.at(location.clone(), "").help(format!(
+            "groups are directories; looked for {}",
+            looked.join(", ")
+        ));
+    }
+    let problem =
+        Problem::error(format!("group `{group}` has no `{name}`")).at(location.clone(), "");
+    let problem = match nearest(name, options.iter().map(String::as_str)) {
+        Some(near) => problem.help(format!("did you mean `{near}`?")),
+        None => problem,
+    };
+    let options: Vec<_> = options.into_iter().collect();
+    problem.help(format!("`{group}` has {}", options.join(", ")))
+}
+
+fn add_tree(
+    tree: &Tree,
+    stacks: &mut Stacks,
+    files: &mut Vec<PathBuf>,
+    problems: &mut Vec<Problem>,
+) {
+    for inner in &tree.extends {
+        add_tree(inner, stacks, files, problems);
+    }
+    add_file(&tree.source, &tree.fields, stacks, files, problems);
+}
+
+fn add_file(
+    source: &Arc<Source>,
+    fields: &[Field],
+    stacks: &mut Stacks,
+    files: &mut Vec<PathBuf>,
+    problems: &mut Vec<Problem>,
+) {
+    if let SourceKind::File(path) = &source.kind {
+        files.push(path.clone());
+    }
+    for (name, location) in texts_of(source, fields, "unset", problems) {
+        match known_path(&name) {
+            Some(path) => {
+                stacks.remove(&path);
+            }
+            None => problems.push(unknown_removal(&name, location)),
+        }
+    }
+    let entries = LayerReader::read(source, fields, problems);
+    stacks.add(entries, problems);
+}
+
+/// The nested form of a name that may be removed: of a key, of a section, of a
+/// stage, of a cell, or of a value of one.
+fn known_path(name: &str) -> Option<String> {
+    if let Some(key) = key_by_flat_name(name) {
+        return Some(key.path.to_owned());
+    }
+    if schema::key(name).is_some() || document_key(name).is_some() || is_section(name) {
+        return Some(name.to_owned());
+    }
+    let (table, rest) = name.split_once('.')?;
+    match table {
+        "table" | "plot" => Some(name.to_owned()),
+        "stage" => match rest.split_once('.') {
+            None | Some((_, "kind" | "inputs")) => Some(name.to_owned()),
+            Some((stage, inner)) => match key_by_flat_name(inner) {
+                Some(key) => Some(format!("stage.{stage}.{}", key.path)),
+                None if schema::key(inner).is_some() || is_section(inner) => Some(name.to_owned()),
+                None => None,
+            },
+        },
+        _ => None,
+    }
+}
+
+fn unknown_removal(name: &str, location: Location) -> Problem {
+    let problem = Problem::error(format!("there is no `{name}` to remove")).at(location, "");
+    let (prefix, last) = name.rsplit_once('.').unwrap_or(("", name));
+    let extra: Vec<_> = TABLES.iter().chain(LOOSE).copied().collect();
+    let helps = if prefix.is_empty() || is_section(prefix) {
+        suggest(prefix, last, &extra)
+    } else {
+        Vec::new()
+    };
+    helps.into_iter().fold(problem, Problem::help)
+}
+
+fn arguments(request: &Request, problems: &mut Vec<Problem>) -> Vec<(Arc<Source>, Override)> {
+    let mut parsed = Vec::new();
+    for argument in &request.overrides {
+        let source = Source::new(SourceKind::Argument, argument.as_str());
+        match overrides::parse(argument) {
+            Ok(change) => parsed.push((source, change)),
+            Err(error) => problems.push(
+                Problem::error(error.message)
+                    .at(Location::new(&source, error.span), "")
+                    .help(error.help),
+            ),
+        }
+    }
+    parsed
+}
+
+/// Variables `NOVIC__SECTION__FIELD=value`, sorted by name.
+fn variables(request: &Request, problems: &mut Vec<Problem>) -> Vec<(Arc<Source>, Override)> {
+    let mut variables: Vec<_> = request
+        .environment
+        .iter()
+        .filter(|(name, _)| name.starts_with(VARIABLE_PREFIX))
+        .collect();
+    variables.sort();
+    let mut parsed = Vec::new();
+    for (name, value) in variables {
+        let text = format!("{name}={value}");
+        let source = Source::new(SourceKind::Environment, text.as_str());
+        let mut key = Vec::new();
+        let mut at = VARIABLE_PREFIX.len();
+        for part in name[VARIABLE_PREFIX.len()..].split("__") {
+            let span = at..at + part.len();
+            at = span.end + 2;
+            key.push(KeyPart {
+                name: part.to_lowercase(),
+                span,
+            });
+        }
+        let key_span = VARIABLE_PREFIX.len()..name.len();
+        match overrides::parse_value(&text, name.len() + 1) {
+            Ok(value) => {
+                let change = Override {
+                    operation: Operation::Force,
+                    key,
+                    key_span,
+                    value: Some(value),
+                };
+                parsed.push((source, change));
+            }
+            Err(error) => problems.push(
+                Problem::error(error.message)
+                    .at(Location::new(&source, error.span), "")
+                    .help(error.help),
+            ),
+        }
+    }
+    parsed
+}
+
+fn add_override(
+    source: &Arc<Source>,
+    change: &Override,
+    stacks: &mut Stacks,
+    problems: &mut Vec<Problem>,
+) {
+    if change.key.first().is_some_and(|part| part.name == "use") && change.key.len() == 2 {
+        return;
+    }
+    let names: Vec<_> = change.key.iter().map(|part| part.name.as_str()).collect();
+    let name = names.join(".");
+    let at = || Location::new(source, change.key_span.clone());
+    let Some(value) = &change.value else {
+        match known_path(&name) {
+            Some(path)
+                if path.starts_with("stage.")
+                    || path.starts_with("table.")
+                    || path.starts_with("plot.") =>
+            {
+                if !stacks.remove(&path) {
+                    problems.push(
+                        Problem::error(format!("there is no `{path}` to remove")).at(at(), ""),
+                    );
+                }
+            }
+            Some(path) => {
+                stacks.remove(&path);
+            }
+            None => problems.push(unknown_removal(&name, at())),
+        }
+        return;
+    };
+    if let Some(problem) = check_operation(source, change, &names, stacks) {
+        problems.push(problem);
+        return;
+    }
+    let field = nested(&change.key, value);
+    let before = problems.len();
+    let entries = LayerReader::read(source, std::slice::from_ref(&field), problems);
+    if problems.len() == before {
+        stacks.add(entries, problems);
+    }
+}
+
+/// Whether the operation fits: `key=` needs what it sets, `+key=` needs that it
+/// is not there yet.
+fn check_operation(
+    source: &Arc<Source>,
+    change: &Override,
+    names: &[&str],
+    stacks: &Stacks,
+) -> Option<Problem> {
+    let at = |part: usize| {
+        let span = change
+            .key
+            .get(part)
+            .map_or(change.key_span.clone(), |part| part.span.clone());
+        Location::new(source, span)
+    };
+    let plain = &source.text[change.key_span.start..];
+    let is_map = matches!(names, ["stage" | "table" | "plot", _, ..]);
+    match change.operation {
+        Operation::Set if is_map => {
+            let owner = format!("{}.{}", names[0], names[1]);
+            if stacks.contains(&owner) {
+                return None;
+            }
+            let existing = stacks.in_order();
+            let others = existing
+                .iter()
+                .filter_map(|entry| match (&entry.slot, names[0]) {
+                    (super::layer::Slot::StageHeader(name), "stage") => Some(name.as_str()),
+                    (super::layer::Slot::CellHeader(kind, name), table)
+                        if kind.as_str() == table =>
+                    {
+                        Some(name.as_str())
+                    }
+                    _ => None,
+                });
+            let problem =
+                Problem::error(format!("there is no {} `{}`", names[0], names[1])).at(at(1), "");
+            let problem = match nearest(names[1], others) {
+                Some(near) => problem.help(format!("did you mean `{}.{near}`?", names[0])),
+                None => problem,
+            };
+            Some(problem.help(format!("write `+{plain}` to add it")))
+        }
+        Operation::Add if is_map => {
+            let name = names.join(".");
+            stacks
+                .contains(&known_path(&name).unwrap_or(name.clone()))
+                .then(|| {
+                    Problem::error(format!("`{name}` exists"))
+                        .at(at(0), "")
+                        .help(format!("write `{plain}` to set it"))
+                })
+        }
+        Operation::Add if known_path(&names.join(".")).is_some() => Some(
+            Problem::error(
+                "`+` adds entries to maps (stages, tables, plots); this key always exists",
+            )
+            .at(at(0), "")
+            .help(format!("write `{plain}`")),
+        ),
+        _ => None,
+    }
+}
+
+/// `a.b.c=value` as the field `a = {b = {c = value}}`.
+fn nested(key: &[KeyPart], value: &Node) -> Field {
+    let mut parts = key.iter().rev();
+    let field = |part: &KeyPart, value: Node| Field {
+        key: part.name.clone(),
+        key_span: part.span.clone(),
+        value,
+    };
+    let Some(last) = parts.next() else {
+        return Field {
+            key: String::new(),
+            key_span: 0..0,
+            value: value.clone(),
+        };
+    };
+    parts.fold(field(last, value.clone()), |inner, part| {
+        let span = inner.key_span.start..inner.value.span.end;
+        field(
+            part,
+            Node {
+                span,
+                raw: Raw::Table(vec![inner]),
+            },
+        )
+    })
+}

@@ -1,0 +1,165 @@
+//! References in texts: `${section.field}` and `${env:NAME}`.
+
+use serde_json::Value;
+
+use super::node::{Node, Raw};
+use super::schema::Key;
+use super::value::{Converted, Fault, convert};
+
+/// A value that a reference may name.
+pub(super) enum Referred<'a> {
+    /// Known.
+    Value(Value),
+    /// Has references itself.
+    Template(&'a Node, &'static Key),
+}
+
+/// Finds the values that references name.
+pub(super) struct References<'a> {
+    /// Value of a key.
+    pub value: &'a dyn Fn(&str) -> Option<Referred<'a>>,
+    /// Value of an environment variable.
+    pub variable: &'a dyn Fn(&str) -> Option<String>,
+}
+
+impl References<'_> {
+    /// Puts in the values that a template refers to, and converts the result.
+    pub fn resolve(&self, template: &Node, key: &Key) -> Result<Value, Vec<Fault>> {
+        self.resolve_from(template, key, &mut vec![key.path.to_owned()])
+    }
+
+    fn resolve_from(
+        &self,
+        template: &Node,
+        key: &Key,
+        chain: &mut Vec<String>,
+    ) -> Result<Value, Vec<Fault>> {
+        let node = self.fill(template, chain).map_err(|fault| vec![fault])?;
+        match convert(&node, key)? {
+            Converted::Value(value) => Ok(value),
+            Converted::Deferred => Err(vec![fault(
+                template,
+                "a value that is put in has a reference itself",
+                "write the value out",
+            )]),
+        }
+    }
+
+    fn fill(&self, node: &Node, chain: &mut Vec<String>) -> Result<Node, Fault> {
+        let raw = match &node.raw {
+            Raw::List(items) => Raw::List(
+                items
+                    .iter()
+                    .map(|item| self.fill(item, chain))
+                    .collect::<Result<_, _>>()?,
+            ),
+            Raw::Text(text) | Raw::Word(text) => {
+                if let Some(reference) = whole_reference(text) {
+                    let value = self.find(reference, node, chain)?;
+                    return Ok(Node::from_json(&value, node.span.clone()));
+                }
+                Raw::Text(self.fill_text(text, node, chain)?)
+            }
+            raw => raw.clone(),
+        };
+        Ok(Node {
+            span: node.span.clone(),
+            raw,
+        })
+    }
+
+    fn fill_text(&self, text: &str, node: &Node, chain: &mut Vec<String>) -> Result<String, Fault> {
+        let mut filled = String::new();
+        let mut rest = text;
+        while let Some(start) = rest.find("${") {
+            filled.push_str(&rest[..start]);
+            let Some(length) = rest[start..].find('}') else {
+                return Err(fault(
+                    node,
+                    "`}` is missing",
+                    "write references as ${section.field}",
+                ));
+            };
+            let value = self.find(&rest[start + 2..start + length], node, chain)?;
+            match value {
+                Value::Null => {}
+                Value::String(text) => filled.push_str(&text),
+                Value::Array(_) | Value::Object(_) => {
+                    return Err(fault(
+                        node,
+                        "a list cannot be put into a text",
+                        "let the reference stand alone",
+                    ));
+                }
+                value => filled.push_str(&value.to_string()),
+            }
+            rest = &rest[start + length + 1..];
+        }
+        filled.push_str(rest);
+        Ok(filled)
+    }
+
+    fn find(&self, reference: &str, node: &Node, chain: &mut Vec<String>) -> Result<Value, Fault> {
+        let reference = reference.trim();
+        if let Some(variable) = reference.strip_prefix("env:") {
+            let (name, default) = match variable.split_once(',') {
+                Some((name, default)) => (name.trim(), Some(default.trim().to_owned())),
+                None => (variable, None),
+            };
+            return (self.variable)(name)
+                .or(default)
+                .map(Value::String)
+                .ok_or_else(|| {
+                    fault(
+                        node,
+                        &format!("the environment has no `{name}`"),
+                        &format!("set it, or write ${{env:{name},DEFAULT}}"),
+                    )
+                });
+        }
+        if chain.iter().any(|name| name == reference) {
+            chain.push(reference.to_owned());
+            return Err(fault(
+                node,
+                &format!("references go in a circle: {}", chain.join(" → ")),
+                "write one of the values out",
+            ));
+        }
+        match (self.value)(reference) {
+            Some(Referred::Value(value)) => Ok(value),
+            Some(Referred::Template(template, key)) => {
+                chain.push(reference.to_owned());
+                let value = self.resolve_from(template, key, chain).map_err(|faults| {
+                    let reason = faults.into_iter().next().map(|fault| fault.title);
+                    fault(
+                        node,
+                        &format!("`{reference}`: {}", reason.unwrap_or_default()),
+                        "",
+                    )
+                });
+                chain.pop();
+                value
+            }
+            None => Err(fault(
+                node,
+                &format!("there is no value `{reference}` to refer to"),
+                "write ${section.field} or ${env:NAME}",
+            )),
+        }
+    }
+}
+
+/// The reference that a text is as a whole.
+fn whole_reference(text: &str) -> Option<&str> {
+    let inner = text.strip_prefix("${")?.strip_suffix('}')?;
+    (!inner.contains(['{', '}'])).then_some(inner)
+}
+
+fn fault(node: &Node, title: &str, help: &str) -> Fault {
+    Fault {
+        span: node.span.clone(),
+        title: title.to_owned(),
+        note: String::new(),
+        help: (!help.is_empty()).then(|| help.to_owned()),
+    }
+}

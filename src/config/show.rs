@@ -1,0 +1,345 @@
+//! A resolved experiment as text: TOML that gives the same experiment, with
+//! origins if wanted, JSON, or the flat dictionary.
+
+use std::fmt::Write;
+
+use serde_json::{Map, Value, json};
+
+use super::cell::Cell;
+use super::experiment::Experiment;
+use super::origin::Origins;
+use super::schema::{self, Config, Key, Kind, SECTIONS, Section};
+use super::stage::{StageInput, StageSpec};
+
+/// What is shown of an experiment as TOML.
+#[derive(Debug, Clone, Default)]
+pub struct Show {
+    /// Where every value comes from, with the values it replaces.
+    pub origins: bool,
+    /// Only these sections and keys (dotted names); empty: everything.
+    pub sections: Vec<String>,
+    /// Only values that differ from these.
+    pub against: Option<Config>,
+}
+
+impl Show {
+    /// The experiment as TOML. Without restrictions it is an experiment file
+    /// that gives the same experiment.
+    pub fn experiment(&self, experiment: &Experiment) -> String {
+        let mut printer = Printer {
+            show: self,
+            text: String::new(),
+        };
+        if self.sections.is_empty() && self.against.is_none() {
+            printer.document("experiment", &experiment.info);
+            printer.document("store", &experiment.store);
+        }
+        printer.config(&experiment.config, &experiment.origins);
+        for stage in &experiment.stages {
+            printer.stage(stage, &experiment.config);
+        }
+        if self.sections.is_empty() && self.against.is_none() {
+            for cell in &experiment.cells {
+                printer.cell(cell);
+            }
+        }
+        printer.text
+    }
+
+    /// The whole configuration of one stage as TOML.
+    pub fn stage(&self, stage: &StageSpec) -> String {
+        let mut printer = Printer {
+            show: self,
+            text: String::new(),
+        };
+        printer.config(&stage.config, &stage.origins);
+        printer.text
+    }
+
+    fn wants(&self, key: &Key, config: &Config) -> bool {
+        let listed = self.sections.is_empty()
+            || self.sections.iter().any(|section| {
+                key.path == section
+                    || key
+                        .path
+                        .strip_prefix(section.as_str())
+                        .is_some_and(|r| r.starts_with('.'))
+            });
+        let differs = self
+            .against
+            .as_ref()
+            .is_none_or(|other| config.get(key.path) != other.get(key.path));
+        listed && differs
+    }
+}
+
+struct Printer<'a> {
+    show: &'a Show,
+    text: String,
+}
+
+/// A line with what stands in comments beside and below it.
+struct Line {
+    text: String,
+    origins: Vec<String>,
+}
+
+impl Printer<'_> {
+    fn config(&mut self, config: &Config, origins: &Origins) {
+        for &section in SECTIONS {
+            let mut lines = Vec::new();
+            for key in schema::keys()
+                .iter()
+                .filter(|key| self.show.wants(key, config))
+            {
+                let Some(name) = key
+                    .path
+                    .strip_prefix(section)
+                    .and_then(|r| r.strip_prefix('.'))
+                else {
+                    continue;
+                };
+                let value = config.get(key.path).unwrap_or(Value::Null);
+                lines.push(Line {
+                    text: format!("{name} = {}", toml_text(&value, key.kind)),
+                    origins: self.origin_lines(key, origins),
+                });
+            }
+            self.table(section, lines);
+        }
+    }
+
+    /// The lines of a stage: what its table and overrides of it give.
+    fn stage(&mut self, stage: &StageSpec, shared: &Config) {
+        let mut lines = Vec::new();
+        if self.show.sections.is_empty() {
+            let kind = Value::from(stage.kind.as_str());
+            lines.push(plain("kind", &kind));
+            if !stage.inputs.is_empty() {
+                lines.push(plain("inputs", &inputs_json(&stage.inputs)));
+            }
+        }
+        for key in own_keys(stage, shared) {
+            if !self.show.wants(key, &stage.config) {
+                continue;
+            }
+            let value = stage.config.get(key.path).unwrap_or(Value::Null);
+            lines.push(Line {
+                text: format!("{} = {}", key.path, toml_text(&value, key.kind)),
+                origins: self.origin_lines(key, &stage.origins),
+            });
+        }
+        self.table(&format!("stage.{}", stage.name), lines);
+    }
+
+    fn document(&mut self, name: &str, section: &impl Section) {
+        let mut lines = Vec::new();
+        for key in schema::document_keys() {
+            let Some(field) = key
+                .path
+                .strip_prefix(name)
+                .and_then(|r| r.strip_prefix('.'))
+            else {
+                continue;
+            };
+            match section.get(field) {
+                Some(value) if value != (key.default)() => lines.push(plain(field, &value)),
+                _ => {}
+            }
+        }
+        self.table(name, lines);
+    }
+
+    fn cell(&mut self, cell: &Cell) {
+        let lines = cell
+            .fields
+            .iter()
+            .map(|field| plain(&toml_key(&field.key), &field.value.to_json()));
+        self.table(
+            &format!("{}.{}", cell.kind.as_str(), cell.name),
+            lines.collect(),
+        );
+    }
+
+    fn table(&mut self, name: &str, lines: Vec<Line>) {
+        if lines.is_empty() {
+            return;
+        }
+        if !self.text.is_empty() {
+            self.text.push('\n');
+        }
+        let _ = writeln!(self.text, "[{name}]");
+        let width = |line: &Line| line.text.chars().count();
+        let widest = lines
+            .iter()
+            .map(width)
+            .filter(|&w| w <= 60)
+            .max()
+            .unwrap_or(0);
+        for line in lines {
+            let mut origins = line.origins.iter();
+            match origins.next() {
+                Some(origin) => {
+                    let _ = writeln!(self.text, "{:widest$}  # {origin}", line.text);
+                }
+                None => {
+                    let _ = writeln!(self.text, "{}", line.text);
+                }
+            }
+            for origin in origins {
+                let _ = writeln!(self.text, "{:widest$}  #   {origin}", "");
+            }
+        }
+    }
+
+    fn origin_lines(&self, key: &Key, origins: &Origins) -> Vec<String> {
+        if !self.show.origins {
+            return Vec::new();
+        }
+        let stack = origins.stack(key.path);
+        let mut lines = Vec::new();
+        for (value, origin) in stack.iter().rev() {
+            lines.push(if lines.is_empty() {
+                origin.to_string()
+            } else {
+                format!("over {} ({origin})", toml_text(value, key.kind))
+            });
+        }
+        lines
+    }
+}
+
+/// Keys that a stage gives itself or that differ from what all stages share.
+fn own_keys<'a>(
+    stage: &'a StageSpec,
+    shared: &'a Config,
+) -> impl Iterator<Item = &'static Key> + 'a {
+    schema::keys().iter().copied().filter(|key| {
+        key.path != "run.action" && stage.config.get(key.path) != shared.get(key.path)
+    })
+}
+
+fn plain(name: &str, value: &Value) -> Line {
+    Line {
+        text: format!("{name} = {}", toml_value(value)),
+        origins: Vec::new(),
+    }
+}
+
+fn inputs_json(inputs: &[StageInput]) -> Value {
+    inputs
+        .iter()
+        .map(|input| match input.repeat {
+            1 => Value::from(input.stage.as_str()),
+            repeat => json!({ "stage": input.stage, "repeat": repeat }),
+        })
+        .collect()
+}
+
+/// A value of a key as TOML; null as its word.
+fn toml_text(value: &Value, kind: Kind) -> String {
+    match (value, kind) {
+        (Value::Null, Kind::Bool) => "\"auto\"".to_owned(),
+        (Value::Null, _) => "\"none\"".to_owned(),
+        (value, _) => toml_value(value),
+    }
+}
+
+fn toml_value(value: &Value) -> String {
+    toml_edit_value(value).to_string().trim().to_owned()
+}
+
+fn toml_edit_value(value: &Value) -> toml_edit::Value {
+    match value {
+        Value::Null => "none".into(),
+        Value::Bool(value) => (*value).into(),
+        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(whole), _) => whole.into(),
+            (None, Some(number)) => number.into(),
+            (None, None) => number.to_string().into(),
+        },
+        Value::String(text) => text.as_str().into(),
+        Value::Array(items) => toml_edit::Value::Array(items.iter().map(toml_edit_value).collect()),
+        Value::Object(fields) => toml_edit::Value::InlineTable(
+            fields
+                .iter()
+                .map(|(key, value)| (key.as_str(), toml_edit_value(value)))
+                .collect(),
+        ),
+    }
+}
+
+fn toml_key(key: &str) -> String {
+    toml_edit::Key::new(key).to_string()
+}
+
+/// The experiment as JSON: what all stages share in nested form, and of every
+/// stage what it has different. With origins, a list per key of what the layers
+/// give, lowest first.
+pub fn experiment_json(experiment: &Experiment, origins: bool) -> Value {
+    let stages: Vec<Value> = experiment
+        .stages
+        .iter()
+        .map(|stage| {
+            let config: Map<String, Value> = own_keys(stage, &experiment.config)
+                .filter_map(|key| Some((key.path.to_owned(), stage.config.get(key.path)?)))
+                .collect();
+            let mut object = json!({
+                "name": stage.name,
+                "kind": stage.kind.as_str(),
+                "inputs": inputs_json(&stage.inputs),
+                "config": config,
+            });
+            if origins {
+                object["origins"] = origins_json(&stage.origins);
+            }
+            object
+        })
+        .collect();
+    let cells: Vec<Value> = experiment
+        .cells
+        .iter()
+        .map(|cell| json!({"kind": cell.kind.as_str(), "name": cell.name, "keys": cell.to_json()}))
+        .collect();
+    let mut object = json!({
+        "file": experiment.file,
+        "files": experiment.files,
+        "experiment": experiment.info,
+        "store": experiment.store,
+        "config": experiment.config,
+        "stages": stages,
+        "cells": cells,
+    });
+    if origins {
+        object["origins"] = origins_json(&experiment.origins);
+    }
+    object
+}
+
+fn origins_json(origins: &Origins) -> Value {
+    let given = schema::keys()
+        .iter()
+        .filter(|key| origins.is_given(key.path));
+    let entries = given.map(|key| {
+        let layers = origins
+            .stack(key.path)
+            .into_iter()
+            .map(|(value, origin)| json!({"value": value, "origin": origin.to_string()}));
+        (key.path.to_owned(), Value::Array(layers.collect()))
+    });
+    Value::Object(entries.collect())
+}
+
+/// The flat dictionary as YAML, one key a line.
+pub fn flat_yaml(config: &Config) -> String {
+    let mut text = String::new();
+    for (key, value) in config.flat() {
+        let mut shown = value.to_string();
+        // YAML 1.1 reads 1e-5 as a text, 1.0e-5 as a number.
+        if value.is_f64() && shown.contains('e') && !shown.contains('.') {
+            shown = shown.replace('e', ".0e");
+        }
+        let _ = writeln!(text, "{key}: {shown}");
+    }
+    text
+}
