@@ -5,3 +5,4 @@ pub mod attention;
 pub mod convolution;
 pub mod linear;
 pub mod rows;
+pub mod tape;

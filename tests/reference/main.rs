@@ -1,6 +1,7 @@
 //! Reference tests: one module per area of the reference data, named as the
 //! folder under `tests/golden` with underscores.
 
+mod decoder;
 mod embedders;
 mod embedding_cache;
 mod golden;

@@ -1,0 +1,382 @@
+//! The native checkpoint: one safetensors file with a JSON header
+//! (`training.md` section 3.2, `docs/formats.md`).
+//!
+//! Tensors lie under the names of the state dictionary; other tensors, such as
+//! the optimizer's moments, under names with a prefix of their owner. The
+//! header is the metadata entry `novic`. Files are published by rename, so a
+//! reader never sees half of one.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device, Tensor};
+use safetensors::{Dtype, SafeTensors};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::ops::tape::host;
+
+use super::error::DecoderError;
+
+/// Version this program writes; it reads this and all earlier ones.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// Metadata entry of the header.
+const HEADER_KEY: &str = "novic";
+
+/// Prefixes under which the training room keeps its tensors, apart from the
+/// weights.
+pub const RESERVED_PREFIXES: [&str; 2] = ["optimizer.", "extra."];
+
+/// Header of a checkpoint: everything that is not a tensor.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CheckpointHeader {
+    /// [`FORMAT_VERSION`] of the writer.
+    pub format_version: u32,
+    /// Version of the program that wrote the file.
+    pub program_version: String,
+    /// The flat dictionary of all keys, effective values.
+    pub cfg_flat: Map<String, Value>,
+    /// The typed configuration.
+    pub config: Value,
+    /// The twelve fields of the target configuration.
+    pub target_config: Value,
+    /// The seven fields of the data configuration.
+    pub data_config: Value,
+    /// Target nouns in id order.
+    pub target_nouns: Vec<String>,
+    /// Leading target nouns that are no nouns.
+    pub num_invalid_target_nouns: usize,
+    /// Specification, content identity and metadata of the embedder.
+    pub embedder: Value,
+    /// Embedding dimension `F`.
+    pub embed_dim: usize,
+    /// Loop configuration and state, optimizer, schedules, random streams:
+    /// absent in weights-only files.
+    pub training: Option<Value>,
+    /// Further sections by name.
+    pub extra: Map<String, Value>,
+}
+
+impl CheckpointHeader {
+    /// Nouns of the model vocabulary.
+    pub fn vocabulary(&self) -> &[String] {
+        let invalid = self.num_invalid_target_nouns.min(self.target_nouns.len());
+        &self.target_nouns[invalid..]
+    }
+}
+
+/// A checkpoint in memory.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    /// Everything that is not a tensor.
+    pub header: CheckpointHeader,
+    /// Weights under state-dictionary names, other tensors under prefixed ones.
+    pub tensors: HashMap<String, Tensor>,
+}
+
+struct Bytes {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    data: Vec<u8>,
+}
+
+impl safetensors::View for Bytes {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> std::borrow::Cow<'_, [u8]> {
+        (&self.data).into()
+    }
+
+    fn data_len(&self) -> usize {
+        self.data.len()
+    }
+}
+
+fn write_error(path: &Path, reason: impl ToString) -> DecoderError {
+    DecoderError::Checkpoint {
+        action: "write",
+        path: path.to_path_buf(),
+        reason: reason.to_string(),
+    }
+}
+
+fn read_error(path: &Path, reason: impl ToString) -> DecoderError {
+    DecoderError::Checkpoint {
+        action: "read",
+        path: path.to_path_buf(),
+        reason: reason.to_string(),
+    }
+}
+
+impl Checkpoint {
+    /// Weights: the tensors without a reserved prefix.
+    pub fn weights(&self) -> HashMap<String, Tensor> {
+        self.tensors
+            .iter()
+            .filter(|(name, _)| {
+                !RESERVED_PREFIXES
+                    .iter()
+                    .any(|prefix| name.starts_with(prefix))
+            })
+            .map(|(name, tensor)| (name.clone(), tensor.clone()))
+            .collect()
+    }
+
+    /// Writes the file beside `path`, syncs it and renames it to `path`.
+    ///
+    /// # Errors
+    /// The directory cannot be written, the disk is full, a tensor has a type
+    /// other than f32, i64 and u32.
+    pub fn save(&self, path: &Path) -> Result<(), DecoderError> {
+        let header = serde_json::to_string(&self.header).map_err(|e| write_error(path, e))?;
+        let mut tensors = Vec::with_capacity(self.tensors.len());
+        for (name, tensor) in &self.tensors {
+            tensors.push((
+                name.as_str(),
+                bytes(tensor).map_err(|e| write_error(path, e))?,
+            ));
+        }
+        let metadata = HashMap::from([(HEADER_KEY.to_owned(), header)]);
+        let content =
+            safetensors::serialize(tensors, Some(metadata)).map_err(|e| write_error(path, e))?;
+
+        let directory = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+            _ => PathBuf::from("."),
+        };
+        let mut file =
+            tempfile::NamedTempFile::new_in(&directory).map_err(|e| write_error(path, e))?;
+        let mut writer = BufWriter::new(file.as_file_mut());
+        writer
+            .write_all(&content)
+            .and_then(|()| writer.flush())
+            .map_err(|e| write_error(path, e))?;
+        drop(writer);
+        file.as_file()
+            .sync_all()
+            .map_err(|e| write_error(path, e))?;
+        file.persist(path).map_err(|e| write_error(path, e.error))?;
+        // The rename itself must survive a power cut, where directories can be synced.
+        if let Ok(directory) = File::open(&directory) {
+            directory.sync_all().map_err(|e| write_error(path, e))?;
+        }
+        Ok(())
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// Missing, truncated and foreign files; a newer format version.
+    pub fn load(path: &Path) -> Result<Self, DecoderError> {
+        let content = std::fs::read(path).map_err(|e| read_error(path, e))?;
+        let (header, file) = parse(path, &content)?;
+        let mut tensors = HashMap::with_capacity(file.len());
+        for (name, view) in file.iter() {
+            let tensor = from_bytes(view.dtype(), view.shape(), view.data())
+                .map_err(|e| read_error(path, format!("tensor {name}: {e}")))?;
+            tensors.insert(name.to_owned(), tensor);
+        }
+        Ok(Self { header, tensors })
+    }
+}
+
+impl CheckpointHeader {
+    /// Reads the header of a file only.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::load`].
+    pub fn load(path: &Path) -> Result<Self, DecoderError> {
+        let file = File::open(path).map_err(|e| read_error(path, e))?;
+        // SAFETY: checkpoints are replaced by rename and never changed in place,
+        // so the mapped bytes stay as they are.
+        let content = unsafe { memmap2::Mmap::map(&file) }.map_err(|e| read_error(path, e))?;
+        Ok(parse(path, &content)?.0)
+    }
+}
+
+fn parse<'a>(
+    path: &Path,
+    content: &'a [u8],
+) -> Result<(CheckpointHeader, SafeTensors<'a>), DecoderError> {
+    let damaged = |e: safetensors::SafeTensorError| {
+        read_error(
+            path,
+            format!("truncated or no safetensors file ({e}): take an earlier checkpoint"),
+        )
+    };
+    let (_, metadata) = SafeTensors::read_metadata(content).map_err(damaged)?;
+    let Some(text) = metadata
+        .metadata()
+        .as_ref()
+        .and_then(|entries| entries.get(HEADER_KEY))
+    else {
+        let reason =
+            format!("no checkpoint of this program: the metadata entry `{HEADER_KEY}` is missing");
+        return Err(read_error(path, reason));
+    };
+    #[derive(Deserialize)]
+    struct Version {
+        format_version: u32,
+    }
+    let invalid = |e: serde_json::Error| read_error(path, format!("invalid header: {e}"));
+    let Version { format_version } = serde_json::from_str(text).map_err(invalid)?;
+    if format_version > FORMAT_VERSION {
+        let reason = format!(
+            "written by a newer program (format {format_version}, this one reads up to {FORMAT_VERSION}): update novic"
+        );
+        return Err(read_error(path, reason));
+    }
+    let header: CheckpointHeader = serde_json::from_str(text).map_err(invalid)?;
+    if header.num_invalid_target_nouns > header.target_nouns.len() {
+        return Err(read_error(
+            path,
+            "invalid header: fewer target nouns than invalid ones",
+        ));
+    }
+    let file = SafeTensors::deserialize(content).map_err(damaged)?;
+    Ok((header, file))
+}
+
+fn bytes(tensor: &Tensor) -> candle_core::Result<Bytes> {
+    let tensor = tensor.to_device(&Device::Cpu)?.contiguous()?;
+    let (dtype, data) = match tensor.dtype() {
+        DType::F32 => (
+            Dtype::F32,
+            host(&tensor)?
+                .iter()
+                .flat_map(|v| v.to_le_bytes())
+                .collect(),
+        ),
+        DType::I64 => {
+            let values = tensor.flatten_all()?.to_vec1::<i64>()?;
+            (
+                Dtype::I64,
+                values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            )
+        }
+        DType::U32 => {
+            let values = tensor.flatten_all()?.to_vec1::<u32>()?;
+            (
+                Dtype::U32,
+                values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            )
+        }
+        other => candle_core::bail!("tensors of type {other:?} are not stored"),
+    };
+    Ok(Bytes {
+        dtype,
+        shape: tensor.dims().to_vec(),
+        data,
+    })
+}
+
+fn from_bytes(dtype: Dtype, shape: &[usize], data: &[u8]) -> candle_core::Result<Tensor> {
+    let device = &Device::Cpu;
+    match dtype {
+        Dtype::F32 => {
+            let values = data
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .map(|b| f32::from_le_bytes(*b));
+            Tensor::from_vec(values.collect::<Vec<f32>>(), shape, device)
+        }
+        Dtype::I64 => {
+            let values = data
+                .as_chunks::<8>()
+                .0
+                .iter()
+                .map(|b| i64::from_le_bytes(*b));
+            Tensor::from_vec(values.collect::<Vec<i64>>(), shape, device)
+        }
+        Dtype::U32 => {
+            let values = data
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .map(|b| u32::from_le_bytes(*b));
+            Tensor::from_vec(values.collect::<Vec<u32>>(), shape, device)
+        }
+        other => candle_core::bail!("tensors of type {other:?} do not belong into a checkpoint"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> Checkpoint {
+        let tensor = |values: Vec<f32>| Tensor::from_vec(values, (2, 2), &Device::Cpu).unwrap();
+        Checkpoint {
+            header: CheckpointHeader {
+                format_version: FORMAT_VERSION,
+                program_version: "0.1.0".into(),
+                target_nouns: vec!["".into(), "light".into()],
+                num_invalid_target_nouns: 1,
+                training: Some(serde_json::json!({"loss": 0.1, "steps": 3})),
+                ..CheckpointHeader::default()
+            },
+            tensors: HashMap::from([
+                (
+                    "logits_linear.weight".into(),
+                    tensor(vec![1.0, f32::NEG_INFINITY, -0.0, 3.5]),
+                ),
+                ("optimizer.exp_avg.0".into(), tensor(vec![0.0; 4])),
+            ]),
+        }
+    }
+
+    #[test]
+    fn what_is_saved_is_loaded() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.safetensors");
+        let saved = example();
+        saved.save(&path).unwrap();
+        let loaded = Checkpoint::load(&path).unwrap();
+        assert_eq!(loaded.header, saved.header);
+        assert_eq!(CheckpointHeader::load(&path).unwrap(), saved.header);
+        assert_eq!(loaded.header.vocabulary(), ["light"]);
+        assert_eq!(loaded.tensors.len(), 2);
+        assert_eq!(loaded.weights().len(), 1);
+        for (name, tensor) in &saved.tensors {
+            let bits =
+                |t: &Tensor| -> Vec<u32> { host(t).unwrap().iter().map(|v| v.to_bits()).collect() };
+            assert_eq!(bits(tensor), bits(&loaded.tensors[name]), "{name}");
+        }
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn damaged_foreign_and_newer_files_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.safetensors");
+        let message = |content: &[u8]| {
+            std::fs::write(&path, content).unwrap();
+            CheckpointHeader::load(&path).unwrap_err();
+            Checkpoint::load(&path).unwrap_err().to_string()
+        };
+        example().save(&path).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        for length in [1, 7, 9, whole.len() / 2, whole.len() - 1] {
+            assert!(message(&whole[..length]).contains("truncated"), "{length}");
+        }
+        let foreign = safetensors::serialize(Vec::<(&str, Bytes)>::new(), None).unwrap();
+        assert!(message(&foreign).contains("no checkpoint of this program"));
+        let mut newer = example();
+        newer.header.format_version = FORMAT_VERSION + 1;
+        newer.save(&path).unwrap();
+        let error = Checkpoint::load(&path).unwrap_err().to_string();
+        assert!(error.contains("newer program"), "{error}");
+        let missing = Checkpoint::load(&directory.path().join("none")).unwrap_err();
+        assert!(missing.to_string().contains("none"));
+    }
+}
