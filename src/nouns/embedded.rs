@@ -26,3 +26,55 @@ fn damaged(reason: &str) -> NounsError {
         reason: reason.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::nouns::class_names::{
+        ClassNameVariant, OnAmbiguity, VocabularyAlignment, class_names,
+    };
+    use crate::nouns::dictionary::{Dictionary, EMBEDDED};
+
+    fn dictionary() -> Arc<Dictionary> {
+        Arc::new(Dictionary::load(Path::new(EMBEDDED)).expect("it loads"))
+    }
+
+    #[test]
+    fn loads_without_warnings_and_knows_its_hash() {
+        assert_eq!(dictionary().warnings(), []);
+        let json = json().expect("it unpacks");
+        assert_eq!(identity().expect("a hash"), blake3::hash(&json));
+    }
+
+    /// Sizes of the measured table of `nouns-captions.md` section 9.
+    #[test]
+    fn sizes_are_those_of_the_specification() {
+        let dictionary = dictionary();
+        for (threshold, expected) in [(0, 42_746), (2, 14_226), (6, 6_084), (9, 3_653)] {
+            let vocabulary = dictionary.clone().vocabulary(threshold).expect("nouns");
+            let difference = vocabulary.len().abs_diff(expected);
+            assert!(difference * 20 <= expected, "FT{threshold}: {}", vocabulary.len());
+        }
+    }
+
+    #[test]
+    fn every_class_of_the_shipped_synonyms_is_a_noun_above_2() {
+        let vocabulary = dictionary().vocabulary(2).expect("nouns");
+        for dataset in [
+            "imagenet1k",
+            "tinyimagenet",
+            "imagenette",
+            "imagewoof",
+            "mnist",
+            "fashionmnist",
+        ] {
+            let classes = class_names(ClassNameVariant::Multi, dataset, None).expect("a list");
+            let classes = classes.expect("the dataset");
+            VocabularyAlignment::new(&vocabulary, &classes, OnAmbiguity::TakeFirst)
+                .unwrap_or_else(|error| panic!("{dataset}: {error}"));
+        }
+    }
+}

@@ -6,6 +6,7 @@
 //! Nothing here knows of embedders or caches.
 
 mod article;
+pub mod build;
 mod canonical;
 mod class_names;
 mod dataset;
