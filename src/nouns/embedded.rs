@@ -56,7 +56,11 @@ mod tests {
         for (threshold, expected) in [(0, 42_746), (2, 14_226), (6, 6_084), (9, 3_653)] {
             let vocabulary = dictionary.clone().vocabulary(threshold).expect("nouns");
             let difference = vocabulary.len().abs_diff(expected);
-            assert!(difference * 20 <= expected, "FT{threshold}: {}", vocabulary.len());
+            assert!(
+                difference * 20 <= expected,
+                "FT{threshold}: {}",
+                vocabulary.len()
+            );
         }
     }
 

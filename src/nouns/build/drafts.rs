@@ -71,8 +71,8 @@ pub fn build_dictionary(sources: &Sources) -> Result<BuiltDictionary, BuildError
     Ok(BuiltDictionary { nouns, report })
 }
 
-/// Two groups can have the same target only as a plural-only noun.
-fn add_draft(drafts: &mut BTreeMap<String, Draft>, draft: Draft) {
+/// Two drafts can have the same target only as a plural-only noun.
+pub(super) fn add_draft(drafts: &mut BTreeMap<String, Draft>, draft: Draft) {
     match drafts.get_mut(&draft.target) {
         Some(earlier) => {
             earlier.singulars.extend(draft.singulars);
@@ -133,7 +133,9 @@ pub(super) fn spell(
                 (&mut draft.singulars, Some(other))
             };
             same.extend([spelling.to_owned(), spelled]);
-            draft.plurals.extend(other.iter().map(|plural| canonical(plural)));
+            draft
+                .plurals
+                .extend(other.iter().map(|plural| canonical(plural)));
             draft.plurals.extend(other);
         }
         return draft;
@@ -141,7 +143,9 @@ pub(super) fn spell(
     let is_cased = |spelling: &&str| spelling.chars().any(char::is_uppercase);
     let all_cased = spellings.iter().all(|s| is_cased(s));
     for &spelling in spellings {
-        draft.singulars.extend([spelling.to_owned(), canonical(spelling)]);
+        draft
+            .singulars
+            .extend([spelling.to_owned(), canonical(spelling)]);
         let plural = plural(spelling, sources, lists);
         if !all_cased && is_used(&plural, spelling, sources) {
             draft.plurals.extend([canonical(&plural), plural]);

@@ -173,7 +173,10 @@ pub(super) fn merge_respellings(lemmas: &[Lemma], selected: &[&Synset]) -> Vec<V
             if let Some(&other) = same {
                 let (from, to) = (leader[position], leader[other]);
                 if from != to {
-                    leader.iter_mut().filter(|l| **l == from).for_each(|l| *l = to);
+                    leader
+                        .iter_mut()
+                        .filter(|l| **l == from)
+                        .for_each(|l| *l = to);
                 }
             }
             members.push(position);

@@ -123,24 +123,32 @@ fn benchmarks() -> Result<Vec<Benchmark>, BuildError> {
     };
     for dataset in MULTI_LISTS {
         let classes = class_names(ClassNameVariant::Multi, dataset, None)?;
-        add(classes.unwrap_or_default().iter().map(|c| synonyms(c)).collect());
+        add(classes
+            .unwrap_or_default()
+            .iter()
+            .map(|c| synonyms(c))
+            .collect());
     }
     for dataset in CLIP_LISTS {
         let classes = class_names(ClassNameVariant::Clip, dataset, None)?;
         let names = classes.unwrap_or_default();
-        add(names.iter().map(|name| vec![clean_class_name(name)]).collect());
+        add(names
+            .iter()
+            .map(|name| vec![clean_class_name(name)])
+            .collect());
     }
-    let own: Vec<(String, Vec<String>)> = serde_json::from_str::<serde_json::Map<_, _>>(CLASS_NAMES)
-        .and_then(|lists| {
-            let lists = lists.into_iter();
-            lists
-                .map(|(name, classes)| Ok((name, serde_json::from_value(classes)?)))
-                .collect()
-        })
-        .map_err(|error| NounsError::Json {
-            file: "extras/dictionary/lists/class_names.json".to_owned(),
-            source: error,
-        })?;
+    let own: Vec<(String, Vec<String>)> =
+        serde_json::from_str::<serde_json::Map<_, _>>(CLASS_NAMES)
+            .and_then(|lists| {
+                let lists = lists.into_iter();
+                lists
+                    .map(|(name, classes)| Ok((name, serde_json::from_value(classes)?)))
+                    .collect()
+            })
+            .map_err(|error| NounsError::Json {
+                file: "extras/dictionary/lists/class_names.json".to_owned(),
+                source: error,
+            })?;
     for (_, classes) in own {
         add(classes.iter().map(|class| synonyms(class)).collect());
     }
@@ -152,7 +160,10 @@ fn benchmarks() -> Result<Vec<Benchmark>, BuildError> {
 }
 
 fn synonyms(class: &str) -> Vec<String> {
-    class.split(',').map(|name| name.trim().to_owned()).collect()
+    class
+        .split(',')
+        .map(|name| name.trim().to_owned())
+        .collect()
 }
 
 #[cfg(test)]
@@ -175,7 +186,11 @@ mod tests {
             .map(|variant| canonical(&variant.text))
             .collect();
         for noun in dictionary.nouns() {
-            assert!(!lists.is_blocked(&noun.target), "{} is blocked", noun.target);
+            assert!(
+                !lists.is_blocked(&noun.target),
+                "{} is blocked",
+                noun.target
+            );
         }
         for class in lists.benchmarks.iter().flat_map(|b| &b.classes) {
             let names = || class.iter().map(|name| canonical(name));
@@ -189,7 +204,10 @@ mod tests {
     fn plural_only_nouns_have_one_target() {
         let lists = Lists::load().expect("valid lists");
         assert_eq!(lists.plural_only("trouser").as_deref(), Some("trousers"));
-        assert_eq!(lists.plural_only("blue jean").as_deref(), Some("blue jeans"));
+        assert_eq!(
+            lists.plural_only("blue jean").as_deref(),
+            Some("blue jeans")
+        );
         assert_eq!(lists.plural_only("glasses case"), None);
     }
 }

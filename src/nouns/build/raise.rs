@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::drafts::{Draft, nouns, spell};
+use super::drafts::{Draft, add_draft, nouns, spell};
 use super::lists::Lists;
 use super::sources::Sources;
 use super::weights::SLOPE;
@@ -60,7 +60,7 @@ pub(super) fn raise(
                 let draft = spell(form, spelling, &[spelling.as_str()], sources, lists);
                 counts.added += 1;
                 let target = draft.target.clone();
-                drafts.entry(target.clone()).or_insert(draft);
+                add_draft(drafts, draft);
                 target
             }
         };

@@ -80,9 +80,11 @@ impl BuildReport {
     pub(super) fn record_before(&mut self, nouns: &[Noun], drafts: &BTreeMap<String, Draft>) {
         self.before = sizes(nouns.iter());
         for (row, (number, _)) in self.rows.iter_mut().zip(FILES) {
-            let of_file = nouns
-                .iter()
-                .filter(|noun| drafts.get(&noun.target).is_some_and(|d| d.file == Some(number)));
+            let of_file = nouns.iter().filter(|noun| {
+                drafts
+                    .get(&noun.target)
+                    .is_some_and(|d| d.file == Some(number))
+            });
             row.sizes = sizes(of_file);
         }
     }
@@ -131,7 +133,11 @@ impl fmt::Display for BuildReport {
         for file in &self.rows {
             row(file.file, &file.synsets.to_string(), file.sizes)?;
         }
-        row("before raising names", &self.selected.to_string(), self.before)?;
+        row(
+            "before raising names",
+            &self.selected.to_string(),
+            self.before,
+        )?;
         row("dictionary", "", self.after)?;
         let Raised {
             names,

@@ -23,9 +23,7 @@ fn weight(zipf: f64) -> f64 {
 }
 
 /// How many drafts have a spelling of each canonical form.
-pub(super) fn count_owners<'a>(
-    drafts: impl Iterator<Item = &'a Draft>,
-) -> HashMap<String, u32> {
+pub(super) fn count_owners<'a>(drafts: impl Iterator<Item = &'a Draft>) -> HashMap<String, u32> {
     let mut owners = HashMap::new();
     for draft in drafts {
         for form in draft.forms() {

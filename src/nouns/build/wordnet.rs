@@ -198,6 +198,9 @@ mod tests {
     #[test]
     fn damaged_lines_are_named() {
         let error = WordNet::parse("00000001 03 n 05 thing\n", "").expect_err("damaged");
-        assert!(error.to_string().starts_with("data.noun, line 1"), "{error}");
+        assert!(
+            error.to_string().starts_with("data.noun, line 1"),
+            "{error}"
+        );
     }
 }

@@ -16,9 +16,8 @@ pub fn to_json(nouns: &[Noun]) -> String {
     let texts = |spellings: &[Spelling]| -> Vec<String> {
         spellings.iter().map(|s| s.text.clone()).collect()
     };
-    let frequencies = |spellings: &[Spelling]| -> Vec<u32> {
-        spellings.iter().map(|s| s.frequency).collect()
-    };
+    let frequencies =
+        |spellings: &[Spelling]| -> Vec<u32> { spellings.iter().map(|s| s.frequency).collect() };
     let lines = nouns.iter().map(|noun| {
         json!({
             "id": noun.id,
