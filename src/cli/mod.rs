@@ -2,6 +2,10 @@
 
 mod config;
 mod error;
+mod ls;
+mod plan;
+mod print;
+mod show;
 
 use std::process::ExitCode;
 
@@ -9,6 +13,9 @@ use clap::{Parser, Subcommand};
 
 pub use config::{ConfigArgs, cmd_config, report};
 pub use error::{CliError, Exit};
+pub use ls::{LsArgs, cmd_ls};
+pub use plan::{PlanArgs, cmd_plan};
+pub use show::{ShowArgs, cmd_show};
 
 /// Experiments with NOVIC: classify pictures without candidate labels.
 ///
@@ -24,6 +31,9 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Config(ConfigArgs),
+    Ls(LsArgs),
+    Plan(PlanArgs),
+    Show(ShowArgs),
 }
 
 /// Parses the command line, runs the command and returns its exit code.
@@ -31,6 +41,9 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result: Result<Exit, CliError> = match cli.command {
         Command::Config(args) => cmd_config(&args),
+        Command::Ls(args) => cmd_ls(&args),
+        Command::Plan(args) => cmd_plan(&args),
+        Command::Show(args) => cmd_show(&args),
     };
     match result {
         Ok(exit) => ExitCode::from(exit as u8),

@@ -1,1 +1,46 @@
+//! From an experiment to its outputs: plan, keys, execution, resume.
 //!
+//! [`Plan::of`] says what must be done, instantly and without touching
+//! anything; [`execute`] does it. What a stage computes is behind the trait
+//! [`StageKind`], of which the [`Registry`] lists all there are.
+
+mod context;
+mod display;
+mod error;
+mod execute;
+mod format;
+mod history;
+mod interrupt;
+mod key;
+mod kind;
+mod lines;
+mod nothing;
+mod plan;
+mod progress;
+mod registry;
+mod resource;
+#[cfg(test)]
+mod run_tests;
+mod selection;
+mod show;
+mod summary;
+mod terminal;
+
+pub use context::{InputEntry, StageContext};
+pub use display::{Display, Quiet, StageReport};
+pub use error::{RunError, StageError};
+pub use execute::{Execution, execute};
+pub use format::time_text;
+pub use history::Change;
+pub use interrupt::Interrupt;
+pub use kind::{StageKind, StageOutput};
+pub use lines::LineDisplay;
+pub use nothing::Nothing;
+pub use plan::{Blockage, Plan, Step, StepInput, StepState};
+pub use progress::ProgressView;
+pub use registry::Registry;
+pub use resource::{MissingResource, Resource, ResourceQuery};
+pub use selection::Selection;
+pub use show::{plan_json, plan_text};
+pub use summary::{RunSummary, StepResult};
+pub use terminal::TerminalDisplay;

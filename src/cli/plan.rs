@@ -1,0 +1,57 @@
+//! `novic plan`: what an experiment would do.
+
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::config::report;
+use super::print::print;
+use super::{CliError, Exit};
+use crate::config::{Experiment, Request, render};
+use crate::runner::{Plan, plan_json, plan_text};
+use crate::stages;
+
+/// Show what an experiment would do, without doing it
+///
+/// For every stage: whether its output is in the store, whether earlier work
+/// can be resumed, what changed since it was last made, how long it will take,
+/// and what is missing from outside with its address and size. Looks only;
+/// nothing is written, loaded or fetched. A blocked plan is no error.
+///
+///   novic plan experiments/quickstart.toml
+///   novic plan experiments/ye2.toml train.accum_factor=8 --json
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct PlanArgs {
+    /// Experiment file
+    file: PathBuf,
+    /// Changes of values, as for `novic config`
+    #[arg(value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    /// Read external files again although they seem unchanged
+    #[arg(long)]
+    paranoid: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints the plan of an experiment.
+pub fn cmd_plan(args: &PlanArgs) -> Result<Exit, CliError> {
+    let experiment =
+        Experiment::load(&Request::new(&args.file).overrides(&args.overrides)).map_err(report)?;
+    if !experiment.warnings.is_empty() {
+        eprintln!(
+            "{}\n",
+            render(&experiment.warnings, io::stderr().is_terminal())
+        );
+    }
+    let plan = Plan::of(&experiment, &stages::registry(), args.paranoid)
+        .map_err(|error| CliError::from_error(Exit::Failed, &error))?;
+    if args.json {
+        print(&format!("{:#}\n", plan_json(&plan)))
+    } else {
+        print(&plan_text(&plan))
+    }
+}

@@ -1,0 +1,234 @@
+//! `novic show`: one run.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::print::print;
+use super::{CliError, Exit};
+use crate::runner::time_text;
+use crate::store::Project;
+use crate::tracking::{
+    Level, RunOverview, RunRecord, StageOutcome, StageOverview, find_run, read_record,
+};
+
+/// Show what a run did
+///
+/// Its state, command, machine, stages with their times, last metrics and
+/// warnings. Runs that were killed are readable up to their last moment.
+///
+///   novic show latest
+///   novic show ovod_20261124_170509 --json
+///   novic show 170509 --console
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct ShowArgs {
+    /// Run id, a unique part of one, or `latest`
+    run: String,
+    /// Print only the lines that the run showed
+    #[arg(long, conflicts_with = "json")]
+    console: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints one run.
+pub fn cmd_show(args: &ShowArgs) -> Result<Exit, CliError> {
+    let failed = |error| CliError::from_error(Exit::Failed, &error);
+    let project =
+        Project::find(None).map_err(|error| CliError::from_error(Exit::Failed, &error))?;
+    let (overview, dir) =
+        find_run(&project, &args.run).map_err(|error| CliError::from_error(Exit::Usage, &error))?;
+    let record = read_record(&dir).map_err(failed)?;
+    if args.json {
+        print(&format!("{:#}\n", to_json(&overview, &record)))
+    } else if args.console {
+        print(&console_text(&record))
+    } else {
+        print(&text(&overview, &record))
+    }
+}
+
+fn text(overview: &RunOverview, record: &RunRecord) -> String {
+    let mut out = String::new();
+    let mut line = |name: &str, value: &str| {
+        if !value.is_empty() {
+            // Writing to a string cannot fail.
+            let _ = writeln!(out, "{name:>11}  {value}");
+        }
+    };
+    let header = &record.header;
+    line("run", &header.run);
+    let title = if header.title.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", header.title)
+    };
+    line("experiment", &format!("{}{title}", header.experiment));
+    let reason = overview
+        .reason
+        .as_ref()
+        .map(|reason| format!(" ({reason})"))
+        .unwrap_or_default();
+    line("state", &format!("{}{reason}", overview.state));
+    line("started", &header.started);
+    line(
+        "time",
+        &time_text(Duration::from_secs_f64(overview.seconds())),
+    );
+    line("command", &header.command.join(" "));
+    line("in", &header.working_dir.display().to_string());
+    if header.outputs.is_dir() {
+        line("outputs", &header.outputs.display().to_string());
+    }
+    line("program", &format!("novic {}", header.program));
+    if let Some(git) = &record.git {
+        let dirty = if git.dirty { ", with changes" } else { "" };
+        line(
+            "sources",
+            &format!("{} on {}{dirty}", git.commit, git.branch),
+        );
+    }
+    if let Some(machine) = &record.environment {
+        line(
+            "machine",
+            &format!(
+                "{}, {}, {} threads",
+                machine.host, machine.cpu, machine.threads
+            ),
+        );
+    }
+    if record.torn_bytes > 0 {
+        line(
+            "record",
+            &format!("torn: its last {} bytes are incomplete", record.torn_bytes),
+        );
+    }
+    out.push('\n');
+    let width = overview
+        .stages
+        .iter()
+        .map(|stage| stage.name.chars().count())
+        .max()
+        .unwrap_or(0);
+    for stage in &overview.stages {
+        let time = time_text(Duration::try_from_secs_f64(stage.seconds).unwrap_or_default());
+        let _ = writeln!(
+            out,
+            "{:>11}  {time:>8}  {:width$}  {}",
+            stage_word(stage),
+            stage.name,
+            stage.kind
+        );
+        if let Some(message) = &stage.message {
+            let _ = writeln!(
+                out,
+                "{:23}{}",
+                "",
+                message.replace('\n', &format!("\n{:23}", ""))
+            );
+        }
+        if let Some(metrics) = record.metrics.get(&stage.name) {
+            let last: Vec<_> = metrics
+                .names()
+                .iter()
+                .filter_map(|name| Some(format!("{name}={}", metrics.last(name)?.to_json())))
+                .collect();
+            if !last.is_empty() {
+                let _ = writeln!(out, "{:23}{}", "", last.join(" "));
+            }
+        }
+    }
+    let warnings = record
+        .console()
+        .filter(|(_, line)| line.level >= Level::Warn);
+    for (at, (_, line)) in warnings.enumerate() {
+        if at == 0 {
+            out.push('\n');
+        }
+        let stage = line
+            .stage
+            .as_ref()
+            .map(|stage| format!("{stage}: "))
+            .unwrap_or_default();
+        let _ = writeln!(
+            out,
+            "{:>11}  {stage}{}",
+            if line.level == Level::Warn {
+                "warning"
+            } else {
+                "error"
+            },
+            line.text
+        );
+    }
+    out
+}
+
+fn stage_word(stage: &StageOverview) -> &'static str {
+    match stage.outcome {
+        Some(StageOutcome::Done) => "done",
+        Some(StageOutcome::UpToDate) => "up to date",
+        Some(StageOutcome::Failed) => "failed",
+        Some(StageOutcome::Interrupted) => "stopped",
+        Some(StageOutcome::Blocked) => "blocked",
+        Some(StageOutcome::Skipped) => "skipped",
+        None if stage.started => "at work",
+        None => "queued",
+    }
+}
+
+fn console_text(record: &RunRecord) -> String {
+    let mut out = String::new();
+    for (time_us, line) in record.console() {
+        let stage = line
+            .stage
+            .as_ref()
+            .map(|stage| format!("{stage}: "))
+            .unwrap_or_default();
+        let level = match line.level {
+            Level::Debug => "DEBUG",
+            Level::Info => "INFO",
+            Level::Warn => "WARN",
+            Level::Error => "ERROR",
+        };
+        let _ = writeln!(
+            out,
+            "[{level:>5}][{:10.3}] {stage}{}",
+            time_us as f64 / 1e6,
+            line.text
+        );
+    }
+    out
+}
+
+fn to_json(overview: &RunOverview, record: &RunRecord) -> Value {
+    let metrics: Map<String, Value> = record
+        .metrics
+        .iter()
+        .map(|(stage, metrics)| {
+            let last: Map<String, Value> = metrics
+                .names()
+                .iter()
+                .filter_map(|name| Some(((*name).to_owned(), metrics.last(name)?.to_json())))
+                .collect();
+            (
+                stage.clone(),
+                json!({ "rows": metrics.len(), "points": metrics.points(), "last": last }),
+            )
+        })
+        .collect();
+    json!({
+        "overview": overview,
+        "header": record.header,
+        "config": record.config,
+        "environment": record.environment,
+        "git": record.git,
+        "metrics": metrics,
+        "console": record.console().map(|(_, line)| json!(line)).collect::<Vec<_>>(),
+        "torn_bytes": record.torn_bytes,
+    })
+}

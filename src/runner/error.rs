@@ -1,0 +1,103 @@
+//! What can go wrong in a stage and around it.
+
+use std::error::Error;
+use std::fmt;
+
+use crate::config::UnknownRead;
+use crate::store::StoreError;
+use crate::tracking::TrackingError;
+
+/// Why a stage has no output.
+///
+/// Not an [`Error`] itself, so that `?` turns every error of the rooms below
+/// into a failed stage.
+#[derive(Debug)]
+pub enum StageError {
+    /// It was asked to stop, and did so at a safe point.
+    Interrupted,
+    /// It failed, for this reason.
+    Failed(String),
+}
+
+impl StageError {
+    /// A failure told in words: what failed and what to do about it.
+    pub fn failed(message: impl fmt::Display) -> StageError {
+        StageError::Failed(message.to_string())
+    }
+}
+
+impl fmt::Display for StageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StageError::Interrupted => f.write_str("interrupted"),
+            StageError::Failed(message) => f.write_str(message),
+        }
+    }
+}
+
+impl<E: Error> From<E> for StageError {
+    fn from(error: E) -> StageError {
+        StageError::Failed(with_causes(&error))
+    }
+}
+
+/// The message of an error with those of its causes that it does not contain.
+fn with_causes(error: &dyn Error) -> String {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !message.contains(&text) {
+            message.push_str(": ");
+            message.push_str(&text);
+        }
+        cause = error.source();
+    }
+    message
+}
+
+/// Why a plan cannot be made or executed, beyond what its stages report.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The run cannot be recorded.
+    #[error(transparent)]
+    Tracking(#[from] TrackingError),
+    /// A stage kind declares to read what the schema does not have.
+    #[error("stage kind `{kind}`: {source}")]
+    Reads {
+        /// The kind.
+        kind: String,
+        /// What it declares.
+        #[source]
+        source: UnknownRead,
+    },
+    /// A stage was named that the plan does not have.
+    #[error("there is no stage `{wanted}`; the experiment has {}", known.join(", "))]
+    UnknownStage {
+        /// What was named.
+        wanted: String,
+        /// Stages there are.
+        known: Vec<String>,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_can_fail_a_stage() {
+        let fails = || -> Result<(), StageError> {
+            std::fs::read("/no/such/file")?;
+            Ok(())
+        };
+        let error = fails().unwrap_err();
+        assert!(
+            matches!(&error, StageError::Failed(message) if message.contains("No such file")),
+            "{error}"
+        );
+    }
+}

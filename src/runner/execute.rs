@@ -1,0 +1,456 @@
+//! Doing what a plan says.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::store::{Building, Claim, Entry, EntryDescription, EntryId, EntryInput, Failure};
+use crate::tracking::{Event, RunRecorder, StageOutcome};
+
+use super::context::{InputEntry, StageContext};
+use super::display::{Display, Screen, StageReport};
+use super::error::{RunError, StageError};
+use super::interrupt::Interrupt;
+use super::kind::{StageKind, StageOutput};
+use super::plan::{Blockage, Plan, Step, StepState};
+use super::progress::Progress;
+use super::registry::Registry;
+use super::selection::{Chosen, Selection};
+use super::summary::{RunSummary, StepResult};
+
+/// Time between two looks at what another process is making for us.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// What to execute, and how.
+#[derive(Debug)]
+pub struct Execution<'a> {
+    /// What to do.
+    pub plan: &'a Plan,
+    /// Who does it.
+    pub registry: &'a Registry,
+    /// Where it is recorded.
+    pub recorder: &'a RunRecorder,
+    /// Whether somebody wants it to stop.
+    pub interrupt: &'a Interrupt,
+    /// Which steps.
+    pub selection: Selection,
+    /// Whether to go on with what does not depend on a step that failed or
+    /// cannot run.
+    pub keep_going: bool,
+}
+
+/// Does what the plan says and the store does not have yet.
+///
+/// Without `keep_going`, nothing runs while anything chosen is blocked. Failed
+/// steps are no error of this function; see [`RunSummary::exit_code`]. Ending
+/// the record is left to the caller.
+///
+/// # Errors
+/// A stage is chosen that does not exist, or the store cannot be used.
+pub fn execute(
+    execution: &Execution<'_>,
+    display: &mut dyn Display,
+) -> Result<RunSummary, RunError> {
+    let chosen = execution.selection.apply(execution.plan)?;
+    let start = Instant::now();
+    display.begin(execution.plan);
+    // Only a hint for the next plan.
+    let _ = execution.plan.hashes().save();
+    let screen = Mutex::new(display);
+    let mut worker = Worker {
+        execution,
+        chosen,
+        screen: &screen,
+        results: Vec::new(),
+    };
+    worker.queue();
+    for at in 0..execution.plan.steps().len() {
+        if worker.chosen.run[at] {
+            let result = worker.settle(at)?;
+            worker.report(&result);
+            worker.results.push(Some(result));
+        } else {
+            worker.results.push(None);
+        }
+    }
+    let steps = worker.results.into_iter().flatten().collect();
+    let interrupted = execution.interrupt.is_raised();
+    let summary = RunSummary {
+        steps,
+        seconds: start.elapsed().as_secs_f64(),
+        interrupted,
+    };
+    screen.with(&mut |display| display.end(&summary));
+    Ok(summary)
+}
+
+struct Worker<'a> {
+    execution: &'a Execution<'a>,
+    chosen: Chosen,
+    screen: &'a dyn Screen,
+    /// One per step so far; `None` for those not chosen.
+    results: Vec<Option<StepResult>>,
+}
+
+impl Worker<'_> {
+    fn steps(&self) -> &[Step] {
+        self.execution.plan.steps()
+    }
+
+    fn queue(&self) {
+        for (step, _) in self
+            .steps()
+            .iter()
+            .zip(&self.chosen.run)
+            .filter(|(_, run)| **run)
+        {
+            self.execution.recorder.event(Event::StageQueued {
+                stage: step.name.clone(),
+                kind: step.kind.clone(),
+                key: step
+                    .id
+                    .as_ref()
+                    .map(|id| id.key().to_string())
+                    .unwrap_or_default(),
+            });
+        }
+    }
+
+    fn report(&self, result: &StepResult) {
+        self.execution.recorder.event(Event::StageFinished {
+            stage: result.name.clone(),
+            outcome: result.outcome,
+            seconds: result.seconds,
+            message: result.message.clone(),
+            results: result.results().clone(),
+        });
+        let report = StageReport {
+            name: result.name.clone(),
+            outcome: result.outcome,
+            time: Duration::try_from_secs_f64(result.seconds).unwrap_or_default(),
+            message: result.message.clone(),
+        };
+        self.screen
+            .with(&mut |display| display.stage_finished(&report));
+    }
+
+    /// Why the run does nothing more, if it does not.
+    fn stopped(&self) -> Option<String> {
+        if self.execution.interrupt.is_raised() {
+            return Some("the run was interrupted".to_owned());
+        }
+        if self.execution.keep_going {
+            return None;
+        }
+        let failed = self
+            .results
+            .iter()
+            .flatten()
+            .find(|result| result.outcome == StageOutcome::Failed);
+        if let Some(failed) = failed {
+            return Some(format!("`{}` failed", failed.name));
+        }
+        let mut chosen = self
+            .steps()
+            .iter()
+            .zip(&self.chosen.run)
+            .filter(|(_, run)| **run);
+        let (blocked, _) = chosen.find(|(step, _)| step.is_blocked())?;
+        Some(format!(
+            "`{}` is blocked; --keep-going runs what can run",
+            blocked.name
+        ))
+    }
+
+    /// Brings one step to its end.
+    fn settle(&self, at: usize) -> Result<StepResult, RunError> {
+        let step = &self.steps()[at];
+        let forced = self.chosen.force[at];
+        if let StepState::UpToDate(entry) = &step.state
+            && !forced
+        {
+            return Ok(result_of(
+                step,
+                StageOutcome::UpToDate,
+                None,
+                Some((**entry).clone()),
+            ));
+        }
+        if let StepState::Blocked(blockages) = &step.state {
+            let message = blockages
+                .iter()
+                .map(blockage_text)
+                .collect::<Vec<_>>()
+                .join("; ");
+            return Ok(result_of(step, StageOutcome::Blocked, Some(message), None));
+        }
+        if let Some(reason) = self.stopped() {
+            return Ok(result_of(step, StageOutcome::Skipped, Some(reason), None));
+        }
+        let (Some(id), Some(kind)) = (&step.id, self.execution.registry.get(&step.kind)) else {
+            let message = Some(format!("this program has no stage kind `{}`", step.kind));
+            return Ok(result_of(step, StageOutcome::Blocked, message, None));
+        };
+        let mut inputs = Vec::new();
+        for input in &step.inputs {
+            let source = &self.steps()[input.step];
+            match self.output_of(input.step)? {
+                Some(entry) => {
+                    inputs.push(InputEntry {
+                        stage: source.stage.clone(),
+                        entry,
+                        repeat: input.repeat,
+                    });
+                }
+                None => {
+                    let why = match self.results.get(input.step).and_then(Option::as_ref) {
+                        Some(_) => "has no output",
+                        None => "is neither in the store nor chosen to run",
+                    };
+                    let message = Some(format!("its input `{}` {why}", source.name));
+                    return Ok(result_of(step, StageOutcome::Skipped, message, None));
+                }
+            }
+        }
+        Ok(self.make(step, id, kind, inputs, forced))
+    }
+
+    /// The output of a step that this run has settled or did not choose.
+    fn output_of(&self, at: usize) -> Result<Option<Entry>, RunError> {
+        match (self.results.get(at), &self.steps()[at].id) {
+            (Some(Some(result)), _) => Ok(result.entry.clone()),
+            (_, Some(id)) => Ok(self.execution.plan.store().get(id)?),
+            _ => Ok(None),
+        }
+    }
+
+    fn make(
+        &self,
+        step: &Step,
+        id: &EntryId,
+        kind: &dyn StageKind,
+        inputs: Vec<InputEntry>,
+        forced: bool,
+    ) -> StepResult {
+        let start = Instant::now();
+        let made = self
+            .claim(step, id, forced)
+            .and_then(|claimed| match claimed {
+                Claimed::Ready(entry) => Ok((*entry, StageOutcome::UpToDate, None)),
+                Claimed::Build(building) => {
+                    let (entry, parked) = self.build(step, kind, inputs, building)?;
+                    Ok((entry, StageOutcome::Done, parked))
+                }
+            });
+        let mut result = match made {
+            Ok((entry, outcome, parked)) => {
+                let mut result = result_of(step, outcome, parked, Some(entry));
+                result.parked = result.message.is_some();
+                result
+            }
+            Err(StageError::Interrupted) => result_of(step, StageOutcome::Interrupted, None, None),
+            Err(StageError::Failed(message)) => {
+                result_of(step, StageOutcome::Failed, Some(message), None)
+            }
+        };
+        result.seconds = start.elapsed().as_secs_f64();
+        result
+    }
+
+    /// Waits until the output is there or ours to make.
+    fn claim(&self, step: &Step, id: &EntryId, forced: bool) -> Result<Claimed, StageError> {
+        let store = self.execution.plan.store();
+        let run = self.execution.recorder.id().as_str();
+        let mut told = None;
+        loop {
+            let claim = if forced {
+                store.claim_anew(id, run)
+            } else {
+                store.claim(id, run)
+            };
+            match claim? {
+                Claim::Ready(entry) => return Ok(Claimed::Ready(entry)),
+                Claim::Build(building) => return Ok(Claimed::Build(building)),
+                Claim::Busy(holder) => {
+                    let who = holder
+                        .map_or_else(|| "another process".to_owned(), |holder| holder.to_string());
+                    if told.as_ref() != Some(&who) {
+                        self.screen
+                            .with(&mut |display| display.stage_waits(step, &who));
+                        told = Some(who);
+                    }
+                }
+            }
+            if self.execution.interrupt.is_raised() {
+                return Err(StageError::Interrupted);
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    fn build(
+        &self,
+        step: &Step,
+        kind: &dyn StageKind,
+        inputs: Vec<InputEntry>,
+        building: Box<Building>,
+    ) -> Result<(Entry, Option<String>), StageError> {
+        let recorder = self.execution.recorder;
+        let resumed = building.is_resumed();
+        recorder.event(Event::StageStarted {
+            stage: step.name.clone(),
+            resumed,
+        });
+        self.screen
+            .with(&mut |display| display.stage_started(step, resumed));
+        let (out, work) = (building.out(), building.work());
+        let entry_inputs = inputs.iter().map(entry_input).collect();
+        let building = Mutex::new(Some(building));
+        let context = StageContext {
+            name: step.name.clone(),
+            config: &step.config,
+            seed: step.config.run.seed,
+            inputs,
+            resources: &step.resources,
+            project: self.execution.plan.project(),
+            recorder,
+            interrupt: self.execution.interrupt,
+            screen: self.screen,
+            out,
+            work,
+            resumed,
+            building: &building,
+            progress: Progress::new(),
+            metrics: OnceLock::new(),
+            opening: Mutex::new(()),
+            start: Instant::now(),
+            recorded_s: AtomicU64::new(0),
+        };
+        let ran = catch_unwind(AssertUnwindSafe(|| kind.run(&context))).unwrap_or_else(|panic| {
+            Err(StageError::Failed(format!(
+                "it panicked: {}",
+                panic_text(&*panic)
+            )))
+        });
+        let closed = context.metrics.get().map_or(Ok(()), |log| log.close());
+        let ran = ran.and_then(|output| Ok(closed.map(|()| output)?));
+        let progress = context.progress.note();
+        drop(context);
+        let building = building
+            .into_inner()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let Some(mut building) = building else {
+            return Err(StageError::failed("its unfinished output is gone"));
+        };
+        if let Some(progress) = progress {
+            building.progress(progress);
+        }
+        match ran {
+            Ok(output) => self.publish(step, entry_inputs, building, output),
+            Err(error) => {
+                let failure = match &error {
+                    StageError::Interrupted => None,
+                    StageError::Failed(message) => Some(Failure {
+                        message: message.clone(),
+                        run: recorder.id().to_string(),
+                        at_ms: jiff::Timestamp::now().as_millisecond().max(0) as u64,
+                    }),
+                };
+                // The reason it stopped matters more than a note of it.
+                let _ = building.keep(failure);
+                Err(error)
+            }
+        }
+    }
+
+    fn publish(
+        &self,
+        step: &Step,
+        inputs: Vec<EntryInput>,
+        building: Box<Building>,
+        output: StageOutput,
+    ) -> Result<(Entry, Option<String>), StageError> {
+        let description = EntryDescription {
+            code_version: step.code_version,
+            stage: step.stage.clone(),
+            experiment: self.execution.plan.experiment().to_owned(),
+            seed: step.seed,
+            config: step.values.clone().into(),
+            inputs,
+            resources: serde_json::to_value(&step.resources)?,
+            results: output.results,
+            run: self.execution.recorder.id().to_string(),
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            seconds: building.seconds(),
+        };
+        Ok((building.publish(description)?, output.parked))
+    }
+}
+
+enum Claimed {
+    Ready(Box<Entry>),
+    Build(Box<Building>),
+}
+
+fn entry_input(input: &InputEntry) -> EntryInput {
+    let manifest = input.entry.manifest();
+    EntryInput {
+        stage: input.stage.clone(),
+        kind: manifest.kind.clone(),
+        key: manifest.key,
+        repeat: u32::try_from(input.repeat).unwrap_or(u32::MAX),
+    }
+}
+
+fn result_of(
+    step: &Step,
+    outcome: StageOutcome,
+    message: Option<String>,
+    entry: Option<Entry>,
+) -> StepResult {
+    StepResult {
+        name: step.name.clone(),
+        stage: step.stage.clone(),
+        kind: step.kind.clone(),
+        seed: step.seed,
+        outcome,
+        seconds: 0.0,
+        message,
+        entry,
+        parked: false,
+    }
+}
+
+/// Why a step cannot run, in one line.
+pub(super) fn blockage_text(blockage: &Blockage) -> String {
+    match blockage {
+        Blockage::Missing(resource) => {
+            let mut text = format!("{} {} is not here", resource.role, resource.name);
+            if let Some(path) = &resource.path {
+                text.push_str(&format!(": {}", path.display()));
+            }
+            if let Some(missing) = &resource.missing {
+                let size = missing
+                    .bytes
+                    .map(|bytes| format!(", {}", super::format::bytes_text(bytes)))
+                    .unwrap_or_default();
+                text.push_str(&format!(" ({}{size}, from {})", missing.id, missing.source));
+            }
+            text
+        }
+        Blockage::Input { step } => format!("its input `{step}` is blocked"),
+        Blockage::Unusable { message } => message.clone(),
+        Blockage::NoSuchKind { kind } => format!("this program has no stage kind `{kind}`"),
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => (*text).to_owned(),
+        (_, Some(text)) => text.clone(),
+        _ => "without a message".to_owned(),
+    }
+}

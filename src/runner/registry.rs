@@ -1,0 +1,63 @@
+//! All stage kinds of the program.
+
+use crate::config::keys_read;
+
+use super::error::RunError;
+use super::kind::StageKind;
+
+/// The stage kinds that plans are made of.
+#[derive(Clone, Default)]
+pub struct Registry {
+    kinds: Vec<&'static dyn StageKind>,
+}
+
+impl Registry {
+    /// A registry of these kinds.
+    pub fn new(kinds: &[&'static dyn StageKind]) -> Registry {
+        Registry {
+            kinds: kinds.to_vec(),
+        }
+    }
+
+    /// The kind with a name.
+    pub fn get(&self, name: &str) -> Option<&'static dyn StageKind> {
+        self.kinds.iter().find(|kind| kind.name() == name).copied()
+    }
+
+    /// All kinds.
+    pub fn kinds(&self) -> &[&'static dyn StageKind] {
+        &self.kinds
+    }
+
+    /// Checks that all kinds read what exists; a test of the program calls it.
+    pub fn check(&self) -> Result<(), RunError> {
+        for kind in &self.kinds {
+            reads_of(*kind)?;
+        }
+        Ok(())
+    }
+}
+
+/// Keys and sections that a kind reads, `run.seed` included where it draws
+/// random numbers.
+pub(super) fn reads_of(kind: &dyn StageKind) -> Result<Vec<&'static str>, RunError> {
+    let mut reads = kind.reads().to_vec();
+    if kind.draws_random() {
+        reads.push("run.seed");
+    }
+    match keys_read(&reads) {
+        Ok(_) => Ok(reads),
+        Err(source) => Err(RunError::Reads {
+            kind: kind.name().to_owned(),
+            source,
+        }),
+    }
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list()
+            .entries(self.kinds.iter().map(|kind| kind.name()))
+            .finish()
+    }
+}

@@ -1,0 +1,86 @@
+//! Which steps of a plan to run.
+
+use super::error::RunError;
+use super::plan::{Plan, Step};
+
+/// A choice of steps by stage name or step name. Empty lists choose all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Only these.
+    pub only: Vec<String>,
+    /// These and all that need their outputs.
+    pub from: Vec<String>,
+    /// These and all whose outputs they need.
+    pub until: Vec<String>,
+    /// These again, although their outputs are in the store.
+    pub force: Vec<String>,
+    /// All again.
+    pub force_all: bool,
+}
+
+/// A choice applied to a plan: for each step, whether to run it, and whether
+/// to make it again.
+#[derive(Debug)]
+pub(super) struct Chosen {
+    pub run: Vec<bool>,
+    pub force: Vec<bool>,
+}
+
+impl Selection {
+    pub(super) fn apply(&self, plan: &Plan) -> Result<Chosen, RunError> {
+        let steps = plan.steps();
+        let mut run = vec![true; steps.len()];
+        if !self.only.is_empty() {
+            keep(&mut run, &named(steps, &self.only)?);
+        }
+        if !self.from.is_empty() {
+            let mut chosen = named(steps, &self.from)?;
+            for at in 0..steps.len() {
+                chosen[at] = chosen[at] || steps[at].inputs.iter().any(|input| chosen[input.step]);
+            }
+            keep(&mut run, &chosen);
+        }
+        if !self.until.is_empty() {
+            let mut chosen = named(steps, &self.until)?;
+            for at in (0..steps.len()).rev() {
+                if chosen[at] {
+                    steps[at]
+                        .inputs
+                        .iter()
+                        .for_each(|input| chosen[input.step] = true);
+                }
+            }
+            keep(&mut run, &chosen);
+        }
+        let mut force = named(steps, &self.force)?;
+        for (force, run) in force.iter_mut().zip(&run) {
+            *force = *run && (*force || self.force_all);
+        }
+        Ok(Chosen { run, force })
+    }
+}
+
+fn keep(run: &mut [bool], chosen: &[bool]) {
+    run.iter_mut()
+        .zip(chosen)
+        .for_each(|(run, chosen)| *run = *run && *chosen);
+}
+
+fn named(steps: &[Step], names: &[String]) -> Result<Vec<bool>, RunError> {
+    for wanted in names {
+        if !steps
+            .iter()
+            .any(|step| step.stage == *wanted || step.name == *wanted)
+        {
+            let known = steps.iter().map(|step| step.name.clone()).collect();
+            return Err(RunError::UnknownStage {
+                wanted: wanted.clone(),
+                known,
+            });
+        }
+    }
+    Ok(steps
+        .iter()
+        .map(|step| names.contains(&step.stage) || names.contains(&step.name))
+        .collect())
+}
