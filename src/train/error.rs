@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use crate::cache::CacheError;
+use crate::decoder::DecoderError;
+
 /// Failure of a training run or of one of its parts.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
@@ -45,15 +48,17 @@ pub enum TrainError {
         /// What is allowed.
         rule: &'static str,
     },
-    /// Gradients are no longer finite.
+    /// Loss or gradients are no longer finite.
     #[error(
-        "gradient norm is {norm} at batch {batch} (chunk {chunk}, rate {rate:.3e}): the run is \
+        "{what} is {value} at batch {batch} (chunk {chunk}, rate {rate:.3e}): the run is \
          stopped and its last checkpoint kept; lower train.lr.init, clip more \
          (train.gradient_clip), or look for NaN in the cache"
     )]
     NotFinite {
-        /// The norm.
-        norm: f64,
+        /// What is not finite.
+        what: &'static str,
+        /// Its value.
+        value: f64,
         /// Batch number, from 1.
         batch: u64,
         /// Chunk number, from 1.
@@ -85,6 +90,33 @@ pub enum TrainError {
         /// What is wrong.
         reason: String,
     },
+    /// A file or folder cannot be used.
+    #[error("failed to {action} {}: {source}", path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// File or folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Data could not be read.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// The model failed, or a checkpoint could not be read or written.
+    #[error(transparent)]
+    Decoder(#[from] DecoderError),
+    /// The data end before the epoch does.
+    #[error("no batch {place} in epoch {epoch}: the data are smaller than when the training began")]
+    NoBatch {
+        /// Epoch, from 1.
+        epoch: u64,
+        /// Place in the epoch, from 0.
+        place: u64,
+    },
+    /// A batch without targets.
+    #[error("the data have no target nouns: train on a cache of nouns or captions")]
+    NoTargets,
     /// Tensor arithmetic failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),

@@ -31,6 +31,17 @@ impl GradientSums {
         }
     }
 
+    /// Sums that were taken after `batches` batches.
+    pub(super) fn from_sums(sums: Vec<Option<Tensor>>, batches: u64) -> Self {
+        Self {
+            sums: sums
+                .into_iter()
+                .map(|sum| sum.map(Sum::Delivered))
+                .collect(),
+            batches,
+        }
+    }
+
     /// Adds the gradients of one batch, in parameter order.
     ///
     /// # Errors

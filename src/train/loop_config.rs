@@ -94,6 +94,33 @@ impl LoopConfig {
         })
     }
 
+    /// What differs from the settings of a checkpoint, in words.
+    pub fn differences(&self, stored: &Self) -> Vec<String> {
+        let numbers = |config: &Self| {
+            let lengths = config.lengths;
+            [
+                ("batch_size", lengths.batch_size as f64),
+                ("accum_factor", lengths.accum_factor as f64),
+                ("epoch_batches", lengths.epoch_batches as f64),
+                ("chunk_batches", lengths.chunk_batches as f64),
+                ("max_chunks", lengths.max_chunks as f64),
+                ("save_every_min", config.save_every_min as f64),
+                ("save_every_max", config.save_every_max as f64),
+                ("save_top1_min", config.save_top1_min),
+                ("save_top1_delta", config.save_top1_delta),
+                ("gradient_clip", config.gradient_clip),
+                ("last_dropout_chunks", config.last_dropout_chunks as f64),
+                ("last_dropout_factor", config.last_dropout_factor),
+                ("ewa_factor", config.ewa_factor),
+            ]
+        };
+        let pairs = numbers(stored).into_iter().zip(numbers(self));
+        pairs
+            .filter(|((_, stored), (_, now))| stored != now)
+            .map(|((name, stored), (_, now))| format!("{name} was {stored}, now {now}"))
+            .collect()
+    }
+
     /// When checkpoints are written.
     pub fn save_rule(&self) -> SaveRule {
         SaveRule {
@@ -174,6 +201,18 @@ mod tests {
         assert_eq!(config.save_top1_min, 0.95);
         assert!(!config.in_last_dropout_phase(7));
         assert!(config.in_last_dropout_phase(8));
+    }
+
+    #[test]
+    fn differences_are_named() {
+        let base = config(|train, _| train.max_epochs = 0).unwrap();
+        let other = config(|train, _| {
+            train.max_epochs = 0;
+            train.gradient_clip = 0.5;
+        })
+        .unwrap();
+        assert!(base.differences(&base).is_empty());
+        assert_eq!(other.differences(&base), ["gradient_clip was 1, now 0.5"]);
     }
 
     #[test]

@@ -4,13 +4,14 @@
 use std::cell::RefCell;
 
 use candle_core::{CpuStorage, DType, Device, InplaceOp1, InplaceOp2, Layout, Tensor};
+use serde::{Deserialize, Serialize};
 
 use super::error::{Result, TrainError};
 use super::gradients::{GradientSums, contiguous, contiguous_mut};
 use super::{adamp, adamw};
 
 /// Which update rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OptimizerKind {
     /// Adam with decoupled weight decay.
     AdamW,
@@ -22,7 +23,8 @@ pub enum OptimizerKind {
 }
 
 /// Rule and hyper-parameters.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct OptimizerSettings {
     /// Update rule.
     pub kind: OptimizerKind,

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::averages::RunningAverages;
+use super::loop_config::LoopConfig;
 use super::saving::SaveState;
 
 /// State of the loop.
@@ -35,6 +36,8 @@ pub struct LoopState {
     pub averages: RunningAverages,
     /// Past saves.
     pub saves: SaveState,
+    /// Token accuracy of the last batch, 0–1; not stored.
+    pub last_batch_top1: f64,
 }
 
 impl LoopState {
@@ -54,7 +57,23 @@ impl LoopState {
             norms: norm_slots.map(GradientNorms::new),
             averages: RunningAverages::default(),
             saves: SaveState::default(),
+            last_batch_top1: 0.0,
         }
+    }
+
+    /// Place of the next batch in its chunk.
+    pub fn chunk_place(&self, config: &LoopConfig) -> u64 {
+        (self.batch_id - 1) % config.lengths.chunk_batches
+    }
+
+    /// Gives the gradient norms room for `slots` steps, or takes them away, as
+    /// for a resume with other settings.
+    pub fn fit_norms(&mut self, slots: Option<u64>) {
+        self.norms = match (self.norms.take(), slots) {
+            (Some(norms), Some(_)) => Some(norms),
+            (None, Some(slots)) => Some(GradientNorms::new(slots)),
+            (_, None) => None,
+        };
     }
 }
 
@@ -237,9 +256,20 @@ impl From<&LoopState> for StoredLoopState {
     }
 }
 
-impl From<StoredLoopState> for LoopState {
-    fn from(stored: StoredLoopState) -> Self {
-        Self {
+impl TryFrom<StoredLoopState> for LoopState {
+    type Error = &'static str;
+
+    fn try_from(stored: StoredLoopState) -> Result<Self, Self::Error> {
+        let counters = [
+            stored.epoch_id,
+            stored.chunk_id,
+            stored.batch_id,
+            stored.sample_id,
+        ];
+        if counters.contains(&0) {
+            return Err("epochs, chunks, batches and samples count from 1");
+        }
+        Ok(Self {
             epoch_id: stored.epoch_id,
             chunk_id: stored.chunk_id,
             batch_id: stored.batch_id,
@@ -274,7 +304,8 @@ impl From<StoredLoopState> for LoopState {
                 saved_top1: stored.saved_ewa_train_top1,
                 saved_top1_max: stored.saved_ewa_train_top1_max,
             },
-        }
+            last_batch_top1: 0.0,
+        })
     }
 }
 
@@ -345,7 +376,7 @@ mod tests {
         assert!(text.contains(r#""epoch_batches_left":-1"#), "{text}");
         assert!(text.contains(r#""saved_ewa_train_loss":"inf""#), "{text}");
         let back: StoredLoopState = serde_json::from_str(&text).unwrap();
-        assert_eq!(LoopState::from(back), state);
+        assert_eq!(LoopState::try_from(back).unwrap(), state);
     }
 
     #[test]
@@ -358,6 +389,9 @@ mod tests {
         let mut less = value;
         less.as_object_mut().unwrap().remove("sample_id");
         assert!(serde_json::from_value::<StoredLoopState>(less).is_err());
+        let mut stored = StoredLoopState::from(&LoopState::new(None));
+        stored.batch_id = 0;
+        assert!(LoopState::try_from(stored).is_err());
     }
 
     #[test]

@@ -4,4 +4,5 @@
 mod expression;
 mod lengths;
 mod optimizers;
+mod runs;
 mod schedules;

@@ -1,0 +1,212 @@
+//! The object decoder as the training loop sees it: mean shift, noise, forward
+//! and backward pass, checkpoints.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+use serde_json::Value;
+
+use crate::cache::batch::Batch;
+use crate::decoder::checkpoint::{Checkpoint, CheckpointHeader};
+use crate::decoder::noise::EmbeddingNoise;
+use crate::decoder::{Decoder, DecoderError, DropoutSites, ForwardOptions};
+
+use super::averages::BatchSums;
+use super::error::{Result, TrainError};
+use super::mean_shift::MeanShift;
+use super::snapshot::{Snapshot, SnapshotEntry};
+use super::trainer::{LearnStep, Learner};
+
+/// A decoder that learns.
+pub struct DecoderLearner {
+    decoder: Decoder,
+    seed: u64,
+    mean_shift: Option<MeanShift>,
+    noise: Option<EmbeddingNoise>,
+    header: CheckpointHeader,
+}
+
+impl DecoderLearner {
+    /// `seed` is that of the run; `header` describes the training for its
+    /// checkpoints, without the section `training`.
+    pub fn new(
+        decoder: Decoder,
+        seed: u64,
+        mean_shift: Option<MeanShift>,
+        noise: Option<EmbeddingNoise>,
+        header: CheckpointHeader,
+    ) -> Self {
+        Self {
+            decoder,
+            seed,
+            mean_shift,
+            noise,
+            header,
+        }
+    }
+
+    /// The decoder.
+    pub fn decoder(&self) -> &Decoder {
+        &self.decoder
+    }
+
+    /// Header of its checkpoints, without the section `training`.
+    pub fn header(&self) -> &CheckpointHeader {
+        &self.header
+    }
+
+    /// Takes the weights of a checkpoint and nothing else.
+    ///
+    /// # Errors
+    /// A file that cannot be read, has other nouns or does not fit the model.
+    pub fn load_weights(&mut self, path: &Path) -> Result<()> {
+        let checkpoint = Checkpoint::load(path)?;
+        self.take_weights(path, &checkpoint)
+    }
+
+    fn take_weights(&mut self, path: &Path, checkpoint: &Checkpoint) -> Result<()> {
+        if let Some(reason) = difference(&checkpoint.header, &self.header) {
+            return Err(TrainError::Resume {
+                path: path.to_path_buf(),
+                reason,
+            });
+        }
+        let weights = checkpoint.weights();
+        self.decoder
+            .load_state_dict(&weights)
+            .map_err(|error| TrainError::Resume {
+                path: path.to_path_buf(),
+                reason: error.to_string(),
+            })
+    }
+}
+
+/// Why weights of a checkpoint mean something else in the present training.
+fn difference(stored: &CheckpointHeader, now: &CheckpointHeader) -> Option<String> {
+    let advice = "train from scratch, or name the data it was trained on";
+    if stored.embed_dim != now.embed_dim {
+        return Some(format!(
+            "its embeddings have {} dimensions, these {}: {advice}",
+            stored.embed_dim, now.embed_dim
+        ));
+    }
+    if stored.vocabulary() != now.vocabulary() {
+        let (old, new) = (stored.vocabulary(), now.vocabulary());
+        let first = old.iter().zip(new).find(|(old, new)| old != new);
+        let detail = match first {
+            Some((old, new)) => format!("where it has {old:?}, the data have {new:?}"),
+            None => format!("it has {} nouns, the data {}", old.len(), new.len()),
+        };
+        return Some(format!(
+            "it was trained on other nouns ({detail}): {advice}"
+        ));
+    }
+    if stored.target_config != now.target_config {
+        let keys = match (&stored.target_config, &now.target_config) {
+            (Value::Object(old), Value::Object(new)) => old
+                .iter()
+                .filter(|(key, value)| new.get(*key) != Some(value))
+                .map(|(key, _)| key.as_str())
+                .collect::<Vec<_>>()
+                .join(", "),
+            _ => "all".to_string(),
+        };
+        return Some(format!(
+            "its tokens are numbered differently (target configuration: {keys}): {advice}"
+        ));
+    }
+    None
+}
+
+impl Learner for DecoderLearner {
+    fn parameters(&self) -> Vec<(String, Tensor)> {
+        self.decoder
+            .named_parameters()
+            .into_iter()
+            .map(|(name, parameter)| (name, parameter.as_tensor().clone()))
+            .collect()
+    }
+
+    fn learn(
+        &mut self,
+        mut batch: Batch,
+        step: LearnStep,
+    ) -> Result<(BatchSums, Vec<Option<Tensor>>)> {
+        let targets = batch.targets.ok_or(TrainError::NoTargets)?;
+        if let Some(mean_shift) = &self.mean_shift {
+            mean_shift.apply(&mut batch.embeds);
+        }
+        if let Some(noise) = &self.noise {
+            noise.apply(
+                &mut batch.embeds,
+                batch.dim,
+                self.seed,
+                step.epoch,
+                step.batch,
+            );
+        }
+        let embeds = Tensor::from_vec(batch.embeds, (batch.samples, batch.dim), &Device::Cpu)?;
+        let sites = DropoutSites::new(self.seed, step.epoch, step.batch, step.dropout_factor);
+        let forward = self.decoder.forward(
+            &embeds,
+            &targets,
+            ForwardOptions {
+                loss: self.decoder.loss_config(),
+                gradients: true,
+                dropout: Some(sites),
+                ..ForwardOptions::default()
+            },
+        )?;
+        let loss = forward.loss;
+        let sums = BatchSums {
+            loss_sum: loss.sum,
+            loss_basis: loss.basis,
+            correct: loss.correct as u64,
+            tokens: loss.tokens as u64,
+        };
+        // Nothing counts: nothing is learnt.
+        let scale = if loss.basis > 0.0 {
+            step.loss_scale / loss.basis
+        } else {
+            0.0
+        };
+        let mut store = forward.backward(scale)?;
+        let parameters = self.decoder.parameters();
+        let gradients = parameters.iter().map(|parameter| store.remove(parameter));
+        Ok((sums, gradients.collect()))
+    }
+
+    fn load(&mut self, path: &Path) -> Result<Snapshot> {
+        let checkpoint = Checkpoint::load(path)?;
+        let unusable = |reason: String| TrainError::Resume {
+            path: path.to_path_buf(),
+            reason,
+        };
+        let training = checkpoint.header.training.clone().ok_or_else(|| {
+            unusable(
+                "it holds weights only; set checkpoint.resume=false to start from them".to_string(),
+            )
+        })?;
+        let entry: SnapshotEntry = serde_json::from_value(training)
+            .map_err(|error| unusable(format!("its training section is damaged: {error}")))?;
+        self.take_weights(path, &checkpoint)?;
+        let tensors = checkpoint.tensors.into_iter();
+        let own = tensors.filter(|(name, _)| Snapshot::is_tensor_name(name));
+        Ok(Snapshot::from_parts(entry, own.collect()))
+    }
+
+    fn save(&self, path: &Path, training: &Snapshot) -> Result<()> {
+        let mut header = self.header.clone();
+        let entry =
+            serde_json::to_value(training.entry()).map_err(|error| DecoderError::Checkpoint {
+                action: "write",
+                path: path.to_path_buf(),
+                reason: error.to_string(),
+            })?;
+        header.training = Some(entry);
+        let mut tensors: HashMap<String, Tensor> = self.decoder.state_dict()?.into_iter().collect();
+        tensors.extend(training.tensors().iter().cloned());
+        Ok(Checkpoint { header, tensors }.save(path)?)
+    }
+}
