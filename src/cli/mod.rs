@@ -3,6 +3,7 @@
 mod config;
 mod error;
 mod ls;
+mod nouns;
 mod plan;
 mod print;
 mod show;
@@ -14,6 +15,7 @@ use clap::{Parser, Subcommand};
 pub use config::{ConfigArgs, cmd_config, report};
 pub use error::{CliError, Exit};
 pub use ls::{LsArgs, cmd_ls};
+pub use nouns::{NounsArgs, cmd_nouns};
 pub use plan::{PlanArgs, cmd_plan};
 pub use show::{ShowArgs, cmd_show};
 
@@ -32,6 +34,7 @@ struct Cli {
 enum Command {
     Config(ConfigArgs),
     Ls(LsArgs),
+    Nouns(NounsArgs),
     Plan(PlanArgs),
     Show(ShowArgs),
 }
@@ -42,6 +45,7 @@ pub fn main() -> ExitCode {
     let result: Result<Exit, CliError> = match cli.command {
         Command::Config(args) => cmd_config(&args),
         Command::Ls(args) => cmd_ls(&args),
+        Command::Nouns(args) => cmd_nouns(&args),
         Command::Plan(args) => cmd_plan(&args),
         Command::Show(args) => cmd_show(&args),
     };

@@ -16,7 +16,7 @@ pub enum BuildError {
     /// A source is not the version the dictionary is defined by.
     #[error(
         "{} is not the pinned version: its BLAKE3 is {found}, but must be {expected}; fetch the \
-         packages as extras/makers/README.md says",
+         packages as extras/dictionary/README.md says",
         path.display()
     )]
     NotPinned {

@@ -48,7 +48,7 @@ pub struct Sources {
 
 impl Sources {
     /// Reads the packages below `dir`, as fetched by the command in
-    /// `extras/makers/README.md`. Fails if a file is not the pinned version.
+    /// `extras/dictionary/README.md`. Fails if a file is not the pinned version.
     pub fn load(dir: &Path) -> Result<Self, BuildError> {
         let text = |pinned: &Pinned| -> Result<String, BuildError> {
             // The only other bytes in WordNet are in glosses.
