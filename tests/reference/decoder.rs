@@ -2,8 +2,11 @@
 //! the reference data (`decoder.md`).
 
 mod forward;
+mod gencfg;
+mod generate;
 mod initialisation;
 mod models;
 mod noise;
 mod parameters;
 mod tensors;
+mod tokenizer;

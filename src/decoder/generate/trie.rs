@@ -10,6 +10,14 @@ pub const END: u32 = 0;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(u32);
 
+impl NodeId {
+    /// Number of the node: below [`NounTrie::node_count`], larger than that of
+    /// its parent.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Node {
     token: u32,
@@ -106,6 +114,16 @@ impl NounTrie {
         NodeId(0)
     }
 
+    /// Number of nodes.
+    pub fn node_count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// All nodes, parents before their children.
+    pub fn nodes(&self) -> impl DoubleEndedIterator<Item = NodeId> + use<> {
+        (0..self.nodes.len() as u32).map(NodeId)
+    }
+
     /// Number of nouns.
     pub fn len(&self) -> usize {
         self.order.len()
@@ -119,6 +137,15 @@ impl NounTrie {
     /// Length of the longest noun in tokens, end token included.
     pub fn max_len(&self) -> usize {
         self.max_len
+    }
+
+    /// Largest token id.
+    pub fn max_token(&self) -> u32 {
+        self.nodes
+            .iter()
+            .map(|node| node.token)
+            .max()
+            .unwrap_or(END)
     }
 
     /// Number of nouns with the prefix of `node`.

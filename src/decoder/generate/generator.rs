@@ -1,0 +1,127 @@
+//! Decoding as a configuration says.
+
+use candle_core::Tensor;
+
+use crate::decoder::error::DecoderError;
+use crate::decoder::model::Decoder;
+
+use super::beam::{self, Survivor};
+use super::config::{GenerationConfig, Method};
+use super::exhaustive::{self, NounTerms, Plan};
+use super::greedy::{self, GreedyOutput};
+use super::hypothesis::Hypothesis;
+use super::successors::Rules;
+use super::trie::NounTrie;
+
+/// A checked configuration with its model and noun trees. What does not depend
+/// on the embeddings is computed once.
+pub struct Generator<'a> {
+    decoder: &'a Decoder,
+    config: GenerationConfig,
+    rules: Rules<'a>,
+    plan: Option<Plan<'a>>,
+}
+
+impl<'a> Generator<'a> {
+    /// `guide` restricts the output, `vocabulary` is the table of priors; each
+    /// is read only if the configuration uses it.
+    ///
+    /// # Errors
+    /// Combinations that have no meaning, missing tables.
+    pub fn new(
+        decoder: &'a Decoder,
+        config: GenerationConfig,
+        guide: Option<&'a NounTrie>,
+        vocabulary: Option<&'a NounTrie>,
+    ) -> Result<Self, DecoderError> {
+        config.check(guide.is_some(), vocabulary.is_some())?;
+        let max_len = decoder.architecture().dimensions.token_length;
+        for trie in [guide, vocabulary].into_iter().flatten() {
+            let vocab_size = decoder.architecture().dimensions.vocab_size;
+            if trie.max_len() > max_len || trie.max_token() as usize >= vocab_size {
+                return Err(DecoderError::Nouns {
+                    reason: format!(
+                        "it was tokenized for another model: this one has nouns of at most {max_len} tokens from {vocab_size}"
+                    ),
+                });
+            }
+        }
+        let rules = Rules::new(&config, guide, vocabulary);
+        let plan = match (config.method, rules.guide) {
+            (Method::All, Some(guide)) => Some(Plan::new(guide, rules)),
+            _ => None,
+        };
+        Ok(Self {
+            decoder,
+            config,
+            rules,
+            plan,
+        })
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &GenerationConfig {
+        &self.config
+    }
+
+    /// Nouns of each sample of `embeds` `[B, F]`, best first: at most `topk`,
+    /// fewer where fewer are possible.
+    ///
+    /// # Errors
+    /// Embeddings that do not fit the model; a model whose output is not a
+    /// number.
+    pub fn generate(&self, embeds: &Tensor) -> Result<Vec<Vec<Hypothesis>>, DecoderError> {
+        self.generate_observed(embeds, |_, _, _| {})
+    }
+
+    /// As [`generate`](Self::generate); `observe(step, sample, survivors)` sees
+    /// every step of a beam search, steps from 1.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate).
+    pub fn generate_observed(
+        &self,
+        embeds: &Tensor,
+        observe: impl FnMut(usize, usize, &[Survivor]),
+    ) -> Result<Vec<Vec<Hypothesis>>, DecoderError> {
+        if self.decoder.check_embeds(embeds)? == 0 {
+            return Ok(Vec::new());
+        }
+        match (self.config.method, &self.plan) {
+            (Method::All, Some(plan)) => {
+                exhaustive::search(self.decoder, plan, self.config.topk, embeds)
+            }
+            (Method::Greedy, _) => {
+                let outputs = greedy::search(self.decoder, &self.rules, embeds, false)?;
+                Ok(outputs
+                    .into_iter()
+                    .map(|output| vec![output.hypothesis])
+                    .collect())
+            }
+            _ => beam::search(self.decoder, &self.rules, self.config.topk, embeds, observe),
+        }
+    }
+
+    /// Greedy decoding that keeps the logits of every generated token.
+    ///
+    /// # Errors
+    /// Another method; otherwise as [`generate`](Self::generate).
+    pub fn greedy_with_logits(&self, embeds: &Tensor) -> Result<Vec<GreedyOutput>, DecoderError> {
+        if self.config.method != Method::Greedy {
+            return Err(DecoderError::Generation {
+                name: self.config.to_string(),
+                reason: "logits are kept by greedy decoding only".to_owned(),
+            });
+        }
+        if self.decoder.check_embeds(embeds)? == 0 {
+            return Ok(Vec::new());
+        }
+        greedy::search(self.decoder, &self.rules, embeds, true)
+    }
+
+    /// Terms of exhaustive scores that do not depend on the embedding, one per
+    /// guide noun; absent for other methods.
+    pub fn noun_terms(&self) -> Option<Vec<NounTerms>> {
+        self.plan.as_ref().map(Plan::noun_terms)
+    }
+}
