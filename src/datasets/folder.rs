@@ -1,0 +1,248 @@
+//! A folder with one sub-folder of pictures per class (`embedders.md`
+//! section 11).
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use image::RgbImage;
+
+use super::dataset::ClassificationDataset;
+use super::error::DatasetError;
+use crate::images::{DecodeOptions, decode_file};
+
+/// Extensions of pictures, compared case-insensitively.
+const EXTENSIONS: [&str; 9] = [
+    "jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp",
+];
+
+/// Pictures of a class folder, one class per sub-folder.
+///
+/// Classes are the sub-folders in byte order; the pictures of a class are found
+/// by a recursive walk, folders and files in byte order, links followed.
+#[derive(Debug)]
+pub struct ImageFolder {
+    name: String,
+    classes: Vec<String>,
+    accepted: Vec<Vec<String>>,
+    samples: Vec<(PathBuf, usize)>,
+}
+
+impl ImageFolder {
+    /// Lists a folder; class names are the folder names with spaces for
+    /// underscores.
+    pub fn open(root: &Path) -> Result<Self, DatasetError> {
+        let mut folder = Self {
+            name: root.file_name().map_or_else(
+                || root.display().to_string(),
+                |name| name.to_string_lossy().into_owned(),
+            ),
+            classes: Vec::new(),
+            accepted: Vec::new(),
+            samples: Vec::new(),
+        };
+        for class in names(root)? {
+            let path = root.join(&class);
+            if !path.is_dir() {
+                continue;
+            }
+            let class = class
+                .into_string()
+                .map_err(|_| DatasetError::NotUtf8 { path: path.clone() })?;
+            if is_synset_id(&class) {
+                return Err(DatasetError::ClassIsId {
+                    path: root.to_owned(),
+                    class,
+                });
+            }
+            let files = pictures(&path)?;
+            if files.is_empty() {
+                return Err(DatasetError::EmptyClass {
+                    path: root.to_owned(),
+                    class,
+                });
+            }
+            let label = folder.classes.len();
+            folder
+                .samples
+                .extend(files.into_iter().map(|file| (file, label)));
+            let class = class.replace('_', " ");
+            folder.accepted.push(vec![class.clone()]);
+            folder.classes.push(class);
+        }
+        if folder.classes.is_empty() {
+            return Err(DatasetError::NoClasses {
+                path: root.to_owned(),
+            });
+        }
+        Ok(folder)
+    }
+}
+
+/// `n01440764` and the like: all characters after the first are digits.
+fn is_synset_id(class: &str) -> bool {
+    let mut rest = class.chars().skip(1).peekable();
+    rest.peek().is_some() && rest.all(|c| c.is_ascii_digit())
+}
+
+/// Names in a folder in byte order.
+fn names(folder: &Path) -> Result<Vec<OsString>, DatasetError> {
+    let list = || -> std::io::Result<Vec<OsString>> {
+        std::fs::read_dir(folder)?
+            .map(|entry| Ok(entry?.file_name()))
+            .collect()
+    };
+    let mut names = list().map_err(|source| DatasetError::Read {
+        path: folder.to_owned(),
+        source,
+    })?;
+    names.sort();
+    Ok(names)
+}
+
+/// Pictures below a folder: all folders in byte order of their paths, the
+/// files of each sorted by name.
+fn pictures(root: &Path) -> Result<Vec<PathBuf>, DatasetError> {
+    let mut folders = BTreeSet::from([root.as_os_str().to_owned()]);
+    let mut pending = vec![root.to_owned()];
+    // Links may lead in circles: every real folder is visited once.
+    let mut visited = BTreeSet::new();
+    while let Some(folder) = pending.pop() {
+        let real = folder.canonicalize().map_err(|source| DatasetError::Read {
+            path: folder.clone(),
+            source,
+        })?;
+        if !visited.insert(real) {
+            folders.remove(folder.as_os_str());
+            continue;
+        }
+        for name in names(&folder)? {
+            let path = folder.join(name);
+            if path.is_dir() {
+                folders.insert(path.as_os_str().to_owned());
+                pending.push(path);
+            }
+        }
+    }
+    let mut files = Vec::new();
+    for folder in folders {
+        let folder = PathBuf::from(folder);
+        for name in names(&folder)? {
+            let path = folder.join(name);
+            let known = path
+                .extension()
+                .and_then(|extension| extension.to_str())
+                .is_some_and(|extension| {
+                    EXTENSIONS
+                        .iter()
+                        .any(|known| extension.eq_ignore_ascii_case(known))
+                });
+            if known && path.is_file() {
+                files.push(path);
+            }
+        }
+    }
+    Ok(files)
+}
+
+impl ClassificationDataset for ImageFolder {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn accepted_names(&self, class: usize) -> &[String] {
+        &self.accepted[class]
+    }
+
+    fn len(&self) -> usize {
+        self.samples.len()
+    }
+
+    fn label(&self, i: usize) -> usize {
+        self.samples[i].1
+    }
+
+    fn image(&self, i: usize) -> Result<RgbImage, DatasetError> {
+        Ok(decode_file(&self.samples[i].0, &DecodeOptions::default())?)
+    }
+
+    fn image_name(&self, i: usize) -> String {
+        self.samples[i].0.display().to_string()
+    }
+
+    fn image_path(&self, i: usize) -> Option<&Path> {
+        self.samples.get(i).map(|(path, _)| path.as_path())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture(path: &Path, grey: u8) {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        RgbImage::from_pixel(2, 2, image::Rgb([grey; 3]))
+            .save(path)
+            .unwrap();
+    }
+
+    #[test]
+    fn folders_are_classes_in_byte_order() {
+        let root = tempfile::tempdir().unwrap();
+        for (file, grey) in [
+            ("oak_tree/b.png", 2),
+            ("oak_tree/a/z.PNG", 1),
+            ("Fox/1.bmp", 0),
+        ] {
+            picture(&root.path().join(file), grey);
+        }
+        std::fs::write(root.path().join("oak_tree/notes.txt"), "x").unwrap();
+        std::fs::write(root.path().join("readme.png"), "x").unwrap();
+        let folder = ImageFolder::open(root.path()).unwrap();
+        assert_eq!(folder.classes(), ["Fox", "oak tree"]);
+        assert_eq!(folder.accepted_names(1), ["oak tree"]);
+        let seen: Vec<_> = (0..folder.len())
+            .map(|i| {
+                (
+                    folder.label(i),
+                    folder.image(i).unwrap().get_pixel(0, 0).0[0],
+                )
+            })
+            .collect();
+        assert_eq!(seen, [(0, 0), (1, 2), (1, 1)]);
+        assert!(folder.image_name(0).ends_with("1.bmp"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(matches!(
+            ImageFolder::open(root.path()),
+            Err(DatasetError::NoClasses { .. })
+        ));
+        std::fs::create_dir(root.path().join("empty")).unwrap();
+        assert!(matches!(
+            ImageFolder::open(root.path()),
+            Err(DatasetError::EmptyClass { .. })
+        ));
+        let root = tempfile::tempdir().unwrap();
+        picture(&root.path().join("n01440764/a.png"), 1);
+        assert!(matches!(
+            ImageFolder::open(root.path()),
+            Err(DatasetError::ClassIsId { .. })
+        ));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_in_circles_end() {
+        let root = tempfile::tempdir().unwrap();
+        picture(&root.path().join("fox/a.png"), 1);
+        std::os::unix::fs::symlink(root.path().join("fox"), root.path().join("fox/again")).unwrap();
+        assert_eq!(ImageFolder::open(root.path()).unwrap().len(), 1);
+    }
+}
