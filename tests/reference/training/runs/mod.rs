@@ -2,6 +2,7 @@
 //! (`training.md` 2, 3.3, 3.4, 3.7).
 
 mod checks;
+mod loader;
 mod recorder;
 mod replay;
 mod setup;

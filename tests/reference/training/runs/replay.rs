@@ -105,7 +105,7 @@ fn saves(run: &Run) -> impl Iterator<Item = &str> {
     saves.map(|save| save["file"].as_str().unwrap())
 }
 
-fn target_config(run: &Run) -> Option<TargetConfig> {
+pub fn target_config(run: &Run) -> Option<TargetConfig> {
     let stored = run.record.get("target_config")?;
     Some(serde_json::from_value(stored.clone()).unwrap())
 }
