@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::error::{CacheError, Result};
+use super::header::Header;
 
 /// How targets and weights of a source are delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,6 +97,24 @@ impl fmt::Display for DataNotice {
 }
 
 impl DataConfig {
+    /// What a cache file delivers, and its strict fields.
+    pub(super) fn of_file(header: &Header) -> (Self, StrictFields) {
+        let config = Self {
+            use_weights: !(header.default_weights && header.full_targets),
+            unit_weights: header.unit_weights,
+            multi_target: header.embed_targets_dim > 1,
+            multi_first: false,
+            full_targets: header.full_targets,
+            fixed_multi_length: false,
+            multi_length: usize::from(header.embed_targets_dim).max(1),
+        };
+        let strict = StrictFields {
+            full_targets: !header.full_targets,
+            ..StrictFields::default()
+        };
+        (config, strict)
+    }
+
     /// What the text noun dataset delivers, and its strict fields.
     pub fn of_nouns() -> (Self, StrictFields) {
         let config = Self {

@@ -10,6 +10,7 @@ mod epoch;
 mod error;
 pub mod hash;
 pub mod header;
+pub mod json_scalar;
 mod loader;
 mod noun_table;
 mod plan;

@@ -166,21 +166,7 @@ impl CacheFile {
     /// What the file delivers unless something else is requested, and what
     /// cannot be changed.
     pub fn nominal(&self) -> (DataConfig, StrictFields) {
-        let header = &self.header;
-        let config = DataConfig {
-            use_weights: !(header.default_weights && header.full_targets),
-            unit_weights: header.unit_weights,
-            multi_target: header.embed_targets_dim > 1,
-            multi_first: false,
-            full_targets: header.full_targets,
-            fixed_multi_length: false,
-            multi_length: usize::from(header.embed_targets_dim).max(1),
-        };
-        let strict = StrictFields {
-            full_targets: !header.full_targets,
-            ..StrictFields::default()
-        };
-        (config, strict)
+        DataConfig::of_file(&self.header)
     }
 
     /// Makes the samples available. With targets, `config` is the target
@@ -331,6 +317,11 @@ impl Cache {
     /// Metadata of the file.
     pub fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// As [`CacheFile::nominal`].
+    pub fn nominal(&self) -> (DataConfig, StrictFields) {
+        DataConfig::of_file(&self.header)
     }
 
     /// Samples `N`.

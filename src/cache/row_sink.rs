@@ -58,6 +58,14 @@ impl RowSink {
     pub(super) fn push(&mut self, file: &File, count: usize, parts: [&[u8]; 3]) -> Result<()> {
         let mut taken = 0;
         let count = count as u64;
+        let bytes: usize = parts.iter().map(|part| part.len()).sum();
+        if self.rows.is_none() && self.gathered == 0 && bytes as u64 >= SPAN_BYTES {
+            for (section, part) in self.sections.iter().zip(parts) {
+                write_at(file, part, section.at(self.first))?;
+            }
+            self.first += count;
+            return Ok(());
+        }
         while taken < count {
             let now = (count - taken).min(self.capacity - self.gathered);
             for ((buffer, part), section) in self.buffers.iter_mut().zip(parts).zip(&self.sections)

@@ -29,6 +29,32 @@ impl TargetConfig {
         tokenizer: &dyn TextTokenizer,
         nouns: &[S],
     ) -> Result<TokenRows> {
+        let rows = self.token_sequences(tokenizer, nouns)?;
+        let rows = rows.into_iter().collect::<Result<Vec<_>>>()?;
+        let columns = if self.fixed_token_length {
+            if let Some(at) = rows.iter().position(|row| row.len() > self.token_length) {
+                return Err(CacheError::NounTooLong {
+                    noun: nouns[at].as_ref().to_owned(),
+                    tokens: rows[at].len(),
+                    limit: self.token_length,
+                });
+            }
+            self.token_length
+        } else {
+            rows.iter().map(Vec::len).max().unwrap_or(0)
+        };
+        Ok(self.padded(&rows, columns))
+    }
+
+    /// Tokens of each noun, unpadded and of any length, or why there are none.
+    ///
+    /// # Errors
+    /// The tokenizer failed altogether.
+    fn token_sequences<S: AsRef<str>>(
+        &self,
+        tokenizer: &dyn TextTokenizer,
+        nouns: &[S],
+    ) -> Result<Vec<Result<Vec<i64>>>> {
         let constants = tokenizer.constants();
         let texts: Vec<&str> = nouns.iter().map(AsRef::as_ref).collect();
         let sequences = tokenizer.encode(&texts, Some(constants.context_length))?;
@@ -40,38 +66,19 @@ impl TargetConfig {
             (Some(_), None, Some(start)) => Some(start),
             _ => None,
         };
-
-        let mut rows = Vec::with_capacity(sequences.len());
-        for (&noun, sequence) in texts.iter().zip(&sequences) {
+        let row = |(noun, sequence): (&&str, &Vec<i64>)| {
             let end = sequence.len().saturating_sub(cut_back);
             let kept = sequence.get(cut_front..end).unwrap_or_default();
-            let mut row = Vec::with_capacity(kept.len() + 1);
-            row.extend(artificial_start);
-            for &token in kept {
-                row.push(
-                    self.target_id(token)
-                        .ok_or_else(|| CacheError::UnknownToken {
-                            noun: noun.to_owned(),
-                            token,
-                        })?,
-                );
-            }
-            if self.fixed_token_length && row.len() > self.token_length {
-                return Err(CacheError::NounTooLong {
-                    noun: noun.to_owned(),
-                    tokens: row.len(),
-                    limit: self.token_length,
-                });
-            }
-            rows.push(row);
-        }
-
-        let columns = if self.fixed_token_length {
-            self.token_length
-        } else {
-            rows.iter().map(Vec::len).max().unwrap_or(0)
+            let known = kept.iter().map(|&token| {
+                self.target_id(token)
+                    .ok_or_else(|| CacheError::UnknownToken {
+                        noun: (*noun).to_owned(),
+                        token,
+                    })
+            });
+            artificial_start.into_iter().map(Ok).chain(known).collect()
         };
-        Ok(self.padded(&rows, columns))
+        Ok(texts.iter().zip(&sequences).map(row).collect())
     }
 
     /// Token table of a cache: one row per noun, `token_length` columns, row

@@ -4,6 +4,7 @@
 mod decoder;
 mod embedders;
 mod embedding_cache;
+mod eval_infer;
 mod golden;
 mod nouns_captions;
 mod training;

@@ -1,0 +1,362 @@
+//! Prediction files, version 1 (`eval-infer.md` section 8.1): what a model
+//! said about samples under several generation configurations.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use tempfile::NamedTempFile;
+
+use super::error::{EvaluateError, Result};
+use super::json_text::json_text;
+use super::statistics::PredictionType;
+
+const VERSION: u64 = 1;
+
+/// Predictions of one model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PredictionFile {
+    /// Name of the model: parent directory name / file name.
+    pub model: String,
+    /// Path of its checkpoint.
+    pub model_path: String,
+    /// Name of the checkpoint's directory.
+    pub model_dir: String,
+    /// Name of the checkpoint's file.
+    pub model_name: String,
+    /// Flat configuration of the checkpoint.
+    pub model_cfg: Map<String, Value>,
+    /// Flat configuration of the run that made the predictions.
+    pub infer_cfg: Map<String, Value>,
+    /// Guide nouns, sorted.
+    pub guide_targets: Vec<String>,
+    /// Nouns of the model's vocabulary, sorted.
+    pub vocab_targets: Vec<String>,
+    /// Names of the `N` samples.
+    pub samples: Vec<String>,
+    /// Predictions by name of the generation configuration, in its order.
+    pub predictions: Vec<(String, PredictionEntry)>,
+}
+
+/// Predictions under one generation configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PredictionEntry {
+    /// The configuration.
+    pub gen_cfg: GenerationFields,
+    /// Percentage of samples with a guide noun among the first `1 … K`.
+    pub valid_guide: Vec<f32>,
+    /// The same for guide or vocabulary nouns.
+    pub valid_vocab: Vec<f32>,
+    /// Percentage of samples whose first `1 … K` are all valid.
+    pub valid: Vec<f32>,
+    /// Percentage of samples with an invalid one among the first `1 … K`.
+    pub invalid: Vec<f32>,
+    /// Predicted texts `[N, K]`; none where there are fewer than `K`.
+    pub pred: Vec<Vec<Option<String>>>,
+    /// Their scores; none where absent or not finite.
+    pub score: Vec<Vec<Option<f32>>>,
+    /// What they are; [`PredictionType::Other`] where absent.
+    pub result: Vec<Vec<PredictionType>>,
+}
+
+/// A generation configuration as files describe it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GenerationFields {
+    /// `greedy`, `beam` or `all`.
+    pub method: String,
+    /// Predictions per sample `K`.
+    pub topk: usize,
+    /// Whether a vocabulary prior is divided out.
+    pub vocab_prior: bool,
+    /// Whether the prior is one of tokens instead of nouns.
+    pub vocab_per_token: bool,
+    /// Strength of the prior.
+    pub vocab_scaler: f64,
+    /// Whether only guide nouns are generated.
+    pub guided: bool,
+    /// Whether guided probabilities are normalised again.
+    pub guide_renorm: bool,
+    /// Softmax temperature.
+    pub temperature: f64,
+    /// Exponent of the length in scores.
+    pub length_alpha: f64,
+    /// Its name.
+    pub name: String,
+}
+
+impl PredictionFile {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// It cannot be read, is no JSON, has another version, or its lists do
+    /// not belong together.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).map_err(|source| EvaluateError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::parse(&text).map_err(|reason| EvaluateError::PredictionFile {
+            path: path.to_owned(),
+            reason,
+        })
+    }
+
+    /// Writes a file; it appears under its name when it is complete.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let write = || -> std::io::Result<()> {
+            let folder = path.parent().filter(|folder| *folder != Path::new(""));
+            let mut file = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+            file.write_all(self.to_text().as_bytes())?;
+            file.as_file().sync_all()?;
+            file.persist(path)?;
+            Ok(())
+        };
+        write().map_err(|source| EvaluateError::Write {
+            path: path.to_owned(),
+            source,
+        })
+    }
+
+    /// The text of a file. Scores that are not finite become null, as JSON
+    /// has no other word for them.
+    pub fn to_text(&self) -> String {
+        let predictions: Map<String, Value> = self
+            .predictions
+            .iter()
+            .map(|(name, entry)| (name.clone(), entry.to_value()))
+            .collect();
+        json_text(&json!({
+            "version": VERSION,
+            "model": self.model,
+            "model_path": self.model_path,
+            "model_dir": self.model_dir,
+            "model_name": self.model_name,
+            "model_cfg": self.model_cfg,
+            "infer_cfg": self.infer_cfg,
+            "guide_targets": self.guide_targets,
+            "vocab_targets": self.vocab_targets,
+            "samples": self.samples,
+            "predictions": predictions,
+        }))
+    }
+
+    /// Parses the text of a file, or says what is wrong with it.
+    fn parse(text: &str) -> std::result::Result<Self, String> {
+        let mut file: FileFields =
+            serde_json::from_str(&without_bare_words(text)).map_err(|error| error.to_string())?;
+        if file.version != VERSION {
+            return Err(format!(
+                "version {} is unknown, version {VERSION} is what can be read",
+                file.version
+            ));
+        }
+        let samples = file.samples.len();
+        let predictions = std::mem::take(&mut file.predictions)
+            .into_iter()
+            .map(|(name, entry)| {
+                let entry = PredictionEntry::from_value(entry, samples)
+                    .map_err(|reason| format!("predictions of {name}: {reason}"))?;
+                Ok((name, entry))
+            })
+            .collect::<std::result::Result<_, String>>()?;
+        Ok(Self {
+            model: file.model,
+            model_path: file.model_path,
+            model_dir: file.model_dir,
+            model_name: file.model_name,
+            model_cfg: file.model_cfg,
+            infer_cfg: file.infer_cfg,
+            guide_targets: file.guide_targets,
+            vocab_targets: file.vocab_targets,
+            samples: file.samples,
+            predictions,
+        })
+    }
+}
+
+impl PredictionEntry {
+    fn to_value(&self) -> Value {
+        let percentages = |values: &[f32]| -> Vec<Value> {
+            values.iter().map(|&value| number(Some(value))).collect()
+        };
+        let scores: Vec<Vec<Value>> = self
+            .score
+            .iter()
+            .map(|row| row.iter().copied().map(number).collect())
+            .collect();
+        let results: Vec<Vec<u8>> = self
+            .result
+            .iter()
+            .map(|row| row.iter().map(|kind| kind.number()).collect())
+            .collect();
+        json!({
+            "gen_cfg": self.gen_cfg,
+            "valid_guide": percentages(&self.valid_guide),
+            "valid_vocab": percentages(&self.valid_vocab),
+            "valid": percentages(&self.valid),
+            "invalid": percentages(&self.invalid),
+            "pred": self.pred,
+            "score": scores,
+            "result": results,
+        })
+    }
+
+    fn from_value(value: Value, samples: usize) -> std::result::Result<Self, String> {
+        let fields: EntryFields =
+            serde_json::from_value(value).map_err(|error| error.to_string())?;
+        let topk = fields.gen_cfg.topk;
+        for (name, len) in [
+            ("valid_guide", fields.valid_guide.len()),
+            ("valid_vocab", fields.valid_vocab.len()),
+            ("valid", fields.valid.len()),
+            ("invalid", fields.invalid.len()),
+        ] {
+            if len != topk {
+                return Err(format!("{name} has {len} numbers, topk is {topk}"));
+            }
+        }
+        check_rows("pred", &fields.pred, samples, topk)?;
+        check_rows("score", &fields.score, samples, topk)?;
+        check_rows("result", &fields.result, samples, topk)?;
+        let result = fields
+            .result
+            .iter()
+            .map(|row| {
+                row.iter()
+                    .map(|&number| {
+                        PredictionType::from_number(number)
+                            .ok_or_else(|| format!("result {number} is none of 0 to 3"))
+                    })
+                    .collect()
+            })
+            .collect::<std::result::Result<_, String>>()?;
+        let single = |values: Vec<Option<f64>>| -> Vec<f32> {
+            let single = |value: Option<f64>| value.map_or(f32::NAN, |value| value as f32);
+            values.into_iter().map(single).collect()
+        };
+        Ok(Self {
+            gen_cfg: fields.gen_cfg,
+            valid_guide: single(fields.valid_guide),
+            valid_vocab: single(fields.valid_vocab),
+            valid: single(fields.valid),
+            invalid: single(fields.invalid),
+            pred: fields.pred,
+            score: fields
+                .score
+                .into_iter()
+                .map(|row| {
+                    row.into_iter()
+                        .map(|score| score.map(|score| score as f32))
+                        .collect()
+                })
+                .collect(),
+            result,
+        })
+    }
+}
+
+fn check_rows<T>(
+    name: &str,
+    rows: &[Vec<T>],
+    samples: usize,
+    topk: usize,
+) -> std::result::Result<(), String> {
+    if rows.len() != samples {
+        return Err(format!(
+            "{name} has {} rows for {samples} samples",
+            rows.len()
+        ));
+    }
+    match rows.iter().find(|row| row.len() != topk) {
+        Some(row) => Err(format!(
+            "a row of {name} has {} entries, topk is {topk}",
+            row.len()
+        )),
+        None => Ok(()),
+    }
+}
+
+#[derive(Deserialize)]
+struct FileFields {
+    version: u64,
+    model: String,
+    model_path: String,
+    model_dir: String,
+    model_name: String,
+    model_cfg: Map<String, Value>,
+    infer_cfg: Map<String, Value>,
+    guide_targets: Vec<String>,
+    vocab_targets: Vec<String>,
+    samples: Vec<String>,
+    predictions: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+struct EntryFields {
+    gen_cfg: GenerationFields,
+    valid_guide: Vec<Option<f64>>,
+    valid_vocab: Vec<Option<f64>>,
+    valid: Vec<Option<f64>>,
+    invalid: Vec<Option<f64>>,
+    pred: Vec<Vec<Option<String>>>,
+    score: Vec<Vec<Option<f64>>>,
+    result: Vec<Vec<u64>>,
+}
+
+/// A single precision number widened to double; null if there is none.
+fn number(value: Option<f32>) -> Value {
+    value
+        .and_then(|value| serde_json::Number::from_f64(f64::from(value)))
+        .map_or(Value::Null, Value::Number)
+}
+
+/// The text with `NaN`, `Infinity` and `-Infinity`, which Python writes for
+/// numbers that are not finite, replaced by null.
+fn without_bare_words(text: &str) -> String {
+    const WORDS: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    let mut in_string = false;
+    while let Some(at) = rest.find(|c| matches!(c, '"' | '\\' | '-' | 'I' | 'N')) {
+        let (before, from) = rest.split_at(at);
+        out.push_str(before);
+        let word = WORDS.iter().find(|word| from.starts_with(**word));
+        let len = match (in_string, word) {
+            (false, Some(word)) => {
+                out.push_str("null");
+                rest = &from[word.len()..];
+                continue;
+            }
+            // An escaped character; it may be a quote.
+            (true, _) if from.starts_with('\\') => {
+                1 + from[1..].chars().next().map_or(0, char::len_utf8)
+            }
+            _ => 1,
+        };
+        in_string ^= from.starts_with('"');
+        out.push_str(&from[..len]);
+        rest = &from[len..];
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bare_words_become_null_outside_of_texts_only() {
+        assert_eq!(
+            without_bare_words(
+                r#"{"NaN \" Infinity": [-Infinity, NaN, Infinity, -1], "b\\": "NaN"}"#
+            ),
+            r#"{"NaN \" Infinity": [null, null, null, -1], "b\\": "NaN"}"#
+        );
+    }
+}
