@@ -121,7 +121,7 @@ impl Accumulation {
         Some(AccumulationStep {
             samples,
             loss_scale,
-            optimizer_step: (index + 1) % self.accum_size as u64 == 0
+            optimizer_step: (index + 1).is_multiple_of(self.accum_size as u64)
                 || index + 1 == self.loader_batches,
         })
     }

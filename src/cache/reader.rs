@@ -353,16 +353,17 @@ impl Cache {
     /// finite.
     pub fn samples(&self, start: u64, stop: u64) -> Result<Samples> {
         let stop = stop.min(self.len());
-        let rows = [start.min(stop)..stop];
+        let run = start.min(stop)..stop;
+        let rows = std::slice::from_ref(&run);
         Ok(Samples {
-            len: (stop - rows[0].start) as usize,
-            embeds: self.embeds(&rows)?,
+            len: count(rows),
+            embeds: self.embeds(rows)?,
             target_ids: match self.targets {
-                Some(_) => Some(self.target_ids(&rows)?),
+                Some(_) => Some(self.target_ids(rows)?),
                 None => None,
             },
             weights: match self.targets {
-                Some(_) => Some(self.weights(&rows)?),
+                Some(_) => Some(self.weights(rows)?),
                 None => None,
             },
         })

@@ -12,6 +12,7 @@ use tempfile::NamedTempFile;
 use super::error::{EvaluateError, Result};
 use super::json_text::json_text;
 use super::statistics::PredictionType;
+use crate::decoder::generate::{GenerationConfig, Guiding};
 
 const VERSION: u64 = 1;
 
@@ -84,6 +85,23 @@ pub struct GenerationFields {
     pub length_alpha: f64,
     /// Its name.
     pub name: String,
+}
+
+impl From<&GenerationConfig> for GenerationFields {
+    fn from(config: &GenerationConfig) -> Self {
+        Self {
+            method: config.method.to_string(),
+            topk: config.topk,
+            vocab_prior: config.prior.is_some(),
+            vocab_per_token: config.prior.is_some_and(|prior| prior.per_token),
+            vocab_scaler: config.prior.map_or(0.0, |prior| prior.scaler),
+            guided: config.guide != Guiding::None,
+            guide_renorm: config.guide == Guiding::Renormalized,
+            temperature: config.temperature,
+            length_alpha: config.length_alpha,
+            name: config.to_string(),
+        }
+    }
 }
 
 impl PredictionFile {
@@ -322,7 +340,7 @@ fn without_bare_words(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     let mut in_string = false;
-    while let Some(at) = rest.find(|c| matches!(c, '"' | '\\' | '-' | 'I' | 'N')) {
+    while let Some(at) = rest.find(['"', '\\', '-', 'I', 'N']) {
         let (before, from) = rest.split_at(at);
         out.push_str(before);
         let word = WORDS.iter().find(|word| from.starts_with(**word));

@@ -121,7 +121,7 @@ fn files_are_byte_identical() {
         }
         writer.finish().unwrap();
         assert_same(&cache, &path);
-        assert_eq!(names(folder.path()), [cache.name.clone()]);
+        assert_eq!(names(folder.path()), [&*cache.name]);
         std::fs::remove_file(path).unwrap();
     }
 }
@@ -152,7 +152,7 @@ fn files_written_over_many_lives_are_byte_identical() {
         }
         assert!(lives > 1);
         assert_same(&cache, &path);
-        assert_eq!(names(folder.path()), [cache.name.clone()]);
+        assert_eq!(names(folder.path()), [&*cache.name]);
     }
 }
 

@@ -1,6 +1,8 @@
 //! Evaluation and inference: counters, guide nouns, model selection,
 //! prediction files, zero-shot.
 
+mod generation_configs;
+mod guide_nouns;
 mod json_text;
 mod model_selection;
 mod models;

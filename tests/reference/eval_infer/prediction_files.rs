@@ -1,6 +1,7 @@
 //! `predictions/`: prediction files are read and written again as they were.
 
-use novic::evaluate::{NounSets, PredictionFile, TopKStatistics};
+use novic::decoder::generate::GenerationConfig;
+use novic::evaluate::{GenerationFields, NounSets, PredictionFile, TopKStatistics};
 use tempfile::TempDir;
 
 use super::AREA;
@@ -30,6 +31,8 @@ fn percentages_and_types_follow_from_the_texts() {
     for entry in std::fs::read_dir(golden::area(AREA).join("predictions")).unwrap() {
         let file = PredictionFile::read(&entry.unwrap().path()).unwrap();
         for (name, entry) in &file.predictions {
+            let config: GenerationConfig = name.parse().unwrap();
+            assert_eq!(GenerationFields::from(&config), entry.gen_cfg);
             let sets = NounSets {
                 vocabulary: file.vocab_targets.iter().cloned().collect(),
                 guide: file.guide_targets.iter().cloned().collect(),
