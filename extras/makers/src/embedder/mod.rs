@@ -1,0 +1,29 @@
+//! The maker of the embedded embedder `openclip:novic/drawings`.
+
+pub mod augment;
+pub mod bpe;
+pub mod clipart;
+pub mod drawings;
+pub mod export;
+pub mod failure;
+pub mod icons;
+pub mod image_tower;
+pub mod layers;
+pub mod layout;
+pub mod matrix;
+pub mod names;
+pub mod optimiser;
+pub mod params;
+pub mod pictures;
+pub mod prompts;
+pub mod raster;
+pub mod score;
+pub mod sentence;
+pub mod tape;
+pub mod targets;
+pub mod text_tower;
+pub mod threads;
+pub mod train_image;
+pub mod train_text;
+pub mod wordnet;
+pub mod zip;
