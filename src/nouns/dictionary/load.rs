@@ -4,12 +4,10 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use super::parse::{Entry, check_kept, parse_entries};
 use super::problems::{DictionaryProblems, DictionaryWarning, WarningKind};
 use crate::nouns::NounsError;
-use crate::nouns::canonical::canonical;
+use crate::nouns::canonical::{canonical, is_plain};
 use crate::nouns::embedded;
 use crate::nouns::files::read_limited;
 use crate::nouns::noun::Noun;
@@ -40,7 +38,7 @@ impl Dictionary {
     /// Reads a dictionary from JSON text; `source` names it in messages.
     pub fn from_json(source: &str, json: &[u8]) -> Result<Self, NounsError> {
         let mut problems = DictionaryProblems::new(source);
-        let entries = parse_entries(parse_list(source, json)?, &mut problems);
+        let entries = parse_entries(source, json, &mut problems)?;
         fail_on(problems)?;
         Ok(Self::from_entries(source, entries))
     }
@@ -111,7 +109,7 @@ impl Vocabulary {
     /// As [`Vocabulary::load`], from JSON text; `source` names it in messages.
     pub fn from_json(source: &str, json: &[u8], threshold: i64) -> Result<Self, NounsError> {
         let mut problems = DictionaryProblems::new(source);
-        let entries = parse_entries(parse_list(source, json)?, &mut problems);
+        let entries = parse_entries(source, json, &mut problems)?;
         let nouns = || entries.iter().map(|entry| &entry.noun);
         let kept = kept_positions(nouns(), threshold);
         let kept_nouns = kept.iter().map(|&position| {
@@ -202,19 +200,6 @@ fn read_json(vocab_path: &Path) -> Result<(String, Vec<u8>), NounsError> {
     Ok((vocab_path.display().to_string(), json))
 }
 
-fn parse_list(source: &str, json: &[u8]) -> Result<Vec<Value>, NounsError> {
-    match serde_json::from_slice(json) {
-        Ok(Value::Array(values)) => Ok(values),
-        Ok(_) => Err(NounsError::NotADictionary {
-            file: source.to_owned(),
-        }),
-        Err(error) => Err(NounsError::Json {
-            file: source.to_owned(),
-            source: error,
-        }),
-    }
-}
-
 fn kept_positions<'a>(nouns: impl Iterator<Item = &'a Noun>, threshold: i64) -> Vec<usize> {
     let threshold = u64::try_from(threshold).unwrap_or(0);
     nouns
@@ -244,7 +229,8 @@ fn collect_warnings(nouns: &[Noun]) -> Vec<DictionaryWarning> {
         if !noun.is_spelled(&noun.target) {
             warn(WarningKind::TargetNotSpelled);
         }
-        for variant in noun.variants() {
+        // Plain spellings are their own canonical form.
+        for variant in noun.variants().filter(|v| !is_plain(&v.text)) {
             let canonical = canonical(&variant.text);
             if !noun.is_spelled(&canonical) {
                 warn(WarningKind::CanonicalNotSpelled {

@@ -2,9 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::problems::{DictionaryProblem, DictionaryProblems, ProblemKind};
+use crate::nouns::NounsError;
 use crate::nouns::canonical::is_collapsed;
 use crate::nouns::noun::{Noun, Spelling};
 
@@ -14,24 +16,59 @@ pub(super) struct Entry {
     pub noun: Noun,
 }
 
+/// The keys of an entry with values of the right types.
+#[derive(Deserialize)]
+struct Fields {
+    id: u64,
+    target_noun: String,
+    pretty_noun: String,
+    singulars: Vec<String>,
+    plurals: Vec<String>,
+    singulars_freq: Vec<u32>,
+    plurals_freq: Vec<u32>,
+    hypernyms: Vec<u64>,
+}
+
 /// Checks every entry for itself and the ids among each other; entries with
 /// problems are left out and reported.
-pub(super) fn parse_entries(values: Vec<Value>, problems: &mut DictionaryProblems) -> Vec<Entry> {
-    let mut entries = Vec::with_capacity(values.len());
-    let mut first_with_id = HashMap::with_capacity(values.len());
-    for (index, value) in values.into_iter().enumerate() {
-        let mut entry = EntryParser {
-            index,
-            id: None,
-            target: None,
-            failed: false,
-            problems,
-        };
-        if let Some(noun) = entry.parse(value, &mut first_with_id) {
-            entries.push(Entry { index, noun });
+pub(super) fn parse_entries(
+    source: &str,
+    json: &[u8],
+    problems: &mut DictionaryProblems,
+) -> Result<Vec<Entry>, NounsError> {
+    let mut checker = Checker {
+        entries: Vec::new(),
+        first_with_id: HashMap::new(),
+        problems,
+    };
+    // Values of any type take three times as long; only a file with problems
+    // needs them, to say what and where they are.
+    if let Ok(list) = serde_json::from_slice::<Vec<Fields>>(json) {
+        for (index, fields) in list.into_iter().enumerate() {
+            checker.add(index, fields);
+        }
+        return Ok(checker.entries);
+    }
+    let list = match serde_json::from_slice(json) {
+        Ok(Value::Array(list)) => list,
+        Ok(_) => {
+            return Err(NounsError::NotADictionary {
+                file: source.to_owned(),
+            });
+        }
+        Err(error) => {
+            return Err(NounsError::Json {
+                file: source.to_owned(),
+                source: error,
+            });
+        }
+    };
+    for (index, value) in list.into_iter().enumerate() {
+        if let Some(fields) = checker.fields(index, &value) {
+            checker.add(index, fields);
         }
     }
-    entries
+    Ok(checker.entries)
 }
 
 /// Checks the rules that hold for the entries above the threshold only:
@@ -69,7 +106,89 @@ pub(super) fn check_kept<'a>(
     }
 }
 
-struct EntryParser<'a> {
+/// Collects the entries that are valid each for itself.
+struct Checker<'a> {
+    entries: Vec<Entry>,
+    first_with_id: HashMap<u64, usize>,
+    problems: &'a mut DictionaryProblems,
+}
+
+impl Checker<'_> {
+    /// Reads the keys of an entry; reports those that are missing or have
+    /// values of other types.
+    fn fields(&mut self, index: usize, value: &Value) -> Option<Fields> {
+        let mut report = Report {
+            index,
+            id: value["id"].as_u64(),
+            target: value["target_noun"].as_str().map(str::to_owned),
+            problems: self.problems,
+            failed: false,
+        };
+        let Value::Object(object) = value else {
+            report.add(ProblemKind::NotAnObject);
+            return None;
+        };
+        let id = report.take(object, "id", "an integer of at least 0", Value::as_u64);
+        let target_noun = report.text(object, "target_noun");
+        let pretty_noun = report.text(object, "pretty_noun");
+        let singulars = report.list(object, "singulars", "a list of strings", string);
+        let plurals = report.list(object, "plurals", "a list of strings", string);
+        let frequencies = "a list of integers of at least 1";
+        let singulars_freq = report.list(object, "singulars_freq", frequencies, frequency);
+        let plurals_freq = report.list(object, "plurals_freq", frequencies, frequency);
+        let ids = "a list of integers of at least 0";
+        let hypernyms = report.list(object, "hypernyms", ids, Value::as_u64);
+        Some(Fields {
+            id: id?,
+            target_noun: target_noun?,
+            pretty_noun: pretty_noun?,
+            singulars: singulars?,
+            plurals: plurals?,
+            singulars_freq: singulars_freq?,
+            plurals_freq: plurals_freq?,
+            hypernyms: hypernyms?,
+        })
+    }
+
+    fn add(&mut self, index: usize, fields: Fields) {
+        let target = fields.target_noun;
+        let mut report = Report {
+            index,
+            id: Some(fields.id),
+            target: Some(target.clone()),
+            problems: self.problems,
+            failed: false,
+        };
+        let first = *self.first_with_id.entry(fields.id).or_insert(index);
+        if first != index {
+            report.add(ProblemKind::RepeatedId { first });
+        }
+        if target.is_empty() {
+            report.add(ProblemKind::EmptyTarget);
+        }
+        report.check_text("target_noun", &target);
+        report.check_text("pretty_noun", &fields.pretty_noun);
+        let singulars = report.spellings("singulars", fields.singulars, fields.singulars_freq);
+        let plurals = report.spellings("plurals", fields.plurals, fields.plurals_freq);
+        if singulars.is_empty() && plurals.is_empty() {
+            report.add(ProblemKind::NoSpelling);
+        }
+        if !report.failed {
+            let noun = Noun {
+                id: fields.id,
+                target,
+                pretty: fields.pretty_noun,
+                singulars,
+                plurals,
+                hypernyms: fields.hypernyms,
+            };
+            self.entries.push(Entry { index, noun });
+        }
+    }
+}
+
+/// Problems of one entry.
+struct Report<'a> {
     index: usize,
     id: Option<u64>,
     target: Option<String>,
@@ -77,8 +196,8 @@ struct EntryParser<'a> {
     problems: &'a mut DictionaryProblems,
 }
 
-impl EntryParser<'_> {
-    fn report(&mut self, kind: ProblemKind) {
+impl Report<'_> {
+    fn add(&mut self, kind: ProblemKind) {
         self.failed = true;
         self.problems.push(DictionaryProblem {
             index: self.index,
@@ -88,77 +207,22 @@ impl EntryParser<'_> {
         });
     }
 
-    fn parse(&mut self, value: Value, first_with_id: &mut HashMap<u64, usize>) -> Option<Noun> {
-        let Value::Object(mut object) = value else {
-            self.report(ProblemKind::NotAnObject);
-            return None;
-        };
-        // Known early, so that every problem below can name the entry.
-        self.id = object.get("id").and_then(Value::as_u64);
-        self.target = object
-            .get("target_noun")
-            .and_then(Value::as_str)
-            .map(str::to_owned);
-
-        let id = self.take(&mut object, "id", "an integer of at least 0", |v| {
-            v.as_u64()
-        });
-        if let Some(id) = id {
-            let first = *first_with_id.entry(id).or_insert(self.index);
-            if first != self.index {
-                self.report(ProblemKind::RepeatedId { first });
-            }
-        }
-        let target = self.take_text(&mut object, "target_noun");
-        if target.as_deref() == Some("") {
-            self.report(ProblemKind::EmptyTarget);
-        }
-        let pretty = self.take_text(&mut object, "pretty_noun");
-        let singulars = self.take_spellings(&mut object, "singulars", "singulars_freq");
-        let plurals = self.take_spellings(&mut object, "plurals", "plurals_freq");
-        let hypernyms = self.take(
-            &mut object,
-            "hypernyms",
-            "a list of integers of at least 0",
-            |value| {
-                let list = value.as_array()?;
-                list.iter().map(Value::as_u64).collect::<Option<Vec<_>>>()
-            },
-        );
-        if singulars.as_ref().is_some_and(Vec::is_empty)
-            && plurals.as_ref().is_some_and(Vec::is_empty)
-        {
-            self.report(ProblemKind::NoSpelling);
-        }
-        if self.failed {
-            return None;
-        }
-        Some(Noun {
-            id: id?,
-            target: target?,
-            pretty: pretty?,
-            singulars: singulars?,
-            plurals: plurals?,
-            hypernyms: hypernyms?,
-        })
-    }
-
     /// The value of a key, converted; reports a missing key and a value that
     /// does not convert.
     fn take<T>(
         &mut self,
-        object: &mut Map<String, Value>,
+        object: &Map<String, Value>,
         key: &'static str,
         expected: &'static str,
         convert: impl FnOnce(&Value) -> Option<T>,
     ) -> Option<T> {
         let Some(value) = object.get(key) else {
-            self.report(ProblemKind::Missing(key));
+            self.add(ProblemKind::Missing(key));
             return None;
         };
         let converted = convert(value);
         if converted.is_none() {
-            self.report(ProblemKind::WrongValue {
+            self.add(ProblemKind::WrongValue {
                 key,
                 expected,
                 found: excerpt(value),
@@ -167,72 +231,73 @@ impl EntryParser<'_> {
         converted
     }
 
-    fn take_text(&mut self, object: &mut Map<String, Value>, key: &'static str) -> Option<String> {
-        let text = self.take(object, key, "a string", |v| v.as_str().map(str::to_owned))?;
-        self.check_text(key, &text);
-        Some(text)
+    fn text(&mut self, object: &Map<String, Value>, key: &'static str) -> Option<String> {
+        self.take(object, key, "a string", string)
     }
 
-    fn take_spellings(
+    fn list<T>(
         &mut self,
-        object: &mut Map<String, Value>,
+        object: &Map<String, Value>,
         key: &'static str,
-        frequency_key: &'static str,
-    ) -> Option<Vec<Spelling>> {
-        let texts = self.take(object, key, "a list of strings", |value| {
-            let list = value.as_array()?;
-            let texts = list.iter().map(|v| v.as_str().map(str::to_owned));
-            texts.collect::<Option<Vec<_>>>()
-        });
-        let frequencies = self.take(
-            object,
-            frequency_key,
-            "a list of integers of at least 1",
-            |value| {
-                let list = value.as_array()?;
-                let frequencies = list.iter().map(|v| {
-                    let frequency = v.as_u64().and_then(|f| u32::try_from(f).ok());
-                    frequency.filter(|&f| f >= 1)
-                });
-                frequencies.collect::<Option<Vec<_>>>()
-            },
-        );
-        for text in texts.iter().flatten() {
-            if text.is_empty() {
-                self.report(ProblemKind::EmptySpelling(key));
-            }
-            self.check_text(key, text);
-        }
-        let (texts, frequencies) = (texts?, frequencies?);
+        expected: &'static str,
+        convert: fn(&Value) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        self.take(object, key, expected, |value| {
+            value.as_array()?.iter().map(convert).collect()
+        })
+    }
+
+    /// Checks a list of spellings and puts their frequencies to them.
+    fn spellings(
+        &mut self,
+        key: &'static str,
+        texts: Vec<String>,
+        frequencies: Vec<u32>,
+    ) -> Vec<Spelling> {
         if texts.len() != frequencies.len() {
-            self.report(ProblemKind::LengthsDiffer {
+            self.add(ProblemKind::LengthsDiffer {
                 key,
                 spellings: texts.len(),
                 frequencies: frequencies.len(),
             });
         }
+        for text in &texts {
+            if text.is_empty() {
+                self.add(ProblemKind::EmptySpelling(key));
+            }
+            self.check_text(key, text);
+        }
+        if frequencies.contains(&0) {
+            self.add(ProblemKind::ZeroFrequency(key));
+        }
         if let Some(text) = first_repeated(&texts) {
             let text = text.to_owned();
-            self.report(ProblemKind::RepeatedSpelling { key, text });
+            self.add(ProblemKind::RepeatedSpelling { key, text });
         }
         let spellings = texts.into_iter().zip(frequencies);
-        Some(
-            spellings
-                .map(|(text, frequency)| Spelling { text, frequency })
-                .collect(),
-        )
+        spellings
+            .map(|(text, frequency)| Spelling { text, frequency })
+            .collect()
     }
 
     fn check_text(&mut self, key: &'static str, text: &str) {
         if !is_collapsed(text) {
             let text = text.to_owned();
-            self.report(ProblemKind::Spaces { key, text });
+            self.add(ProblemKind::Spaces { key, text });
         }
         if text.contains('\0') {
             let text = text.to_owned();
-            self.report(ProblemKind::Nul { key, text });
+            self.add(ProblemKind::Nul { key, text });
         }
     }
+}
+
+fn string(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
+
+fn frequency(value: &Value) -> Option<u32> {
+    value.as_u64().and_then(|value| u32::try_from(value).ok())
 }
 
 fn first_repeated(texts: &[String]) -> Option<&str> {

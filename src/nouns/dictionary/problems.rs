@@ -45,6 +45,9 @@ pub enum ProblemKind {
         /// Number of frequencies.
         frequencies: usize,
     },
+    /// A frequency of 0.
+    #[error("a frequency of {0:?} is 0; the least is 1")]
+    ZeroFrequency(&'static str),
     /// No spelling at all.
     #[error("the noun has neither a singular nor a plural spelling")]
     NoSpelling,
