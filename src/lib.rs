@@ -16,6 +16,7 @@ pub mod infer;
 pub mod nouns;
 pub mod ops;
 pub mod reports;
+pub mod net;
 pub mod runner;
 pub mod stages;
 pub mod store;

@@ -1,0 +1,186 @@
+//! What stages read from outside: embedder, dictionary, prompts, pictures.
+//! Found once for the plan (identity, or where it comes from) and opened once
+//! for the work.
+
+use std::path::{Path, PathBuf};
+
+use crate::cache::{EmbedderSignature, FloatDtype, TargetOptions};
+use crate::config::schema;
+use crate::embedders::{Embedder, EmbedderError, EmbedderSpec};
+use crate::net::{known_resource, model_repository};
+use crate::nouns::{
+    CollectionNames, EMBEDDED, Hypernyms, NounDataset, TemplateFile, TextRules, Vocabulary,
+};
+use crate::runner::{MissingResource, Resource, ResourceQuery, StageContext, StageError};
+use crate::store::{ContentHash, Project};
+
+/// A path of the configuration: a leading `$SOURCE` is the working directory,
+/// where downloaded data belongs.
+pub(super) fn path(project: &Project, configured: &str) -> PathBuf {
+    match configured.strip_prefix("$SOURCE") {
+        Some("") => project.working_dir().to_owned(),
+        Some(rest) if rest.starts_with('/') => project.working_dir().join(&rest[1..]),
+        _ => project.working_dir().join(configured),
+    }
+}
+
+/// A file or folder for the plan: its identity, or what is missing and where
+/// the resource `id` comes from.
+pub(super) fn file(
+    query: &ResourceQuery<'_>,
+    role: &str,
+    configured: &str,
+    id: &str,
+) -> Result<Resource, StageError> {
+    let path = path(query.project, configured);
+    let name = configured.to_owned();
+    if path.is_dir() {
+        return Ok(Resource::present(role, &name, Some(path.clone()), query.hashes.tree(&path)?));
+    }
+    if path.exists() {
+        return Ok(Resource::present(role, &name, Some(path.clone()), query.hashes.file(&path)?));
+    }
+    let source = known_resource(id).map_or_else(
+        || format!("your own file: nothing is at {}", path.display()),
+        |known| format!("{}: {}", known.what, known.address),
+    );
+    let missing = MissingResource {
+        id: id.to_owned(),
+        source,
+        bytes: None,
+    };
+    Ok(Resource::absent(role, &name, Some(path), missing))
+}
+
+/// The embedder for the plan.
+pub(super) fn embedder(query: &ResourceQuery<'_>) -> Result<Resource, StageError> {
+    let name = &query.config.embedder.spec;
+    let spec: EmbedderSpec = name.parse()?;
+    match Embedder::open(&spec) {
+        Ok(embedder) => {
+            let identity = embedder.identity()?;
+            let identity = ContentHash::of(identity.as_bytes());
+            Ok(Resource::present("embedder", name, None, identity))
+        }
+        Err(EmbedderError::NotInCache { cache, .. }) => {
+            let missing = MissingResource {
+                id: spec.name().to_owned(),
+                source: format!("weights and tokenizer: {}", model_repository(spec.name())),
+                bytes: None,
+            };
+            Ok(Resource::absent("embedder", name, Some(cache), missing))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The noun dictionary for the plan.
+pub(super) fn dictionary(query: &ResourceQuery<'_>) -> Result<Resource, StageError> {
+    let configured = &query.config.nouns.vocab_path;
+    if configured == EMBEDDED {
+        let identity = crate::nouns::identity(Path::new(EMBEDDED))?;
+        let identity = ContentHash::of(identity.as_bytes());
+        return Ok(Resource::present("dictionary", EMBEDDED, None, identity));
+    }
+    file(query, "dictionary", configured, "object-nouns")
+}
+
+/// The prompt templates for the plan; the shipped ones need no file.
+pub(super) fn prompts(query: &ResourceQuery<'_>) -> Result<Option<Resource>, StageError> {
+    let configured = &query.config.nouns.prompt_path;
+    if is_shipped(query.project, configured, SHIPPED_PROMPTS) {
+        return Ok(None);
+    }
+    file(query, "prompts", configured, "prompts").map(Some)
+}
+
+const SHIPPED_PROMPTS: &str = "$SOURCE/data/prompts.json";
+
+/// Whether a path is the default place of a shipped file and no file lies
+/// there.
+fn is_shipped(project: &Project, configured: &str, shipped: &str) -> bool {
+    configured == shipped && !path(project, configured).exists()
+}
+
+/// Opens the embedder of a running stage.
+pub(super) fn open_embedder(context: &StageContext<'_>) -> Result<Embedder, StageError> {
+    let spec: EmbedderSpec = context.config().embedder.spec.parse()?;
+    let embedder = Embedder::open(&spec)?;
+    for notice in embedder.notices() {
+        context.note(notice);
+    }
+    Ok(embedder)
+}
+
+/// What caches store of an embedder. The same model on another device or in
+/// another precision gives equivalent vectors under another hash.
+pub(super) fn signature(embedder: &Embedder) -> EmbedderSignature {
+    let object = embedder.config_object();
+    let constants = embedder.tokenizer().constants().clone();
+    let mut signature =
+        EmbedderSignature::new(embedder.dim(), FloatDtype::F32, constants.dtype, &object);
+    for device in ["cpu", "cuda"] {
+        for precision in ["None", "torch.float16", "torch.bfloat16"] {
+            let mut other = object.clone();
+            other["device_type"] = device.into();
+            other["amp_dtype"] = precision.into();
+            signature = signature.or_equivalent(&other);
+        }
+    }
+    signature
+}
+
+/// The nouns of a running stage.
+pub(super) fn open_vocabulary(
+    project: &Project,
+    nouns: &schema::Nouns,
+    threshold: usize,
+) -> Result<Vocabulary, StageError> {
+    let place = if nouns.vocab_path == EMBEDDED {
+        PathBuf::from(EMBEDDED)
+    } else {
+        path(project, &nouns.vocab_path)
+    };
+    let threshold = i64::try_from(threshold)?;
+    Ok(Vocabulary::load(&place, threshold)?)
+}
+
+/// The texts of a running stage.
+pub(super) fn open_noun_dataset(
+    project: &Project,
+    nouns: &schema::Nouns,
+) -> Result<NounDataset, StageError> {
+    let vocabulary = open_vocabulary(project, nouns, nouns.vocab_threshold)?;
+    let templates = if is_shipped(project, &nouns.prompt_path, SHIPPED_PROMPTS) {
+        TemplateFile::shipped()?
+    } else {
+        TemplateFile::load(&path(project, &nouns.prompt_path))?
+    };
+    let prompts = templates.prompts(&CollectionNames::parse(&nouns.prompts), TextRules::Novic)?;
+    let hypernyms = if nouns.hypernyms == "None" {
+        Hypernyms::none()
+    } else {
+        templates.hypernyms(&CollectionNames::parse(&nouns.hypernyms), TextRules::Novic)?
+    };
+    Ok(NounDataset::new(vocabulary, prompts, hypernyms)?)
+}
+
+/// Target options of the configuration, as the object decoder needs them.
+pub(super) fn target_options(context: &StageContext<'_>, target: &schema::Target) -> TargetOptions {
+    let (options, changed) = TargetOptions {
+        with_start_token: target.start_token,
+        with_end_token: target.end_token,
+        compact_ids: target.compact_ids,
+        fixed_token_length: target.fixed_length,
+        auto_fixed_token_length: target.auto_length,
+        use_masks: target.masks,
+    }
+    .for_decoder();
+    if !changed.is_empty() {
+        context.warn(&format!(
+            "the object decoder decides these itself: {}",
+            changed.join(", ")
+        ));
+    }
+    options
+}

@@ -1,0 +1,394 @@
+//! `train`: an embedding cache → a trained object decoder, resumable at any
+//! moment.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::convert_noun_dataset::CACHE_FILE;
+use super::inputs;
+use crate::cache::{
+    Accumulation, Cache, CacheFile, DataConfig, DataRequest, Loader, LoaderInfo, LoaderMode,
+    OpenOptions, TargetConfig,
+};
+use crate::config::schema::Config;
+use crate::decoder::checkpoint::CheckpointHeader;
+use crate::decoder::noise::EmbeddingNoise;
+use crate::decoder::{Decoder, Dimensions};
+use crate::embedders::Embedder;
+use crate::runner::{Resource, ResourceQuery, StageContext, StageError, StageKind, StageOutput};
+use crate::tracking::{self, StageLog};
+use crate::train::metrics::{
+    BatchProgress, ChunkRecord, EndRecord, EpochRecord, Metric, StartRecord,
+};
+use crate::train::{
+    CheckpointFolder, DataSize, DecoderLearner, LoaderSource, LoopConfig, MeanShift, Observer,
+    OptimizerSettings, Outcome, ScheduleSettings, Trainer,
+};
+
+/// Time between two points from which a killed training goes on.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
+
+/// The stage kind.
+#[derive(Debug)]
+pub(super) struct Train;
+
+impl StageKind for Train {
+    fn name(&self) -> &'static str {
+        "train"
+    }
+
+    fn code_version(&self) -> u32 {
+        1
+    }
+
+    fn reads(&self) -> &'static [&'static str] {
+        &[
+            "embedder.spec",
+            "data.dataset",
+            "data.batch_size",
+            "data.strict_embedder",
+            "target",
+            "model",
+            "noise",
+            "train",
+            "checkpoint.load",
+            "checkpoint.resume",
+            "checkpoint.resume_lr",
+            "checkpoint.save_every_min",
+            "checkpoint.save_every_max",
+            "checkpoint.save_top1_min",
+            "checkpoint.save_top1_delta",
+        ]
+    }
+
+    fn draws_random(&self) -> bool {
+        true
+    }
+
+    fn resources(&self, query: &ResourceQuery<'_>) -> Result<Vec<Resource>, StageError> {
+        let config = query.config;
+        let mut resources = vec![inputs::embedder(query)?];
+        if query.inputs.is_empty() {
+            resources.push(inputs::file(query, "cache", &config.data.dataset, "cache")?);
+        }
+        if config.train.mean_shift.enabled {
+            let path = mean_shift_path(config)?;
+            resources.push(inputs::file(query, "mean shift", &path, "mean-shift")?);
+        }
+        if !config.checkpoint.load.is_empty() {
+            let path = &config.checkpoint.load;
+            resources.push(inputs::file(query, "checkpoint", path, "checkpoint")?);
+        }
+        Ok(resources)
+    }
+
+    fn run(&self, context: &StageContext<'_>) -> Result<StageOutput, StageError> {
+        let embedder = inputs::open_embedder(context)?;
+        let data = TrainingData::open(context, &embedder)?;
+        let mut learner = learner(context, &embedder, &data)?;
+        let samples = data.cache.len();
+        let valid_nouns = data.nouns().len().saturating_sub(1) as u64;
+        let (loop_config, mut source) = data.into_loop(context)?;
+        let config = context.config();
+        let mut trainer = Trainer::new(
+            &mut learner,
+            &mut source,
+            loop_config,
+            OptimizerSettings::from(&config.train.optimizer),
+            &ScheduleSettings::from(&config.train.lr),
+            CheckpointFolder::new(
+                context.out().to_owned(),
+                context.work().to_owned(),
+                CHECKPOINT_EVERY,
+            )?,
+        )?;
+        for warning in trainer.resume_latest()? {
+            context.warn(&warning);
+        }
+        if trainer.state().batch_id == 1 && !config.checkpoint.load.is_empty() {
+            start_from(context, &mut trainer)?;
+        }
+        let mut observer = RunObserver::new(context, &loop_config)?;
+        match trainer.run(&mut observer)? {
+            Outcome::Interrupted { .. } => Err(StageError::Interrupted),
+            Outcome::Finished { checkpoint } => {
+                let checkpoint = checkpoint.ok_or_else(|| {
+                    StageError::failed("the training ended without a checkpoint")
+                })?;
+                let averages = trainer.state().averages;
+                Ok(StageOutput::of(json!({
+                    "checkpoint": checkpoint.file_name().map(|name| name.to_string_lossy()),
+                    "loss": averages.loss,
+                    "top1": averages.top1 * 100.0,
+                    "samples": samples,
+                    "nouns": valid_nouns,
+                    "sample": trainer.state().sample_id - 1,
+                })))
+            }
+        }
+    }
+}
+
+/// A run started from a given checkpoint: the whole training state, or with
+/// `checkpoint.resume = false` only the weights.
+fn start_from(context: &StageContext<'_>, trainer: &mut Trainer<'_>) -> Result<(), StageError> {
+    let config = context.config();
+    let path = inputs::path(context.project(), &config.checkpoint.load);
+    if !config.checkpoint.resume {
+        return Ok(trainer.load_weights(&path)?);
+    }
+    for warning in trainer.resume_from(&path)? {
+        context.warn(&warning);
+    }
+    if !config.checkpoint.resume_lr {
+        trainer.replan(&ScheduleSettings::from(&config.train.lr))?;
+    }
+    Ok(())
+}
+
+/// The mean-shift file; `$EMBEDDER` is the path-safe specification.
+fn mean_shift_path(config: &Config) -> Result<String, StageError> {
+    let spec: crate::embedders::EmbedderSpec = config.embedder.spec.parse()?;
+    let path = &config.train.mean_shift.path;
+    Ok(path.replace("$EMBEDDER", &spec.path_safe()))
+}
+
+/// The cache and how its targets are delivered.
+struct TrainingData {
+    cache: Arc<Cache>,
+    target_config: TargetConfig,
+    data_config: DataConfig,
+}
+
+impl TrainingData {
+    fn open(context: &StageContext<'_>, embedder: &Embedder) -> Result<Self, StageError> {
+        let config = context.config();
+        let file = CacheFile::open(
+            cache_path(context)?,
+            &inputs::signature(embedder),
+            OpenOptions {
+                use_targets: Some(true),
+                strict: config.data.strict_embedder,
+            },
+        )?;
+        let nouns = file
+            .nouns()
+            .ok_or_else(|| StageError::failed("the cache has no target nouns to learn"))?;
+        let tokenizer = embedder.tokenizer();
+        let target = &config.target;
+        let options = inputs::target_options(context, target);
+        let target_config = TargetConfig::build(tokenizer.as_ref(), nouns.valid(), &options)?;
+        let (nominal, strict) = file.nominal();
+        let request = DataRequest {
+            use_weights: target.weights,
+            multi_target: target.multi,
+            multi_first: target.multi_first,
+            fixed_multi_length: target.fixed_multi,
+            ..DataRequest::default()
+        };
+        let data_config = DataConfig::resolve(&nominal, &strict, &request, true)?;
+        for notice in data_config.check(&nominal, true, target_config.use_masks)? {
+            context.warn(&notice.to_string());
+        }
+        Ok(Self {
+            cache: Arc::new(file.enter(Some(&target_config), None)?),
+            target_config,
+            data_config,
+        })
+    }
+
+    /// Target nouns, the absent one first.
+    fn nouns(&self) -> &[String] {
+        self.cache.nouns().map_or(&[], |nouns| nouns.all())
+    }
+
+    fn into_loop(
+        self,
+        context: &StageContext<'_>,
+    ) -> Result<(LoopConfig, LoaderSource), StageError> {
+        let config = context.config();
+        let samples = self.cache.len();
+        let valid_nouns = self.nouns().len().saturating_sub(1) as u64;
+        let batch_size = config.data.batch_size;
+        let info = LoaderInfo::new(samples, batch_size, LoaderMode::Training, config.data.workers)?;
+        Accumulation::for_training(&info, config.train.accum_factor)?;
+        let size = DataSize {
+            samples,
+            valid_nouns,
+            batch_size: batch_size as u64,
+        };
+        let loop_config = LoopConfig::new(&config.train, &config.checkpoint, size)?;
+        let loader = Loader::new(self.cache, self.data_config, info, context.seed());
+        Ok((loop_config, LoaderSource::new(loader)))
+    }
+}
+
+fn cache_path(context: &StageContext<'_>) -> Result<PathBuf, StageError> {
+    match context.inputs() {
+        [] => Ok(inputs::path(
+            context.project(),
+            &context.config().data.dataset,
+        )),
+        [input] => Ok(input.entry.file(CACHE_FILE)?),
+        _ => Err(StageError::failed(
+            "train takes one cache; put a merge_caches stage before it",
+        )),
+    }
+}
+
+fn learner(
+    context: &StageContext<'_>,
+    embedder: &Embedder,
+    data: &TrainingData,
+) -> Result<DecoderLearner, StageError> {
+    let config = context.config();
+    let dimensions = Dimensions {
+        embed_dim: embedder.dim(),
+        vocab_size: data.target_config.vocab_size,
+        token_length: data.target_config.token_length,
+    };
+    let decoder = Decoder::new(&config.model, dimensions, context.seed())?;
+    let mean_shift = if config.train.mean_shift.enabled {
+        let path = inputs::path(context.project(), &mean_shift_path(config)?);
+        let (shift, warnings) = MeanShift::read(&path, embedder.dim(), &config.flat())?;
+        for warning in warnings {
+            context.warn(&warning);
+        }
+        Some(shift)
+    } else {
+        None
+    };
+    let noise = EmbeddingNoise::new(&config.noise)?;
+    for key in EmbeddingNoise::unused_keys(&config.noise) {
+        context.warn(&format!("noise.{key} is set, but the noise scheme does not use it"));
+    }
+    let header = CheckpointHeader {
+        cfg_flat: config.flat(),
+        config: serde_json::to_value(config)?,
+        target_config: serde_json::to_value(&data.target_config)?,
+        data_config: serde_json::to_value(data.data_config)?,
+        target_nouns: data.nouns().to_vec(),
+        num_invalid_target_nouns: crate::cache::NounTable::INVALID,
+        embedder: json!({
+            "spec": config.embedder.spec,
+            "identity": embedder.identity()?.to_hex().as_str(),
+            "config": embedder.config_object(),
+        }),
+        embed_dim: embedder.dim(),
+        ..CheckpointHeader::new()
+    };
+    Ok(DecoderLearner::new(decoder, context.seed(), mean_shift, noise, header))
+}
+
+/// Carries what a training reports to the run: metrics, progress, notes.
+struct RunObserver<'a, 'c> {
+    context: &'a StageContext<'c>,
+    metrics: &'a StageLog,
+    /// Metrics of earlier attempts: batch number of every row.
+    earlier: Vec<u64>,
+    total: u64,
+    batch: u64,
+}
+
+impl<'a, 'c> RunObserver<'a, 'c> {
+    fn new(context: &'a StageContext<'c>, config: &LoopConfig) -> Result<Self, StageError> {
+        let earlier = earlier_batches(&context.out().join(tracking::METRICS_FILE));
+        let lengths = &config.lengths;
+        Ok(Self {
+            context,
+            metrics: context.metrics()?,
+            earlier,
+            total: lengths.chunk_samples.saturating_mul(lengths.max_chunks),
+            batch: 0,
+        })
+    }
+
+    fn log(&self, metrics: &[Metric]) {
+        let row: Vec<(&str, tracking::Value)> = metrics
+            .iter()
+            .map(|(name, value)| {
+                let value = value.map_or(tracking::Value::Null, tracking::Value::Number);
+                (*name, value)
+            })
+            .collect();
+        self.metrics.row(&row);
+    }
+}
+
+/// Batch number of every row that earlier attempts logged; none if there was
+/// no earlier attempt.
+fn earlier_batches(path: &Path) -> Vec<u64> {
+    let Ok(metrics) = tracking::read_metrics(path) else {
+        return Vec::new();
+    };
+    let batch = |values: &[(String, tracking::Value)]| {
+        let value = values.iter().find(|(name, _)| name == "batch")?;
+        value.1.as_f64()
+    };
+    let rows = metrics.rows();
+    rows.iter()
+        .map(|row| batch(&row.values).unwrap_or(f64::INFINITY) as u64)
+        .collect()
+}
+
+impl Observer for RunObserver<'_, '_> {
+    fn started(&mut self, record: &StartRecord) {
+        self.context
+            .begin("samples", record.sample, (self.total > 0).then_some(self.total));
+        if record.resumed {
+            // What was logged for later batches is void: they come again.
+            let kept = self.earlier.iter().take_while(|batch| **batch <= record.batch);
+            self.metrics.rewind(kept.count() as u64);
+            self.context.note(&format!(
+                "goes on after batch {}, sample {}",
+                record.batch, record.sample
+            ));
+        } else {
+            self.log(&record.metrics());
+        }
+    }
+
+    fn batch(&mut self, progress: &BatchProgress) {
+        self.batch = progress.batch;
+        self.context.reach(progress.sample);
+        self.context.status(&progress.postfix());
+    }
+
+    fn chunk_end(&mut self, record: &ChunkRecord) {
+        self.log(&record.metrics());
+    }
+
+    fn epoch_end(&mut self, record: &EpochRecord) {
+        let mut metrics = record.metrics();
+        metrics.push(("batch", Some(self.batch as f64)));
+        self.log(&metrics);
+    }
+
+    fn finished(&mut self, record: &EndRecord) {
+        self.log(&record.metrics());
+    }
+
+    fn saved(&mut self, path: &Path, chunk: u64) {
+        let name = path.file_name().unwrap_or(path.as_os_str());
+        self.context.note(&format!(
+            "saved {} after chunk {chunk}",
+            name.to_string_lossy()
+        ));
+    }
+
+    fn warning(&mut self, message: &str) {
+        self.context.warn(message);
+    }
+
+    fn should_stop(&mut self) -> bool {
+        self.context.is_interrupted()
+    }
+}
+
+/// The newest checkpoint among the files of a training's output.
+pub(super) fn published_checkpoint(results: &Value) -> Option<&str> {
+    results.get("checkpoint").and_then(Value::as_str)
+}
