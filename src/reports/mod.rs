@@ -2,6 +2,7 @@
 //! nothing of how runs were made.
 
 pub mod condition;
+pub mod experiment;
 pub mod format;
 pub mod page;
 pub mod plot;

@@ -1,0 +1,197 @@
+//! `novic run`: do what an experiment says and has not been done yet.
+
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::book::write_page;
+use super::config::report;
+use super::print::print;
+use super::{CliError, Exit};
+use crate::config::{Experiment, Request, render};
+use crate::reports::experiment::ExperimentReport;
+use crate::reports::table;
+use crate::runner::{
+    Display, Execution, Interrupt, LineDisplay, Plan, RunSummary, Selection, TerminalDisplay,
+    execute, plan_text,
+};
+use crate::stages;
+use crate::tracking::{RunRecorder, RunStart};
+
+/// Time between two lines of progress where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// Do what an experiment says and has not been done yet
+///
+/// Runs the stages whose outputs are not in the store, resumes what was
+/// interrupted, records everything, prints the experiment's tables and writes
+/// its page, whose path is the last line. Ctrl-C once stops at the next safe
+/// point, twice at once; the same command goes on.
+///
+///   novic run experiments/quickstart.toml
+///   novic run experiments/quickstart.toml noise.vec_norm=2.0 train.max_epochs=5
+///   novic run experiments/ye2.toml --only train --keep-going
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct RunArgs {
+    /// Experiment file
+    file: PathBuf,
+    /// Changes of values, as for `novic config`
+    #[arg(value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    /// Only these stages (their inputs must be there)
+    #[arg(long, value_name = "STAGE")]
+    only: Vec<String>,
+    /// Only these stages and those after them
+    #[arg(long, value_name = "STAGE")]
+    from: Vec<String>,
+    /// Only these stages and those before them
+    #[arg(long, value_name = "STAGE")]
+    until: Vec<String>,
+    /// Run these stages again although nothing changed
+    #[arg(long, value_name = "STAGE")]
+    force: Vec<String>,
+    /// Run all stages again although nothing changed
+    #[arg(long)]
+    force_all: bool,
+    /// Go on with what does not depend on a stage that failed or is blocked
+    #[arg(long)]
+    keep_going: bool,
+    /// Read external files again although they seem unchanged
+    #[arg(long)]
+    paranoid: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs an experiment.
+pub fn cmd_run(args: &RunArgs) -> Result<Exit, CliError> {
+    let request = Request::new(&args.file).overrides(&args.overrides);
+    let experiment = Experiment::load(&request).map_err(report)?;
+    if !experiment.warnings.is_empty() {
+        eprintln!("{}\n", render(&experiment.warnings, io::stderr().is_terminal()));
+    }
+    let plan = make_plan(&experiment, args.paranoid)?;
+    // Tables with mistakes should not wait for the end of a long run.
+    let tables = ExperimentReport::collect(&experiment, &plan).and_then(|r| r.tables(None));
+    tables.map_err(|error| CliError::from_error(Exit::Usage, &error))?;
+    if plan.is_up_to_date() && args.force.is_empty() && !args.force_all {
+        if !args.json {
+            eprintln!("{}: everything is up to date", experiment.file.display());
+        }
+        return show_results(args, &experiment, &plan, None);
+    }
+    if !args.keep_going && plan.steps().iter().any(crate::runner::Step::is_blocked) && runs_everything(args) {
+        return Err(CliError::report(
+            Exit::Failed,
+            format!("{}\nerror: the experiment is blocked: get what is missing, or use --keep-going", plan_text(&plan)),
+        ));
+    }
+    let summary = run(args, &experiment, &plan)?;
+    let exit = match summary.1.exit_code() {
+        0 => Exit::Success,
+        3 => Exit::SomeInputsFailed,
+        130 => Exit::Interrupted,
+        _ => Exit::Failed,
+    };
+    if exit == Exit::Interrupted {
+        eprintln!("interrupted; the same command goes on where it stopped");
+        return Ok(exit);
+    }
+    let plan = make_plan(&experiment, false)?;
+    show_results(args, &experiment, &plan, Some(&summary))?;
+    Ok(exit)
+}
+
+fn runs_everything(args: &RunArgs) -> bool {
+    args.only.is_empty() && args.from.is_empty() && args.until.is_empty()
+}
+
+fn make_plan(experiment: &Experiment, paranoid: bool) -> Result<Plan, CliError> {
+    Plan::of(experiment, &stages::registry(), paranoid)
+        .map_err(|error| CliError::from_error(Exit::Failed, &error))
+}
+
+/// Executes the plan under a new run; its id and how it went.
+fn run(
+    args: &RunArgs,
+    experiment: &Experiment,
+    plan: &Plan,
+) -> Result<(String, RunSummary), CliError> {
+    let failed = |error: &dyn std::error::Error| CliError::from_error(Exit::Failed, error);
+    let interrupt = Interrupt::of_signals().map_err(|error| failed(&error))?;
+    let recorder = RunRecorder::start(
+        plan.project(),
+        RunStart {
+            experiment: experiment.info.name.clone().unwrap_or_default(),
+            title: experiment.info.title.clone().unwrap_or_default(),
+            file: Some(experiment.file.clone()),
+            command: std::env::args().collect(),
+            overrides: args.overrides.clone(),
+            config: crate::config::experiment_json(experiment, false),
+        },
+    )
+    .map_err(|error| failed(&error))?;
+    let registry = stages::registry();
+    let execution = Execution {
+        plan,
+        registry: &registry,
+        recorder: &recorder,
+        interrupt: &interrupt,
+        selection: Selection {
+            only: args.only.clone(),
+            from: args.from.clone(),
+            until: args.until.clone(),
+            force: args.force.clone(),
+            force_all: args.force_all,
+        },
+        keep_going: args.keep_going,
+    };
+    let mut display: Box<dyn Display> = if io::stderr().is_terminal() {
+        Box::new(TerminalDisplay::new())
+    } else {
+        Box::new(LineDisplay::new(io::stderr(), LINE_EVERY))
+    };
+    let summary = execute(&execution, display.as_mut()).map_err(|error| failed(&error))?;
+    let id = recorder.id().to_string();
+    recorder.finish(summary.end()).map_err(|error| failed(&error))?;
+    Ok((id, summary))
+}
+
+/// Prints the tables, writes the page and prints its path last.
+fn show_results(
+    args: &RunArgs,
+    experiment: &Experiment,
+    plan: &Plan,
+    run: Option<&(String, RunSummary)>,
+) -> Result<Exit, CliError> {
+    let failed = |error: &dyn std::error::Error| CliError::from_error(Exit::Failed, error);
+    let report = ExperimentReport::collect(experiment, plan).map_err(|error| failed(&error))?;
+    let tables = report.tables(None).map_err(|error| failed(&error))?;
+    let run_id = run.map(|(id, _)| id.as_str()).or_else(|| report.newest_run());
+    let page = match run_id {
+        Some(id) => Some(write_page(&report, plan, id)?),
+        None => None,
+    };
+    if args.json {
+        let value = serde_json::json!({
+            "run": run_id,
+            "summary": run.map(|(_, summary)| summary.to_json()),
+            "tables": tables.iter().map(table::json).collect::<Vec<_>>(),
+            "page": page,
+        });
+        return print(&format!("{value:#}\n"));
+    }
+    let mut text = String::new();
+    for table in tables.iter().filter(|table| !table.rows.is_empty()) {
+        text.push('\n');
+        text.push_str(&table::text(table, table::Style::Terminal));
+    }
+    if let Some(page) = page {
+        text.push_str(&format!("\n{}\n", page.display()));
+    }
+    print(&text)
+}
