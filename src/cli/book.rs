@@ -38,8 +38,7 @@ pub fn cmd_book(args: &BookArgs) -> Result<Exit, CliError> {
     let failed = |error: &dyn std::error::Error| CliError::from_error(Exit::Failed, error);
     let request = Request::new(&args.file).overrides(&args.overrides);
     let experiment = Experiment::load(&request).map_err(report)?;
-    let plan =
-        Plan::of(&experiment, &stages::registry(), false).map_err(|error| failed(&error))?;
+    let plan = Plan::of(&experiment, &stages::registry(), false).map_err(|error| failed(&error))?;
     let report = ExperimentReport::collect(&experiment, &plan).map_err(|error| failed(&error))?;
     let Some(run) = report.newest_run() else {
         return Err(CliError::failed(format!(
@@ -49,7 +48,10 @@ pub fn cmd_book(args: &BookArgs) -> Result<Exit, CliError> {
     };
     let page = write_page(&report, &plan, run)?;
     if args.json {
-        print(&format!("{:#}\n", serde_json::json!({ "page": page, "run": run })))
+        print(&format!(
+            "{:#}\n",
+            serde_json::json!({ "page": page, "run": run })
+        ))
     } else {
         print(&format!("{}\n", page.display()))
     }
@@ -64,9 +66,11 @@ pub(super) fn write_page(
 ) -> Result<PathBuf, CliError> {
     let failed = |error: &dyn std::error::Error| CliError::from_error(Exit::Failed, error);
     let facts = tracking::find_run(plan.project(), run)
-        .map(|(overview, _)| overview.facts())
+        .map(|(overview, _)| facts(&overview))
         .unwrap_or_default();
-    let notebook = report.notebook(run, &facts).map_err(|error| failed(&error))?;
+    let notebook = report
+        .notebook(run, &facts)
+        .map_err(|error| failed(&error))?;
     let folder = plan.project().outputs_dir().join(run);
     let path = folder.join("index.html");
     std::fs::create_dir_all(&folder)
@@ -76,4 +80,22 @@ pub(super) fn write_page(
         })?;
     let relative = path.strip_prefix(plan.project().working_dir());
     Ok(relative.map_or_else(|_| path.clone(), PathBuf::from))
+}
+
+/// Run, time and program in one line.
+fn facts(overview: &tracking::RunOverview) -> String {
+    let start = i64::try_from(overview.started_ms)
+        .ok()
+        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
+        .map(|time| {
+            time.to_zoned(jiff::tz::TimeZone::system())
+                .strftime("%Y-%m-%d %H:%M")
+                .to_string()
+        })
+        .unwrap_or_default();
+    format!(
+        "{} · {start} · novic {}",
+        overview.run,
+        env!("CARGO_PKG_VERSION")
+    )
 }

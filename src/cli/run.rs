@@ -72,7 +72,10 @@ pub fn cmd_run(args: &RunArgs) -> Result<Exit, CliError> {
     let request = Request::new(&args.file).overrides(&args.overrides);
     let experiment = Experiment::load(&request).map_err(report)?;
     if !experiment.warnings.is_empty() {
-        eprintln!("{}\n", render(&experiment.warnings, io::stderr().is_terminal()));
+        eprintln!(
+            "{}\n",
+            render(&experiment.warnings, io::stderr().is_terminal())
+        );
     }
     let plan = make_plan(&experiment, args.paranoid)?;
     // Tables with mistakes should not wait for the end of a long run.
@@ -84,10 +87,16 @@ pub fn cmd_run(args: &RunArgs) -> Result<Exit, CliError> {
         }
         return show_results(args, &experiment, &plan, None);
     }
-    if !args.keep_going && plan.steps().iter().any(crate::runner::Step::is_blocked) && runs_everything(args) {
+    if !args.keep_going
+        && plan.steps().iter().any(crate::runner::Step::is_blocked)
+        && runs_everything(args)
+    {
         return Err(CliError::report(
             Exit::Failed,
-            format!("{}\nerror: the experiment is blocked: get what is missing, or use --keep-going", plan_text(&plan)),
+            format!(
+                "{}\nerror: the experiment is blocked: get what is missing, or use --keep-going",
+                plan_text(&plan)
+            ),
         ));
     }
     let summary = run(args, &experiment, &plan)?;
@@ -157,7 +166,9 @@ fn run(
     };
     let summary = execute(&execution, display.as_mut()).map_err(|error| failed(&error))?;
     let id = recorder.id().to_string();
-    recorder.finish(summary.end()).map_err(|error| failed(&error))?;
+    recorder
+        .finish(summary.end())
+        .map_err(|error| failed(&error))?;
     Ok((id, summary))
 }
 
@@ -171,7 +182,9 @@ fn show_results(
     let failed = |error: &dyn std::error::Error| CliError::from_error(Exit::Failed, error);
     let report = ExperimentReport::collect(experiment, plan).map_err(|error| failed(&error))?;
     let tables = report.tables(None).map_err(|error| failed(&error))?;
-    let run_id = run.map(|(id, _)| id.as_str()).or_else(|| report.newest_run());
+    let run_id = run
+        .map(|(id, _)| id.as_str())
+        .or_else(|| report.newest_run());
     let page = match run_id {
         Some(id) => Some(write_page(&report, plan, id)?),
         None => None,

@@ -53,8 +53,7 @@ pub fn cmd_table(args: &TableArgs) -> Result<Exit, CliError> {
     let failed = |error: &dyn std::error::Error| CliError::from_error(Exit::Failed, error);
     let request = Request::new(&args.file).overrides(&args.overrides);
     let experiment = Experiment::load(&request).map_err(report)?;
-    let plan =
-        Plan::of(&experiment, &stages::registry(), false).map_err(|error| failed(&error))?;
+    let plan = Plan::of(&experiment, &stages::registry(), false).map_err(|error| failed(&error))?;
     let report = ExperimentReport::collect(&experiment, &plan).map_err(|error| failed(&error))?;
     let tables = report
         .tables(args.name.as_deref())
@@ -67,10 +66,16 @@ pub fn cmd_table(args: &TableArgs) -> Result<Exit, CliError> {
     }
     let format = if args.json { Format::Json } else { args.format };
     let texts: Vec<String> = match format {
-        Format::Text => tables.iter().map(|t| table::text(t, table::Style::Terminal)).collect(),
+        Format::Text => tables
+            .iter()
+            .map(|t| table::text(t, table::Style::Terminal))
+            .collect(),
         Format::Md => tables.iter().map(table::markdown).collect(),
         Format::Csv => tables.iter().map(table::csv).collect(),
-        Format::Html => tables.iter().map(|t| table::html(t).into_string()).collect(),
+        Format::Html => tables
+            .iter()
+            .map(|t| table::html(t).into_string())
+            .collect(),
         Format::Json => {
             let values: Vec<_> = tables.iter().map(table::json).collect();
             return print(&format!("{:#}\n", serde_json::Value::from(values)));

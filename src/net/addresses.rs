@@ -99,7 +99,11 @@ mod tests {
     #[test]
     fn ids_are_unique() {
         for (index, resource) in KNOWN_RESOURCES.iter().enumerate() {
-            assert!(KNOWN_RESOURCES[..index].iter().all(|other| other.id != resource.id));
+            assert!(
+                KNOWN_RESOURCES[..index]
+                    .iter()
+                    .all(|other| other.id != resource.id)
+            );
             assert_eq!(known_resource(resource.id), Some(resource));
         }
     }

@@ -121,7 +121,12 @@ impl<'a> ExperimentReport<'a> {
             file: self.experiment.file.display().to_string(),
             run_id: run.to_owned(),
             facts: facts.to_owned(),
-            stages: self.plan.steps().iter().map(|step| stage_line(step, run)).collect(),
+            stages: self
+                .plan
+                .steps()
+                .iter()
+                .map(|step| stage_line(step, run))
+                .collect(),
             plots: self.plots()?,
             tables: self.tables(None)?,
             galleries: self.galleries()?,
@@ -140,7 +145,11 @@ impl<'a> ExperimentReport<'a> {
         let mut plots = Vec::new();
         for (title, y, field) in [
             ("Training loss", "loss", "loss"),
-            ("Token accuracy on noisy text embeddings", "top-1 in %", "top1"),
+            (
+                "Token accuracy on noisy text embeddings",
+                "top-1 in %",
+                "top1",
+            ),
         ] {
             let curves: Vec<Curve> = trainings
                 .iter()
@@ -226,9 +235,17 @@ fn stage_line(step: &Step, run: &str) -> StageLine {
     match &step.state {
         StepState::UpToDate(entry) => {
             let description = &entry.manifest().description;
-            line.state = if description.run == run { StageState::Done } else { StageState::Fresh };
+            line.state = if description.run == run {
+                StageState::Done
+            } else {
+                StageState::Fresh
+            };
             line.seconds = Some(description.seconds);
-            line.result = description.results.get("summary").map(plain).unwrap_or_default();
+            line.result = description
+                .results
+                .get("summary")
+                .map(plain)
+                .unwrap_or_default();
         }
         StepState::Failed(state) => {
             line.state = StageState::Failed;
@@ -237,7 +254,11 @@ fn stage_line(step: &Step, run: &str) -> StageLine {
         StepState::Resumable(_) => line.state = StageState::Interrupted,
         StepState::Blocked(blockages) => {
             line.state = StageState::Blocked;
-            line.result = blockages.iter().map(blockage_text).collect::<Vec<_>>().join("; ");
+            line.result = blockages
+                .iter()
+                .map(blockage_text)
+                .collect::<Vec<_>>()
+                .join("; ");
         }
         StepState::WillRun | StepState::Busy(_) => {}
     }

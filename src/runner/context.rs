@@ -7,16 +7,13 @@ use std::time::Instant;
 
 use crate::config::schema::Config;
 use crate::store::{Building, Entry, Project};
-use crate::tracking::{Event, Level, RunRecorder, StageLog};
+use crate::tracking::{Event, Level, METRICS_FILE, RunRecorder, StageLog};
 
 use super::display::Screen;
 use super::error::StageError;
 use super::interrupt::Interrupt;
 use super::progress::Progress;
 use super::resource::Resource;
-
-/// Name of the metrics in an entry.
-const METRICS: &str = "metrics.novic";
 
 /// An input of a running stage: the output of another.
 #[derive(Clone, Debug)]
@@ -209,7 +206,7 @@ impl StageContext<'_> {
         if self.metrics.get().is_none() {
             let log = self
                 .recorder
-                .stage_with_file(&self.name, &self.out.join(METRICS))?;
+                .stage_with_file(&self.name, &self.out.join(METRICS_FILE))?;
             return Ok(self.metrics.get_or_init(|| log));
         }
         self.metrics()

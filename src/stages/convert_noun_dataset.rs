@@ -113,10 +113,12 @@ fn write(
     // Samples of the first text that an earlier attempt wrote already.
     let mut skip = 0;
     let mut samples = match writer.written() {
-        done if done == dataset.num_samples() => dataset.unique_samples_from(dataset.num_unique_samples()),
+        done if done == dataset.num_samples() => {
+            dataset.unique_samples_from(dataset.num_unique_samples())
+        }
         done => {
             let mut text = String::new();
-            let sample = dataset.lookup(SampleId::Fsid(done), &mut text)?;
+            let sample = dataset.lookup(SampleId::Frequency(done), &mut text)?;
             skip = done - sample.fsid;
             dataset.unique_samples_from(sample.usid)
         }

@@ -35,10 +35,20 @@ pub(super) fn file(
     let path = path(query.project, configured);
     let name = configured.to_owned();
     if path.is_dir() {
-        return Ok(Resource::present(role, &name, Some(path.clone()), query.hashes.tree(&path)?));
+        return Ok(Resource::present(
+            role,
+            &name,
+            Some(path.clone()),
+            query.hashes.tree(&path)?,
+        ));
     }
     if path.exists() {
-        return Ok(Resource::present(role, &name, Some(path.clone()), query.hashes.file(&path)?));
+        return Ok(Resource::present(
+            role,
+            &name,
+            Some(path.clone()),
+            query.hashes.file(&path)?,
+        ));
     }
     let source = known_resource(id).map_or_else(
         || format!("your own file: nothing is at {}", path.display()),
@@ -156,11 +166,11 @@ pub(super) fn open_noun_dataset(
     } else {
         TemplateFile::load(&path(project, &nouns.prompt_path))?
     };
-    let prompts = templates.prompts(&CollectionNames::parse(&nouns.prompts), TextRules::Novic)?;
+    let prompts = templates.prompts(&CollectionNames::parse(&nouns.prompts), TextRules::Mended)?;
     let hypernyms = if nouns.hypernyms == "None" {
         Hypernyms::none()
     } else {
-        templates.hypernyms(&CollectionNames::parse(&nouns.hypernyms), TextRules::Novic)?
+        templates.hypernyms(&CollectionNames::parse(&nouns.hypernyms), TextRules::Mended)?
     };
     Ok(NounDataset::new(vocabulary, prompts, hypernyms)?)
 }

@@ -14,7 +14,7 @@ use crate::cache::{
     OpenOptions, TargetConfig,
 };
 use crate::config::schema::Config;
-use crate::decoder::checkpoint::CheckpointHeader;
+use crate::decoder::checkpoint::{CheckpointHeader, FORMAT_VERSION};
 use crate::decoder::noise::EmbeddingNoise;
 use crate::decoder::{Decoder, Dimensions};
 use crate::embedders::Embedder;
@@ -93,6 +93,10 @@ impl StageKind for Train {
         let valid_nouns = data.nouns().len().saturating_sub(1) as u64;
         let (loop_config, mut source) = data.into_loop(context)?;
         let config = context.config();
+        let start = start_checkpoint(context);
+        if let (Some(path), false) = (&start, config.checkpoint.resume) {
+            learner.load_weights(path)?;
+        }
         let mut trainer = Trainer::new(
             &mut learner,
             &mut source,
@@ -108,16 +112,21 @@ impl StageKind for Train {
         for warning in trainer.resume_latest()? {
             context.warn(&warning);
         }
-        if trainer.state().batch_id == 1 && !config.checkpoint.load.is_empty() {
-            start_from(context, &mut trainer)?;
+        if let (Some(path), true, 1) = (&start, config.checkpoint.resume, trainer.state().batch_id)
+        {
+            for warning in trainer.resume_from(path)? {
+                context.warn(&warning);
+            }
+            if !config.checkpoint.resume_lr {
+                trainer.replan(&ScheduleSettings::from(&config.train.lr))?;
+            }
         }
         let mut observer = RunObserver::new(context, &loop_config)?;
         match trainer.run(&mut observer)? {
             Outcome::Interrupted { .. } => Err(StageError::Interrupted),
             Outcome::Finished { checkpoint } => {
-                let checkpoint = checkpoint.ok_or_else(|| {
-                    StageError::failed("the training ended without a checkpoint")
-                })?;
+                let checkpoint = checkpoint
+                    .ok_or_else(|| StageError::failed("the training ended without a checkpoint"))?;
                 let averages = trainer.state().averages;
                 Ok(StageOutput::of(json!({
                     "checkpoint": checkpoint.file_name().map(|name| name.to_string_lossy()),
@@ -132,21 +141,10 @@ impl StageKind for Train {
     }
 }
 
-/// A run started from a given checkpoint: the whole training state, or with
-/// `checkpoint.resume = false` only the weights.
-fn start_from(context: &StageContext<'_>, trainer: &mut Trainer<'_>) -> Result<(), StageError> {
-    let config = context.config();
-    let path = inputs::path(context.project(), &config.checkpoint.load);
-    if !config.checkpoint.resume {
-        return Ok(trainer.load_weights(&path)?);
-    }
-    for warning in trainer.resume_from(&path)? {
-        context.warn(&warning);
-    }
-    if !config.checkpoint.resume_lr {
-        trainer.replan(&ScheduleSettings::from(&config.train.lr))?;
-    }
-    Ok(())
+/// The checkpoint that the configuration starts from, if it names one.
+fn start_checkpoint(context: &StageContext<'_>) -> Option<PathBuf> {
+    let configured = &context.config().checkpoint.load;
+    (!configured.is_empty()).then(|| inputs::path(context.project(), configured))
 }
 
 /// The mean-shift file; `$EMBEDDER` is the path-safe specification.
@@ -213,7 +211,12 @@ impl TrainingData {
         let samples = self.cache.len();
         let valid_nouns = self.nouns().len().saturating_sub(1) as u64;
         let batch_size = config.data.batch_size;
-        let info = LoaderInfo::new(samples, batch_size, LoaderMode::Training, config.data.workers)?;
+        let info = LoaderInfo::new(
+            samples,
+            batch_size,
+            LoaderMode::Training,
+            config.data.workers,
+        )?;
         Accumulation::for_training(&info, config.train.accum_factor)?;
         let size = DataSize {
             samples,
@@ -263,7 +266,9 @@ fn learner(
     };
     let noise = EmbeddingNoise::new(&config.noise)?;
     for key in EmbeddingNoise::unused_keys(&config.noise) {
-        context.warn(&format!("noise.{key} is set, but the noise scheme does not use it"));
+        context.warn(&format!(
+            "noise.{key} is set, but the noise scheme does not use it"
+        ));
     }
     let header = CheckpointHeader {
         cfg_flat: config.flat(),
@@ -278,9 +283,17 @@ fn learner(
             "config": embedder.config_object(),
         }),
         embed_dim: embedder.dim(),
-        ..CheckpointHeader::new()
+        format_version: FORMAT_VERSION,
+        program_version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..CheckpointHeader::default()
     };
-    Ok(DecoderLearner::new(decoder, context.seed(), mean_shift, noise, header))
+    Ok(DecoderLearner::new(
+        decoder,
+        context.seed(),
+        mean_shift,
+        noise,
+        header,
+    ))
 }
 
 /// Carries what a training reports to the run: metrics, progress, notes.
@@ -301,7 +314,7 @@ impl<'a, 'c> RunObserver<'a, 'c> {
             context,
             metrics: context.metrics()?,
             earlier,
-            total: lengths.chunk_samples.saturating_mul(lengths.max_chunks),
+            total: lengths.chunk_samples().saturating_mul(lengths.max_chunks),
             batch: 0,
         })
     }
@@ -336,11 +349,17 @@ fn earlier_batches(path: &Path) -> Vec<u64> {
 
 impl Observer for RunObserver<'_, '_> {
     fn started(&mut self, record: &StartRecord) {
-        self.context
-            .begin("samples", record.sample, (self.total > 0).then_some(self.total));
+        self.context.begin(
+            "samples",
+            record.sample,
+            (self.total > 0).then_some(self.total),
+        );
         if record.resumed {
             // What was logged for later batches is void: they come again.
-            let kept = self.earlier.iter().take_while(|batch| **batch <= record.batch);
+            let kept = self
+                .earlier
+                .iter()
+                .take_while(|batch| **batch <= record.batch);
             self.metrics.rewind(kept.count() as u64);
             self.context.note(&format!(
                 "goes on after batch {}, sample {}",

@@ -30,3 +30,6 @@ pub use reader::{RunRecord, read_metrics, read_record};
 pub use recorder::{RunRecorder, RunStart, StageLog};
 pub use run_id::RunId;
 pub use value::Value;
+
+/// Name of the metrics file in an output.
+pub const METRICS_FILE: &str = "metrics.novic";

@@ -4,7 +4,8 @@ use super::action::readers;
 use super::choice::choice;
 use super::section::section;
 
-/// Names of the known classification datasets; any case when reading.
+/// Names of the known classification datasets; any case when reading. The last
+/// two are drawings inside the program.
 pub const CLS_DATASETS: &[&str] = &[
     "MNIST",
     "FashionMNIST",
@@ -18,6 +19,8 @@ pub const CLS_DATASETS: &[&str] = &[
     "ImageNet1KVal",
     "ImageNet-A",
     "ImageNet-R",
+    "FluentEmoji",
+    "FluentEmojiFlat",
 ];
 
 choice! {
