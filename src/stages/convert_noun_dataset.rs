@@ -74,6 +74,12 @@ impl StageKind for ConvertNounDataset {
         ));
         write(context, &embedder, &dataset)?;
         Ok(StageOutput::of(json!({
+            "summary": format!(
+                "{} nouns, {} texts, {} samples",
+                dataset.targets().len(),
+                dataset.num_unique_samples(),
+                dataset.num_samples()
+            ),
             "nouns": dataset.targets().len(),
             "unique_texts": dataset.num_unique_samples(),
             "samples": dataset.num_samples(),

@@ -2,8 +2,13 @@
 //! above. Implements the runner's trait.
 
 mod convert_noun_dataset;
+mod embedder_zero_shot;
+mod eval_cls_decoding;
+mod infer;
 mod inputs;
+mod pictures;
 mod train;
+mod trained;
 
 use crate::runner::{Nothing, Registry};
 
@@ -12,6 +17,17 @@ pub fn registry() -> Registry {
     Registry::new(&[
         &Nothing,
         &convert_noun_dataset::ConvertNounDataset,
+        &embedder_zero_shot::EmbedderZeroShot,
+        &eval_cls_decoding::EvalClsDecoding,
+        &infer::Infer,
         &train::Train,
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn all_kinds_read_keys_that_exist() {
+        super::registry().check().expect("every key and section exists");
+    }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::convert_noun_dataset::CACHE_FILE;
 use super::inputs;
@@ -129,6 +129,12 @@ impl StageKind for Train {
                     .ok_or_else(|| StageError::failed("the training ended without a checkpoint"))?;
                 let averages = trainer.state().averages;
                 Ok(StageOutput::of(json!({
+                    "summary": format!(
+                        "loss {:.3}, token top-1 {:.1} % after {} samples",
+                        averages.loss.unwrap_or(f64::NAN),
+                        averages.top1 * 100.0,
+                        trainer.state().sample_id - 1
+                    ),
                     "checkpoint": checkpoint.file_name().map(|name| name.to_string_lossy()),
                     "loss": averages.loss,
                     "top1": averages.top1 * 100.0,
@@ -405,9 +411,4 @@ impl Observer for RunObserver<'_, '_> {
     fn should_stop(&mut self) -> bool {
         self.context.is_interrupted()
     }
-}
-
-/// The newest checkpoint among the files of a training's output.
-pub(super) fn published_checkpoint(results: &Value) -> Option<&str> {
-    results.get("checkpoint").and_then(Value::as_str)
 }

@@ -1,0 +1,100 @@
+//! Which checkpoint: a file, a run, the latest, or the one in the program.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use super::model::InferError;
+use crate::decoder::checkpoint::Checkpoint;
+use crate::store::Project;
+
+/// The decoder in the program, trained on the embedded embedder by
+/// `experiments/embedded.toml`.
+const EMBEDDED: &[u8] = include_bytes!("../../extras/decoder/embedded.safetensors");
+
+/// Where a decoder comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckpointSource {
+    /// The decoder in the program.
+    Embedded,
+    /// The newest trained decoder of this project.
+    Latest,
+    /// A checkpoint file.
+    File(PathBuf),
+    /// The decoder that this run trained.
+    Run(String),
+}
+
+impl FromStr for CheckpointSource {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(match text {
+            "embedded" => Self::Embedded,
+            "latest" => Self::Latest,
+            _ if text.contains('/') || text.ends_with(".safetensors") || Path::new(text).exists() => {
+                Self::File(PathBuf::from(text))
+            }
+            run => Self::Run(run.to_owned()),
+        })
+    }
+}
+
+impl fmt::Display for CheckpointSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Embedded => f.write_str("embedded"),
+            Self::Latest => f.write_str("latest"),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Run(run) => f.write_str(run),
+        }
+    }
+}
+
+impl CheckpointSource {
+    /// Reads the checkpoint; also its file, `embedded` for the one in the
+    /// program.
+    pub(super) fn load(&self) -> Result<(Checkpoint, PathBuf), InferError> {
+        let path = match self {
+            Self::Embedded => {
+                let path = PathBuf::from("embedded");
+                return Ok((Checkpoint::from_bytes(&path, EMBEDDED)?, path));
+            }
+            Self::File(path) => path.clone(),
+            Self::Latest => self.find(|_| true)?,
+            Self::Run(run) => self.find(|made_by| made_by == run)?,
+        };
+        Ok((Checkpoint::load(&path)?, path))
+    }
+
+    /// The newest checkpoint in the store that a wanted run made.
+    fn find(&self, wanted: impl Fn(&str) -> bool) -> Result<PathBuf, InferError> {
+        let project = Project::find(None)?;
+        let folder = project.store_dir().join("train");
+        let mut newest: Option<(u64, PathBuf)> = None;
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let Some((published, run, file)) = trained(&entry.path()) else {
+                continue;
+            };
+            let newer = newest.as_ref().is_none_or(|(time, _)| published > *time);
+            if newer && wanted(&run) {
+                newest = Some((published, file));
+            }
+        }
+        newest.map(|(_, file)| file).ok_or_else(|| InferError::NoCheckpoint {
+            wanted: self.to_string(),
+            folder,
+        })
+    }
+}
+
+/// When and by which run the output in a folder was made, and its checkpoint.
+fn trained(folder: &Path) -> Option<(u64, String, PathBuf)> {
+    let text = std::fs::read_to_string(folder.join("entry.json")).ok()?;
+    let manifest: crate::store::Manifest = serde_json::from_str(&text).ok()?;
+    let name = manifest.description.results.get("checkpoint")?.as_str()?;
+    let file = folder.join(name);
+    file.is_file()
+        .then_some((manifest.published_ms, manifest.description.run, file))
+}

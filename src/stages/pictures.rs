@@ -1,0 +1,192 @@
+//! What stages that look at pictures share: datasets of the configuration,
+//! embeddings of their pictures, records and galleries for tables and pages.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use candle_core::Tensor;
+use image::RgbImage;
+use rayon::prelude::*;
+
+use super::inputs;
+use crate::config::schema::Config;
+use crate::datasets::{ClassificationDataset, DatasetError, embedded_identity, open};
+use crate::embedders::Embedder;
+use crate::net::known_resource;
+use crate::reports::experiment::{GALLERY_FILE, RECORDS_FILE};
+use crate::reports::page::Gallery;
+use crate::reports::record::Record;
+use crate::runner::{MissingResource, Resource, ResourceQuery, StageContext, StageError};
+use crate::store::{ContentHash, Project};
+
+/// Pictures decoded and embedded together.
+const BATCH: usize = 128;
+/// Longest side of pictures on the page.
+const THUMBNAIL: u32 = 192;
+
+/// Names of the datasets that a configuration asks for.
+fn names(config: &Config) -> Vec<String> {
+    if config.cls.datasets.is_empty() {
+        vec![config.cls.dataset.clone()]
+    } else {
+        config.cls.datasets.clone()
+    }
+}
+
+/// Where an image folder of this name would lie.
+fn folder(project: &Project, config: &Config, name: &str) -> PathBuf {
+    let root = match config.cls.root.strip_prefix("~/") {
+        Some(rest) => std::env::home_dir().unwrap_or_default().join(rest),
+        None => inputs::path(project, &config.cls.root),
+    };
+    if name.contains('/') || name.starts_with(['.', '~']) {
+        inputs::path(project, name)
+    } else {
+        root.join(name)
+    }
+}
+
+/// The datasets for the plan.
+pub(super) fn resources(query: &ResourceQuery<'_>) -> Result<Vec<Resource>, StageError> {
+    let mut resources = Vec::new();
+    for name in names(query.config) {
+        if let Some(hash) = embedded_identity(&name) {
+            let identity = ContentHash::of(hash.as_bytes());
+            resources.push(Resource::present("dataset", &name, None, identity));
+            continue;
+        }
+        let folder = folder(query.project, query.config, &name);
+        if folder.is_dir() {
+            let identity = query.hashes.tree(&folder)?;
+            resources.push(Resource::present("dataset", &name, Some(folder), identity));
+            continue;
+        }
+        let id = match name.to_lowercase().as_str() {
+            "imagenet1k" | "imagenet1kval" => "imagenet-val".to_owned(),
+            other => other.to_owned(),
+        };
+        let source = known_resource(&id).map_or_else(
+            || "your own copy, one sub-folder per class".to_owned(),
+            |known| format!("{}: {}", known.what, known.address),
+        );
+        let missing = MissingResource {
+            id,
+            source,
+            bytes: None,
+        };
+        resources.push(Resource::absent("dataset", &name, Some(folder), missing));
+    }
+    Ok(resources)
+}
+
+/// The datasets of a running stage.
+pub(super) fn open_all(
+    context: &StageContext<'_>,
+) -> Result<Vec<Box<dyn ClassificationDataset>>, StageError> {
+    let config = context.config();
+    names(config)
+        .iter()
+        .map(|name| Ok(open(name, &folder(context.project(), config, name))?))
+        .collect()
+}
+
+/// Embeddings of a dataset's pictures; pictures that cannot be read are left
+/// out.
+pub(super) struct EmbeddedPictures {
+    /// Unit vectors `[N, F]`.
+    pub embeds: Tensor,
+    /// Class of each.
+    pub labels: Vec<usize>,
+    /// Index of each in the dataset.
+    pub indices: Vec<usize>,
+    /// Pictures that could not be read.
+    pub failed: usize,
+}
+
+impl EmbeddedPictures {
+    /// Decodes and embeds all pictures.
+    pub(super) fn of(
+        context: &StageContext<'_>,
+        embedder: &Embedder,
+        dataset: &dyn ClassificationDataset,
+    ) -> Result<Self, StageError> {
+        context.begin("images", 0, Some(dataset.len() as u64));
+        let mut parts = Vec::new();
+        let (mut labels, mut indices, mut failed) = (Vec::new(), Vec::new(), 0);
+        let all: Vec<usize> = (0..dataset.len()).collect();
+        for batch in all.chunks(BATCH) {
+            context.check_interrupt()?;
+            let decoded: Vec<Result<RgbImage, DatasetError>> =
+                batch.par_iter().map(|&index| dataset.image(index)).collect();
+            let mut images = Vec::with_capacity(batch.len());
+            for (&index, image) in batch.iter().zip(decoded) {
+                match image {
+                    Ok(image) => {
+                        images.push(image);
+                        labels.push(dataset.label(index));
+                        indices.push(index);
+                    }
+                    Err(error) => {
+                        failed += 1;
+                        context.warn(&format!("left out: {error}"));
+                    }
+                }
+            }
+            if !images.is_empty() {
+                parts.push(embedder.embed_images(&images)?);
+            }
+            context.advance(batch.len() as u64);
+        }
+        if parts.is_empty() {
+            return Err(StageError::failed(format!(
+                "dataset {}: no picture can be read",
+                dataset.name()
+            )));
+        }
+        Ok(Self {
+            embeds: Tensor::cat(&parts, 0)?,
+            labels,
+            indices,
+            failed,
+        })
+    }
+
+    /// Classes that have a picture.
+    pub(super) fn classes_present(&self, dataset: &dyn ClassificationDataset) -> usize {
+        let present: HashSet<usize> = self.labels.iter().copied().collect();
+        present.len().min(dataset.classes().len())
+    }
+}
+
+/// Leaves the measured rows for tables.
+pub(super) fn write_records(
+    context: &StageContext<'_>,
+    records: &[Record],
+) -> Result<(), StageError> {
+    let text = serde_json::to_string_pretty(records)?;
+    Ok(std::fs::write(context.out().join(RECORDS_FILE), text)?)
+}
+
+/// Leaves pictures for the page: `galleries` name the files that `images` are
+/// saved as.
+pub(super) fn write_galleries(
+    context: &StageContext<'_>,
+    galleries: &[Gallery],
+    images: &[(String, RgbImage)],
+) -> Result<(), StageError> {
+    let index = context.out().join(GALLERY_FILE);
+    if let Some(folder) = index.parent() {
+        std::fs::create_dir_all(folder)?;
+        for (file, image) in images {
+            let small = if image.width().max(image.height()) > THUMBNAIL {
+                image::DynamicImage::ImageRgb8(image.clone())
+                    .thumbnail(THUMBNAIL, THUMBNAIL)
+                    .to_rgb8()
+            } else {
+                image.clone()
+            };
+            small.save_with_format(folder.join(file), image::ImageFormat::Png)?;
+        }
+    }
+    Ok(std::fs::write(index, serde_json::to_string_pretty(galleries)?)?)
+}
