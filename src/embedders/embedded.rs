@@ -19,7 +19,30 @@ impl EmbeddedModel {
     }
 }
 
+/// A small CLIP of drawings; `extras/embedder/README.md` is its model card.
+const DRAWINGS: EmbeddedModel = EmbeddedModel {
+    name: "novic/drawings",
+    files: &[
+        (
+            "open_clip_config.json",
+            include_bytes!("../../extras/embedder/open_clip_config.json"),
+        ),
+        (
+            "open_clip_model.safetensors",
+            include_bytes!("../../extras/embedder/open_clip_model.safetensors"),
+        ),
+        (
+            "tokenizer.json",
+            include_bytes!("../../extras/embedder/tokenizer.json"),
+        ),
+        (
+            "tokenizer_config.json",
+            include_bytes!("../../extras/embedder/tokenizer_config.json"),
+        ),
+    ],
+};
+
 /// All embedded models.
 pub fn models() -> &'static [EmbeddedModel] {
-    &[]
+    &[DRAWINGS]
 }
