@@ -1,23 +1,31 @@
 //! One file per command: parse, call, print.
 
+mod book;
 mod config;
 mod error;
+mod infer;
 mod ls;
 mod nouns;
 mod plan;
 mod print;
+mod run;
 mod show;
+mod table;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub use book::{BookArgs, cmd_book};
 pub use config::{ConfigArgs, cmd_config, report};
 pub use error::{CliError, Exit};
+pub use infer::{InferArgs, cmd_infer};
 pub use ls::{LsArgs, cmd_ls};
 pub use nouns::{NounsArgs, cmd_nouns};
 pub use plan::{PlanArgs, cmd_plan};
+pub use run::{RunArgs, cmd_run};
 pub use show::{ShowArgs, cmd_show};
+pub use table::{TableArgs, cmd_table};
 
 /// Experiments with NOVIC: classify pictures without candidate labels.
 ///
@@ -32,22 +40,30 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Config(ConfigArgs),
-    Ls(LsArgs),
-    Nouns(NounsArgs),
+    Run(RunArgs),
     Plan(PlanArgs),
+    Config(ConfigArgs),
+    Infer(InferArgs),
+    Table(TableArgs),
+    Book(BookArgs),
+    Ls(LsArgs),
     Show(ShowArgs),
+    Nouns(NounsArgs),
 }
 
 /// Parses the command line, runs the command and returns its exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result: Result<Exit, CliError> = match cli.command {
-        Command::Config(args) => cmd_config(&args),
-        Command::Ls(args) => cmd_ls(&args),
-        Command::Nouns(args) => cmd_nouns(&args),
+        Command::Run(args) => cmd_run(&args),
         Command::Plan(args) => cmd_plan(&args),
+        Command::Config(args) => cmd_config(&args),
+        Command::Infer(args) => cmd_infer(&args),
+        Command::Table(args) => cmd_table(&args),
+        Command::Book(args) => cmd_book(&args),
+        Command::Ls(args) => cmd_ls(&args),
         Command::Show(args) => cmd_show(&args),
+        Command::Nouns(args) => cmd_nouns(&args),
     };
     match result {
         Ok(exit) => ExitCode::from(exit as u8),

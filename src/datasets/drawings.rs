@@ -133,6 +133,13 @@ pub struct EmbeddedPack {
 }
 
 impl EmbeddedPack {
+    /// BLAKE3 of its list and its pictures.
+    pub fn identity(&self) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(self.list).update(self.archive);
+        hasher.finalize()
+    }
+
     /// Opens the pack.
     pub fn open(&self) -> Result<DrawingPack, DatasetError> {
         DrawingPack::new(self.name, self.list, Cow::Borrowed(self.archive))

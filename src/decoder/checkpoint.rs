@@ -178,7 +178,15 @@ impl Checkpoint {
     /// Missing, truncated and foreign files; a newer format version.
     pub fn load(path: &Path) -> Result<Self, DecoderError> {
         let content = std::fs::read(path).map_err(|e| read_error(path, e))?;
-        let (header, file) = parse(path, &content)?;
+        Self::from_bytes(path, &content)
+    }
+
+    /// Reads the content of a file; `path` stands for it in errors.
+    ///
+    /// # Errors
+    /// Truncated and foreign content; a newer format version.
+    pub fn from_bytes(path: &Path, content: &[u8]) -> Result<Self, DecoderError> {
+        let (header, file) = parse(path, content)?;
         let mut tensors = HashMap::with_capacity(file.len());
         for (name, view) in file.iter() {
             let tensor = from_bytes(view.dtype(), view.shape(), view.data())

@@ -33,7 +33,10 @@ impl FromStr for CheckpointSource {
         Ok(match text {
             "embedded" => Self::Embedded,
             "latest" => Self::Latest,
-            _ if text.contains('/') || text.ends_with(".safetensors") || Path::new(text).exists() => {
+            _ if text.contains('/')
+                || text.ends_with(".safetensors")
+                || Path::new(text).exists() =>
+            {
                 Self::File(PathBuf::from(text))
             }
             run => Self::Run(run.to_owned()),
@@ -82,10 +85,12 @@ impl CheckpointSource {
                 newest = Some((published, file));
             }
         }
-        newest.map(|(_, file)| file).ok_or_else(|| InferError::NoCheckpoint {
-            wanted: self.to_string(),
-            folder,
-        })
+        newest
+            .map(|(_, file)| file)
+            .ok_or_else(|| InferError::NoCheckpoint {
+                wanted: self.to_string(),
+                folder,
+            })
     }
 }
 

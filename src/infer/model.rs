@@ -121,7 +121,10 @@ impl NovicModel {
             .map_err(|error| wrong(format!("its target configuration: {error}")))?;
         let spec: EmbedderSpec = config.embedder.spec.parse()?;
         let embedder = Embedder::open(&spec)?;
-        let stored = header.embedder.get("identity").and_then(|value| value.as_str());
+        let stored = header
+            .embedder
+            .get("identity")
+            .and_then(|value| value.as_str());
         let other = match stored {
             Some(stored) => stored != embedder.identity()?.to_hex().as_str(),
             None => false,

@@ -5,8 +5,8 @@ use serde_json::json;
 
 use super::inputs;
 use super::pictures::{self, EmbeddedPictures};
-use crate::embedders::Embedder;
 use crate::datasets::ClassificationDataset;
+use crate::embedders::Embedder;
 use crate::evaluate::{ClassEmbeddings, ZeroShot};
 use crate::nouns::zero_shot_prompts;
 use crate::reports::record::Record;
@@ -29,7 +29,13 @@ impl StageKind for EmbedderZeroShot {
     }
 
     fn reads(&self) -> &'static [&'static str] {
-        &["embedder.spec", "cls.dataset", "cls.datasets", "cls.root", "cls.split"]
+        &[
+            "embedder.spec",
+            "cls.dataset",
+            "cls.datasets",
+            "cls.root",
+            "cls.split",
+        ]
     }
 
     fn resources(&self, query: &ResourceQuery<'_>) -> Result<Vec<Resource>, StageError> {
@@ -44,10 +50,15 @@ impl StageKind for EmbedderZeroShot {
         let mut summary = Vec::new();
         for dataset in pictures::open_all(context)? {
             let pictures = EmbeddedPictures::of(context, &embedder, dataset.as_ref())?;
-            let mut scores = ZeroShot::new(&class_embeddings(context, &embedder, dataset.as_ref())?)?;
+            let mut scores =
+                ZeroShot::new(&class_embeddings(context, &embedder, dataset.as_ref())?)?;
             scores.add(&pictures.embeds, &pictures.labels)?;
             let percent = |k| scores.top(k).map(|share| share * 100.0);
-            summary.push(format!("{} {:.1} %", dataset.name(), percent(1).unwrap_or(0.0)));
+            summary.push(format!(
+                "{} {:.1} %",
+                dataset.name(),
+                percent(1).unwrap_or(0.0)
+            ));
             records.push(
                 Record::new()
                     .with("dataset", dataset.name())
@@ -58,7 +69,9 @@ impl StageKind for EmbedderZeroShot {
             );
         }
         pictures::write_records(context, &records)?;
-        Ok(StageOutput::of(json!({ "summary": format!("top-1: {}", summary.join(", ")) })))
+        Ok(StageOutput::of(
+            json!({ "summary": format!("top-1: {}", summary.join(", ")) }),
+        ))
     }
 }
 
@@ -79,10 +92,13 @@ fn class_embeddings(
         context.check_interrupt()?;
         let texts: Vec<String> = chunk
             .iter()
-            .flat_map(|class| prompts.iter().map(|prompt| prompt.replace("{noun}", &class.name)))
+            .flat_map(|class| prompts.iter().map(|prompt| prompt.replace("{noun}", class)))
             .collect();
         let borrowed: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let vectors = embedder.embed_texts(&borrowed)?.flatten_all()?.to_vec1::<f32>()?;
+        let vectors = embedder
+            .embed_texts(&borrowed)?
+            .flatten_all()?
+            .to_vec1::<f32>()?;
         for (index, vector) in vectors.chunks_exact(embedder.dim()).enumerate() {
             sums.add(group * 16 + index / prompts.len(), vector)?;
         }

@@ -97,7 +97,9 @@ fn accepted_names(
     variants: &VariantMap,
     model: &NovicModel,
 ) -> Vec<HashSet<String>> {
-    let classes: Vec<String> = dataset.classes().iter().map(|class| class.accepted.join(", ")).collect();
+    let classes: Vec<String> = (0..dataset.classes().len())
+        .map(|class| dataset.accepted_names(class).join(", "))
+        .collect();
     let alignment = TargetAlignment::new(variants, model.vocabulary(), &classes);
     let unnamed = alignment.empty_classes().count();
     if unnamed > 0 {
@@ -110,8 +112,11 @@ fn accepted_names(
     alignment
         .classes
         .into_iter()
-        .zip(dataset.classes())
-        .map(|(nouns, class)| nouns.into_iter().chain(class.accepted.iter().cloned()).collect())
+        .enumerate()
+        .map(|(class, nouns)| {
+            let accepted = dataset.accepted_names(class).iter().cloned();
+            nouns.into_iter().chain(accepted).collect()
+        })
         .collect()
 }
 
@@ -158,7 +163,8 @@ impl Output {
         for (batch, labels) in pictures.labels.chunks(BATCH).enumerate() {
             context.check_interrupt()?;
             let embeds = pictures.embeds.narrow(0, batch * BATCH, labels.len())?;
-            for (predictions, &label) in model.classify_embeddings(&embeds)?.into_iter().zip(labels) {
+            for (predictions, &label) in model.classify_embeddings(&embeds)?.into_iter().zip(labels)
+            {
                 let nouns: Vec<&str> = predictions.iter().map(|p| p.noun.as_str()).collect();
                 let kinds = statistics.add(&nouns, Some(label))?;
                 rows.push(predictions, kinds);
@@ -166,7 +172,11 @@ impl Output {
             context.advance(labels.len() as u64);
         }
         let percent = |k| statistics.top(k).map(|share| share * 100.0);
-        self.summary.push(format!("{} {:.1} %", dataset.name(), percent(1).unwrap_or(0.0)));
+        self.summary.push(format!(
+            "{} {:.1} %",
+            dataset.name(),
+            percent(1).unwrap_or(0.0)
+        ));
         self.records.push(
             Record::new()
                 .with("dataset", dataset.name())
@@ -181,10 +191,17 @@ impl Output {
         let file = trained::prediction_file(
             context,
             model,
-            pictures.indices.iter().map(|&index| dataset.key(index)).collect(),
+            pictures
+                .indices
+                .iter()
+                .map(|&index| dataset.image_name(index))
+                .collect(),
             vec![(configuration, &rows, statistics.percentages())],
         );
-        let name = format!("predictions_{}_{configuration}.json", dataset.name().replace('/', "_"));
+        let name = format!(
+            "predictions_{}_{configuration}.json",
+            dataset.name().replace('/', "_")
+        );
         trained::export(context, &file, &name)?;
         if shown {
             self.show(evaluation, &rows)?;
@@ -198,15 +215,18 @@ impl Output {
         evaluation: &Evaluation<'_, '_>,
         rows: &PredictionRows,
     ) -> Result<(), StageError> {
-        let Evaluation { dataset, pictures, .. } = *evaluation;
+        let Evaluation {
+            dataset, pictures, ..
+        } = *evaluation;
         let count = pictures.indices.len();
         let mut shown = Vec::new();
         for place in (0..SHOWN.min(count)).map(|i| i * count / SHOWN.min(count)) {
             let file = format!("{}_{place}.png", dataset.name().replace('/', "_"));
-            self.images.push((file.clone(), dataset.image(pictures.indices[place])?));
+            self.images
+                .push((file.clone(), dataset.image(pictures.indices[place])?));
             shown.push(Picture {
                 file,
-                label: Some(dataset.classes()[pictures.labels[place]].name.clone()),
+                label: Some(dataset.classes()[pictures.labels[place]].clone()),
                 guesses: guesses(&rows.labels[place], &rows.kinds[place]),
             });
         }

@@ -52,7 +52,12 @@ impl StageKind for Infer {
         resources.extend(trained::resources(query)?);
         let infer = &query.config.infer;
         if !infer.all_images_dir.is_empty() {
-            resources.push(inputs::file(query, "pictures", &infer.all_images_dir, "world")?);
+            resources.push(inputs::file(
+                query,
+                "pictures",
+                &infer.all_images_dir,
+                "world",
+            )?);
         }
         for image in &infer.images {
             let path = format!("{}/{image}", infer.image_dir);
@@ -67,7 +72,9 @@ impl StageKind for Infer {
         let mut model = trained::open(context)?;
         let mut samples = Samples::of(context)?;
         if samples.keys.is_empty() {
-            return Err(StageError::failed("nothing can be classified: no picture can be read"));
+            return Err(StageError::failed(
+                "nothing can be classified: no picture can be read",
+            ));
         }
         let vocabulary: HashSet<String> = model.vocabulary().iter().cloned().collect();
         let total = samples.keys.len() as u64;
@@ -83,7 +90,11 @@ impl StageKind for Infer {
             let mut rows = PredictionRows::default();
             context.begin("samples", 0, Some(total));
             let texts: Vec<&str> = samples.texts.iter().map(String::as_str).collect();
-            let mut labels = if texts.is_empty() { Vec::new() } else { model.classify_texts(&texts)? };
+            let mut labels = if texts.is_empty() {
+                Vec::new()
+            } else {
+                model.classify_texts(&texts)?
+            };
             for batch in samples.images.chunks(BATCH) {
                 context.check_interrupt()?;
                 labels.extend(model.classify_images(batch)?);
@@ -102,7 +113,10 @@ impl StageKind for Infer {
             entries.push((configuration, rows, statistics.percentages()));
         }
         samples.show(context, entries.first().map(|(_, rows, _)| rows))?;
-        let borrowed = entries.iter().map(|(c, rows, p)| (*c, rows, p.clone())).collect();
+        let borrowed = entries
+            .iter()
+            .map(|(c, rows, p)| (*c, rows, p.clone()))
+            .collect();
         let file = trained::prediction_file(context, &model, samples.keys, borrowed);
         trained::export(context, &file, "predictions_infer.json")?;
         Ok(StageOutput {
@@ -124,7 +138,11 @@ impl Samples {
     fn of(context: &StageContext<'_>) -> Result<Self, StageError> {
         let infer = &context.config().infer;
         let mut samples = Self {
-            keys: infer.texts.iter().map(|text| format!("\"{text}\"")).collect(),
+            keys: infer
+                .texts
+                .iter()
+                .map(|text| format!("\"{text}\""))
+                .collect(),
             texts: infer.texts.clone(),
             images: Vec::new(),
             failed: 0,

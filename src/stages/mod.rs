@@ -28,6 +28,8 @@ pub fn registry() -> Registry {
 mod tests {
     #[test]
     fn all_kinds_read_keys_that_exist() {
-        super::registry().check().expect("every key and section exists");
+        super::registry()
+            .check()
+            .expect("every key and section exists");
     }
 }

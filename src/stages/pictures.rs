@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::inputs;
 use crate::config::schema::Config;
-use crate::datasets::{ClassificationDataset, DatasetError, embedded_identity, open};
+use crate::datasets::{ClassificationDataset, DatasetError, EmbeddedPack, embedded_packs, open};
 use crate::embedders::Embedder;
 use crate::net::known_resource;
 use crate::reports::experiment::{GALLERY_FILE, RECORDS_FILE};
@@ -33,6 +33,13 @@ fn names(config: &Config) -> Vec<String> {
     }
 }
 
+/// The embedded dataset of this name.
+fn embedded(name: &str) -> Option<&'static EmbeddedPack> {
+    embedded_packs()
+        .iter()
+        .find(|pack| pack.name.eq_ignore_ascii_case(name))
+}
+
 /// Where an image folder of this name would lie.
 fn folder(project: &Project, config: &Config, name: &str) -> PathBuf {
     let root = match config.cls.root.strip_prefix("~/") {
@@ -50,8 +57,8 @@ fn folder(project: &Project, config: &Config, name: &str) -> PathBuf {
 pub(super) fn resources(query: &ResourceQuery<'_>) -> Result<Vec<Resource>, StageError> {
     let mut resources = Vec::new();
     for name in names(query.config) {
-        if let Some(hash) = embedded_identity(&name) {
-            let identity = ContentHash::of(hash.as_bytes());
+        if let Some(pack) = embedded(&name) {
+            let identity = ContentHash::of(pack.identity().as_bytes());
             resources.push(Resource::present("dataset", &name, None, identity));
             continue;
         }
@@ -86,7 +93,13 @@ pub(super) fn open_all(
     let config = context.config();
     names(config)
         .iter()
-        .map(|name| Ok(open(name, &folder(context.project(), config, name))?))
+        .map(|name| match embedded(name) {
+            Some(_) => Ok(open(name)?),
+            None => {
+                let folder = folder(context.project(), config, name);
+                Ok(open(&folder.display().to_string())?)
+            }
+        })
         .collect()
 }
 
@@ -116,8 +129,10 @@ impl EmbeddedPictures {
         let all: Vec<usize> = (0..dataset.len()).collect();
         for batch in all.chunks(BATCH) {
             context.check_interrupt()?;
-            let decoded: Vec<Result<RgbImage, DatasetError>> =
-                batch.par_iter().map(|&index| dataset.image(index)).collect();
+            let decoded: Vec<Result<RgbImage, DatasetError>> = batch
+                .par_iter()
+                .map(|&index| dataset.image(index))
+                .collect();
             let mut images = Vec::with_capacity(batch.len());
             for (&index, image) in batch.iter().zip(decoded) {
                 match image {
@@ -188,5 +203,8 @@ pub(super) fn write_galleries(
             small.save_with_format(folder.join(file), image::ImageFormat::Png)?;
         }
     }
-    Ok(std::fs::write(index, serde_json::to_string_pretty(galleries)?)?)
+    Ok(std::fs::write(
+        index,
+        serde_json::to_string_pretty(galleries)?,
+    )?)
 }

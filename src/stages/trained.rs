@@ -30,7 +30,11 @@ pub(super) fn open(context: &StageContext<'_>) -> Result<NovicModel, StageError>
     let path = match context.inputs() {
         [] => inputs::path(context.project(), &context.config().checkpoint.load),
         [input] => checkpoint_of(&input.entry)?,
-        _ => return Err(StageError::failed("one trained decoder is needed, not several")),
+        _ => {
+            return Err(StageError::failed(
+                "one trained decoder is needed, not several",
+            ));
+        }
     };
     Ok(NovicModel::load(&CheckpointSource::File(path))?)
 }
@@ -70,7 +74,8 @@ pub(super) fn prediction_file(
 ) -> PredictionFile {
     let path = model.path();
     let part = |part: Option<&std::ffi::OsStr>| {
-        part.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+        part.map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default()
     };
     let model_dir = part(path.parent().and_then(|parent| parent.file_name()));
     let model_name = part(path.file_name());
@@ -91,7 +96,10 @@ pub(super) fn prediction_file(
         predictions: configurations
             .into_iter()
             .map(|(configuration, rows, percentages)| {
-                (configuration.to_string(), entry(configuration, rows, percentages))
+                (
+                    configuration.to_string(),
+                    entry(configuration, rows, percentages),
+                )
             })
             .collect(),
     }

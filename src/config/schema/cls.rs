@@ -19,8 +19,8 @@ pub const CLS_DATASETS: &[&str] = &[
     "ImageNet1KVal",
     "ImageNet-A",
     "ImageNet-R",
-    "FluentEmoji",
-    "FluentEmojiFlat",
+    "fluent-emoji",
+    "fluent-emoji-flat",
 ];
 
 choice! {
