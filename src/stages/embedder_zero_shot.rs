@@ -12,8 +12,17 @@ use crate::nouns::zero_shot_prompts;
 use crate::reports::record::Record;
 use crate::runner::{Resource, ResourceQuery, StageContext, StageError, StageKind, StageOutput};
 
-/// Prompts of datasets that have none of their own.
-const GENERAL_PROMPTS: &str = "ImageNet1K";
+/// Prompts of datasets that have none of their own: they say nothing of the
+/// kind of picture, and few do, as averages of more hardly differ.
+const GENERAL_PROMPTS: [&str; 4] = [
+    "{noun}",
+    "a photo of a {noun}.",
+    "a drawing of a {noun}.",
+    "an icon of a {noun}.",
+];
+
+/// Classes whose prompts are embedded together.
+const CLASSES: usize = 128;
 
 /// The stage kind.
 #[derive(Debug)]
@@ -81,14 +90,12 @@ fn class_embeddings(
     embedder: &Embedder,
     dataset: &dyn ClassificationDataset,
 ) -> Result<candle_core::Tensor, StageError> {
-    let prompts = match zero_shot_prompts(dataset.name()) {
-        Ok(prompts) => prompts,
-        Err(_) => zero_shot_prompts(GENERAL_PROMPTS)?,
-    };
+    let prompts = zero_shot_prompts(dataset.name())
+        .unwrap_or_else(|_| GENERAL_PROMPTS.map(str::to_owned).to_vec());
     let classes = dataset.classes();
     let mut sums = ClassEmbeddings::new(classes.len(), embedder.dim());
     context.begin("class names", 0, Some(classes.len() as u64));
-    for (group, chunk) in classes.chunks(16).enumerate() {
+    for (group, chunk) in classes.chunks(CLASSES).enumerate() {
         context.check_interrupt()?;
         let texts: Vec<String> = chunk
             .iter()
@@ -100,7 +107,7 @@ fn class_embeddings(
             .flatten_all()?
             .to_vec1::<f32>()?;
         for (index, vector) in vectors.chunks_exact(embedder.dim()).enumerate() {
-            sums.add(group * 16 + index / prompts.len(), vector)?;
+            sums.add(group * CLASSES + index / prompts.len(), vector)?;
         }
         context.advance(chunk.len() as u64);
     }
