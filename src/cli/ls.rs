@@ -111,3 +111,69 @@ fn stages_text(run: &RunOverview) -> String {
         (None, None) => format!("{done}/{all}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::tracking::{RunState, StageOverview};
+
+    use super::*;
+
+    fn run(number: u32, state: RunState, stages: Vec<StageOverview>) -> RunOverview {
+        RunOverview {
+            format: 1,
+            run: format!("ovod_20261124_17050{number}"),
+            experiment: "quickstart".into(),
+            title: String::new(),
+            started_ms: 0,
+            last_ms: 65_400,
+            outputs: "outputs".into(),
+            state,
+            exit_code: None,
+            reason: None,
+            stages,
+        }
+    }
+
+    fn stage(name: &str, outcome: Option<StageOutcome>) -> StageOverview {
+        StageOverview {
+            name: name.into(),
+            kind: "train".into(),
+            key: String::new(),
+            outcome,
+            started: true,
+            progress: Some((30, Some(120), "samples".into())),
+            seconds: 0.0,
+            message: None,
+            results: json!(null),
+        }
+    }
+
+    #[test]
+    fn runs_are_listed_with_what_became_of_them() {
+        let done = || stage("cache", Some(StageOutcome::UpToDate));
+        let runs = [
+            run(
+                1,
+                RunState::Finished,
+                vec![done(), stage("train", Some(StageOutcome::Done))],
+            ),
+            run(
+                2,
+                RunState::Failed,
+                vec![done(), stage("train", Some(StageOutcome::Failed))],
+            ),
+            run(
+                3,
+                RunState::Vanished { last_ms: 0 },
+                vec![done(), stage("train", None)],
+            ),
+        ];
+        let days = regex::Regex::new("[0-9]+ days").unwrap();
+        insta::assert_snapshot!(days.replace(&table(&runs), "N days"), @r"
+        run                   experiment    time  stages              state
+        ovod_20261124_170501  quickstart  1m 05s  2/2                 finished
+        ovod_20261124_170502  quickstart  1m 05s  1/2, train failed   failed
+        ovod_20261124_170503  quickstart  1m 05s  1/2, train at 25 %  ended without a word N days ago
+        ");
+    }
+}

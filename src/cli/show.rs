@@ -232,3 +232,78 @@ fn to_json(overview: &RunOverview, record: &RunRecord) -> Value {
         "torn_bytes": record.torn_bytes,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::tracking::{Event, RunEnd, RunRecorder, RunStart};
+
+    use super::*;
+
+    #[test]
+    fn a_run_is_shown_with_its_stages_metrics_and_warnings() {
+        let dir = tempfile::tempdir().unwrap();
+        let project = Project::locate(dir.path(), None, None);
+        let start = RunStart {
+            experiment: "quickstart".into(),
+            title: "The first one".into(),
+            command: vec!["novic".into(), "run".into(), "quickstart.toml".into()],
+            ..Default::default()
+        };
+        let run = RunRecorder::start(&project, start).unwrap();
+        for (stage, kind) in [("train", "train"), ("worlds", "infer")] {
+            run.event(Event::StageQueued {
+                stage: stage.into(),
+                kind: kind.into(),
+                key: "k".into(),
+            });
+        }
+        run.stage("train")
+            .row(&[("chunk", 3u64.into()), ("loss", 0.25.into())]);
+        run.console(Some("train"), Level::Warn, "the last batch was small");
+        let finished = |stage: &str, outcome, message: Option<&str>| Event::StageFinished {
+            stage: stage.into(),
+            outcome,
+            seconds: 12.34,
+            message: message.map(str::to_owned),
+            results: Value::Null,
+        };
+        run.event(finished("train", StageOutcome::Done, None));
+        run.event(finished(
+            "worlds",
+            StageOutcome::Failed,
+            Some("no pictures\nin extras/world"),
+        ));
+        run.finish(RunEnd {
+            exit_code: 1,
+            reason: "1 done, 1 failed".into(),
+        })
+        .unwrap();
+        let (overview, dir) = find_run(&project, "latest").unwrap();
+        let record = read_record(&dir).unwrap();
+        let all = text(&overview, &record);
+        let changing =
+            regex::Regex::new("(?m)^ *(run|started|time|in|machine|program)  .*\n").unwrap();
+        insta::assert_snapshot!(changing.replace_all(&all, ""), @r"
+        experiment  quickstart: The first one
+             state  failed (1 done, 1 failed)
+           command  novic run quickstart.toml
+
+              done     12.3s  train   train
+                              chunk=3 loss=0.25
+            failed     12.3s  worlds  infer
+                              no pictures
+                              in extras/world
+
+           warning  train: the last batch was small
+        ");
+        let console = console_text(&record);
+        assert!(
+            console.starts_with("[ WARN][")
+                && console.ends_with("train: the last batch was small\n"),
+            "{console}"
+        );
+        let json = to_json(&overview, &record);
+        assert_eq!(json["metrics"]["train"]["last"]["loss"], 0.25);
+        assert_eq!(json["overview"]["state"]["state"], "failed");
+    }
+}

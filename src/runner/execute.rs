@@ -76,7 +76,7 @@ pub fn execute(
             worker.results.push(None);
         }
     }
-    let steps = worker.results.into_iter().flatten().collect();
+    let steps: Vec<StepResult> = worker.results.into_iter().flatten().collect();
     let interrupted = execution.interrupt.is_raised();
     let summary = RunSummary {
         steps,

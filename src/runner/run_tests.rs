@@ -165,7 +165,7 @@ impl StageKind for Needs {
 }
 
 fn registry() -> Registry {
-    Registry::new(&[&Nothing, &Chain, &Join, &Fails, &Needs])
+    Registry::new(&[&Nothing, &Chain, &Join, &Fails, &Needs, &Deaf])
 }
 
 const EXPERIMENT: &str = r#"
@@ -256,13 +256,22 @@ fn run_in(
     display: &mut dyn Display,
     change: impl FnOnce(&mut Execution<'_>),
 ) -> RunSummary {
+    run_until(dir, &Interrupt::new(), display, change)
+}
+
+fn run_until(
+    dir: &Path,
+    interrupt: &Interrupt,
+    display: &mut dyn Display,
+    change: impl FnOnce(&mut Execution<'_>),
+) -> RunSummary {
     let plan = plan_in(dir);
     let recorder = RunRecorder::start(plan.project(), RunStart::default()).unwrap();
     let mut execution = Execution {
         plan: &plan,
         registry: &registry(),
         recorder: &recorder,
-        interrupt: &Interrupt::new(),
+        interrupt,
         selection: Selection::default(),
         keep_going: false,
     };
@@ -553,17 +562,28 @@ fn kills_at_any_moment_change_nothing() {
     );
 }
 
+/// Interrupts the run when a stage first says how far it is.
+struct RaiseAtProgress(Interrupt);
+
+impl Display for RaiseAtProgress {
+    fn begin(&mut self, _plan: &Plan) {}
+    fn stage_started(&mut self, _step: &Step, _resumed: bool) {}
+    fn stage_waits(&mut self, _step: &Step, _holder: &str) {}
+    fn stage_progress(&mut self, _stage: &str, _progress: &ProgressView) {
+        self.0.raise();
+    }
+    fn stage_finished(&mut self, _report: &StageReport) {}
+    fn line(&mut self, _stage: Option<&str>, _level: Level, _text: &str) {}
+    fn end(&mut self, _summary: &RunSummary) {}
+}
+
 #[test]
 fn an_interrupt_stops_cleanly_and_the_next_run_goes_on() {
     let expected = undisturbed();
     let bench = Bench::new(LONG);
-    let summary = bench.run_with(&mut Quiet, |execution| {
-        let interrupt = execution.interrupt.clone();
-        thread::spawn(move || {
-            thread::sleep(Duration::from_millis(50));
-            interrupt.raise();
-        });
-    });
+    let interrupt = Interrupt::new();
+    let mut display = RaiseAtProgress(interrupt.clone());
+    let summary = run_until(bench.dir.path(), &interrupt, &mut display, |_| {});
     assert_eq!(summary.exit_code(), 130);
     assert_eq!(summary.steps[0].outcome, StageOutcome::Interrupted);
     let plan = bench.plan();
@@ -573,6 +593,81 @@ fn an_interrupt_stops_cleanly_and_the_next_run_goes_on() {
     assert!(partial.progress.as_ref().unwrap().done > 0);
     assert!(plan_text(&plan).contains("of 1,000 steps done"));
     assert!(result(&bench.run()) == expected);
+}
+
+/// Does not listen to interrupts.
+struct Deaf;
+
+impl StageKind for Deaf {
+    fn name(&self) -> &'static str {
+        "infer"
+    }
+
+    fn code_version(&self) -> u32 {
+        1
+    }
+
+    fn reads(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn run(&self, context: &StageContext<'_>) -> Result<StageOutput, StageError> {
+        println!("\nat work");
+        while !context.is_interrupted() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        println!("\nheard it");
+        thread::sleep(Duration::from_secs(60));
+        Ok(StageOutput::default())
+    }
+}
+
+const DEAF: &str = "[stage.deaf]\nkind = \"infer\"\n";
+
+/// What a child process does: runs the experiment as the program would.
+#[test]
+fn child_runs_until_signals_stop_it() {
+    let Some(dir) = child::dir() else { return };
+    let interrupt = Interrupt::of_signals().unwrap();
+    println!("\nlistening");
+    let summary = run_until(&dir, &interrupt, &mut Quiet, |_| {});
+    std::process::exit(summary.exit_code().into());
+}
+
+fn interrupt_process(process: &std::process::Child) {
+    let pid = rustix::process::Pid::from_child(process);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+}
+
+#[test]
+fn ctrl_c_once_stops_at_a_safe_point() {
+    let bench = Bench::new(&LONG.replace("1000", "1000000"));
+    let name = "runner::run_tests::child_runs_until_signals_stop_it";
+    let mut process = child::spawn(name, bench.dir.path());
+    let _lines = child::wait_for(&mut process, "listening");
+    while !bench.dir.path().join(".novic/executions").exists() {
+        thread::sleep(Duration::from_millis(1));
+    }
+    interrupt_process(&process);
+    assert_eq!(process.wait().unwrap().code(), Some(130));
+    assert!(matches!(
+        bench.plan().steps()[0].state,
+        StepState::Resumable(_)
+    ));
+    let (runs, _) = crate::tracking::list_runs(&project_in(bench.dir.path())).unwrap();
+    assert_eq!(runs[0].state, crate::tracking::RunState::Interrupted);
+}
+
+#[test]
+fn ctrl_c_twice_stops_at_once() {
+    let bench = Bench::new(DEAF);
+    let name = "runner::run_tests::child_runs_until_signals_stop_it";
+    let mut process = child::spawn(name, bench.dir.path());
+    let mut lines = child::wait_for(&mut process, "at work");
+    interrupt_process(&process);
+    child::wait_for_line(&mut lines, "heard it");
+    interrupt_process(&process);
+    assert_eq!(process.wait().unwrap().code(), Some(130));
 }
 
 #[test]
@@ -588,23 +683,18 @@ fn two_processes_share_the_work_of_one_stage() {
 
 #[test]
 fn a_stage_in_progress_is_shown_as_such() {
-    let bench = Bench::new(LONG);
-    let process = spawn(&bench);
-    let deadline = Instant::now() + Duration::from_secs(20);
-    let busy = loop {
-        let plan = bench.plan();
-        match &plan.steps()[0].state {
-            StepState::Busy(holder) => break Some(holder.clone()),
-            StepState::UpToDate(_) => break None,
-            _ if Instant::now() > deadline => panic!("the process did not start"),
-            _ => {}
-        }
-    };
+    let bench = Bench::new(DEAF);
+    let name = "runner::run_tests::child_runs_until_signals_stop_it";
+    let mut process = child::spawn(name, bench.dir.path());
+    let _lines = child::wait_for(&mut process, "at work");
+    let plan = bench.plan();
     child::kill(process);
-    let holder = busy.expect("seen while it works");
+    let StepState::Busy(holder) = &plan.steps()[0].state else {
+        panic!("{plan:?}")
+    };
     assert!(holder.note.starts_with("ovod_"), "{holder}");
     assert!(
-        !matches!(bench.plan().steps()[0].state, StepState::Busy(_)),
+        matches!(bench.plan().steps()[0].state, StepState::Resumable(_)),
         "nothing is left locked"
     );
 }
@@ -761,7 +851,7 @@ fn a_run_prints_a_line_per_stage() {
 #[test]
 fn a_plan_is_a_line_per_stage() {
     let bench = Bench::new(&format!(
-        "{EXPERIMENT}\n[stage.world]\nkind = \"infer\"\ninputs = [\"first\"]\n"
+        "{EXPERIMENT}\n[stage.world]\nkind = \"eval_cls\"\ninputs = [\"first\"]\n"
     ));
     let keys = regex::Regex::new("[0-9a-f]{8}").unwrap();
     insta::assert_snapshot!(keys.replace_all(&plan_text(&bench.plan()), "<key>"), @r"
@@ -770,8 +860,8 @@ fn a_plan_is_a_line_per_stage() {
        will run  first   train         <key>
        will run  second  train         <key>
        will run  joined  merge_caches  <key>
-        blocked  world   infer         ––––––––
-                 this program has no stage kind `infer`
+        blocked  world   eval_cls      ––––––––
+                 this program has no stage kind `eval_cls`
 
     3 to run, 1 blocked
     ");

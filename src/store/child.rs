@@ -1,8 +1,8 @@
 //! Tests that need another process run one test of their own binary in it.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 /// Set for the other process: the directory to work in.
 const VARIABLE: &str = "NOVIC_TEST_CHILD";
@@ -23,10 +23,19 @@ pub(crate) fn spawn(test: &str, dir: &Path) -> Child {
         .unwrap()
 }
 
-/// Reads the child's output until a line ends with `text`.
-pub(crate) fn wait_for(child: &mut Child, text: &str) {
-    let out = child.stdout.take().unwrap();
-    let mut lines = BufReader::new(out).lines();
+/// Lines that a child prints.
+pub(crate) type Output = Lines<BufReader<ChildStdout>>;
+
+/// Reads the child's output until a line ends with `text`. Keep what is
+/// returned: a child whose output nobody reads fails at printing.
+pub(crate) fn wait_for(child: &mut Child, text: &str) -> Output {
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    wait_for_line(&mut lines, text);
+    lines
+}
+
+/// Reads on until a line ends with `text`.
+pub(crate) fn wait_for_line(lines: &mut Output, text: &str) {
     let found = lines.any(|line| line.is_ok_and(|line| line.trim_end().ends_with(text)));
     assert!(found, "the child ended before it said `{text}`");
 }

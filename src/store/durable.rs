@@ -28,7 +28,7 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
 
 /// Like [`write_file`], for files that may be lost with the power: whole or
 /// old after a killed process, but not forced to the disk.
-pub(super) fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let beside = beside(path);
     fs::write(&beside, bytes)
         .and_then(|()| fs::rename(&beside, path))

@@ -11,6 +11,8 @@ mod content;
 mod durable;
 mod entry;
 mod error;
+#[cfg(test)]
+mod fault_tests;
 mod key;
 mod lease;
 mod process;
@@ -19,7 +21,7 @@ mod shelf;
 
 pub use building::{Building, Failure, PartialState, Progress};
 pub use content::{ContentHash, ContentHashes};
-pub use durable::{append_line, sync_dir, write_file};
+pub use durable::{append_line, replace_file, sync_dir, write_file};
 pub use entry::{Entry, EntryDescription, EntryFile, EntryInput, Manifest};
 pub use error::StoreError;
 pub use key::{EntryId, Key};

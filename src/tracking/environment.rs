@@ -92,9 +92,9 @@ fn cpu_features() -> Vec<String> {
 /// State of the git work tree a run was started in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GitState {
-    /// Commit hash.
+    /// Commit hash, or `(initial)` before the first commit.
     pub commit: String,
-    /// Branch, or `HEAD` when detached.
+    /// Branch, or `(detached)`.
     pub branch: String,
     /// Whether tracked files differ from the commit.
     pub dirty: bool,
@@ -103,37 +103,39 @@ pub struct GitState {
 impl GitState {
     /// Asks git; `None` outside of a work tree or without git.
     pub fn capture(dir: &Path) -> Option<GitState> {
-        let commit = git(dir, &["rev-parse", "HEAD"])?;
-        let branch = git(dir, &["rev-parse", "--abbrev-ref", "HEAD"])?;
-        // Only looks: without the option, git may rewrite its index.
-        let changes = git(
-            dir,
-            &[
+        // Starting git only to hear that there is none would be a waste.
+        dir.ancestors().find(|dir| dir.join(".git").exists())?;
+        // Only looks: without the first option, git may rewrite its index.
+        let output = Command::new("git")
+            .arg("-C")
+            .arg(dir)
+            .args([
                 "--no-optional-locks",
                 "status",
-                "--porcelain",
+                "--porcelain=v2",
+                "--branch",
                 "--untracked-files=no",
-            ],
-        )?;
+            ])
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output()
+            .ok()
+            .filter(|output| output.status.success())?;
+        GitState::from_status(&String::from_utf8_lossy(&output.stdout))
+    }
+
+    /// Reads `git status --porcelain=v2 --branch`.
+    fn from_status(text: &str) -> Option<GitState> {
+        let header = |name: &str| {
+            text.lines()
+                .find_map(|line| line.strip_prefix("# ")?.strip_prefix(name))
+        };
         Some(GitState {
-            commit,
-            branch,
-            dirty: !changes.is_empty(),
+            commit: header("branch.oid ")?.to_owned(),
+            branch: header("branch.head ")?.to_owned(),
+            dirty: text.lines().any(|line| !line.starts_with('#')),
         })
     }
-}
-
-fn git(dir: &Path, arguments: &[&str]) -> Option<String> {
-    let output = Command::new("git")
-        .arg("-C")
-        .arg(dir)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .ok()
-        .filter(|output| output.status.success())?;
-    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 #[cfg(test)]
@@ -151,5 +153,25 @@ mod tests {
     fn outside_of_git_there_is_no_state() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(GitState::capture(dir.path()), None);
+    }
+
+    #[test]
+    fn the_state_of_the_sources_is_read() {
+        let clean = "# branch.oid 5f1a\n# branch.head main\n# branch.upstream origin/main\n";
+        let state = GitState {
+            commit: "5f1a".into(),
+            branch: "main".into(),
+            dirty: false,
+        };
+        assert_eq!(GitState::from_status(clean), Some(state.clone()));
+        let dirty = format!("{clean}1 .M N... 100644 100644 100644 aa bb src/lib.rs\n");
+        assert_eq!(
+            GitState::from_status(&dirty),
+            Some(GitState {
+                dirty: true,
+                ..state
+            })
+        );
+        assert_eq!(GitState::from_status(""), None);
     }
 }

@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::store::{Lease, LeaseState, LockSupport, Project, write_file};
+use crate::store::{Lease, LeaseState, LockSupport, Project, replace_file};
 
 use super::error::TrackingError;
 use super::event::{Event, RunHeader, StageOutcome, StampedEvent};
@@ -208,11 +208,13 @@ impl RunOverview {
     }
 }
 
+/// Leaves the overview beside the record. Losing it with the power costs nothing
+/// but time.
 pub(super) fn write_overview(dir: &Path, overview: &RunOverview) -> Result<(), TrackingError> {
     let path = dir.join(SUMMARY);
     let text =
         serde_json::to_vec(overview).map_err(|e| TrackingError::io("write", &path)(e.into()))?;
-    Ok(write_file(&path, &text)?)
+    Ok(replace_file(&path, &text)?)
 }
 
 /// The overview of the run in `dir`; `None` if there is no record (yet).

@@ -191,7 +191,7 @@ fn child_logs_for_ever() {
 fn a_killed_run_is_readable_and_known_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let mut process = child::spawn("tracking::recorder_tests::child_logs_for_ever", dir.path());
-    child::wait_for(&mut process, "under way");
+    let _lines = child::wait_for(&mut process, "under way");
     let (running, _) = find_run(&project(dir.path()), "latest").unwrap();
     assert_eq!(running.state, RunState::Running);
     child::kill(process);
