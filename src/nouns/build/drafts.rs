@@ -141,7 +141,7 @@ pub(super) fn spell(
         return draft;
     }
     let is_cased = |spelling: &&str| spelling.chars().any(char::is_uppercase);
-    let all_cased = spellings.iter().all(|s| is_cased(s));
+    let all_cased = spellings.iter().all(is_cased);
     for &spelling in spellings {
         draft
             .singulars
