@@ -24,6 +24,8 @@ mod show;
 mod source;
 mod stacks;
 mod stage;
+#[cfg(test)]
+mod tests;
 mod toml;
 mod typed;
 mod value;

@@ -87,7 +87,8 @@ fn suggest_top(name: &str, extra: &[&'static str]) -> Vec<String> {
     if let Some(key) = by_last_part(name, |_| true) {
         return vec![format!("did you mean `{}`?", key.path)];
     }
-    vec![format!("sections are {}", SECTIONS.join(", "))]
+    let names: Vec<_> = extra.iter().chain(SECTIONS).copied().collect();
+    vec![format!("keys and sections are {}", names.join(", "))]
 }
 
 fn by_last_part(name: &str, allowed: impl Fn(&Key) -> bool) -> Option<&'static Key> {

@@ -112,6 +112,13 @@ pub fn parse(text: &str) -> Result<Override, SyntaxError> {
 
 /// Parses the value that begins at a byte offset and extends to the end.
 pub fn parse_value(text: &str, offset: usize) -> Result<Node, SyntaxError> {
+    if is_sweep(text[offset..].trim()) {
+        return error(
+            "this is a sweep, not a value",
+            offset..text.len(),
+            "use `novic sweep run`, or put a text in quotes",
+        );
+    }
     let mut parser = Parser { text, at: offset };
     parser.blanks();
     let node = match parser.peek() {
@@ -397,13 +404,6 @@ impl Parser<'_> {
                 }
                 _ => {}
             }
-        }
-        if context == Context::Whole && is_sweep(plain) {
-            return error(
-                "this is a sweep, not a value",
-                node.span,
-                "use `novic sweep run`, or put a text in quotes",
-            );
         }
         Ok(node)
     }

@@ -69,7 +69,7 @@ impl Problem {
         };
         let mut group = Group::with_title(level.primary_title(self.title.as_str()));
         let mut shown: Vec<&Arc<Source>> = Vec::new();
-        for (index, (location, _)) in self.places.iter().enumerate() {
+        for (location, _) in &self.places {
             let source = &location.source;
             if shown.iter().any(|other| Arc::ptr_eq(other, source)) {
                 continue;
@@ -97,7 +97,7 @@ impl Problem {
                     });
             let snippet = Snippet::source(source.text.as_str())
                 .path(source.name())
-                .line_numbering(source.is_file() || index > 0)
+                .line_numbering(source.is_file())
                 .annotations(annotations);
             group = group.element(snippet);
         }

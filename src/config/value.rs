@@ -44,10 +44,10 @@ pub(super) fn convert(node: &Node, key: &Key) -> Result<Converted, Vec<Fault>> {
                     span: node.span.clone(),
                     title: "cannot be null".to_owned(),
                     note: format!("expected {}", expected(key.kind)),
-                    help: Some(format!(
-                        "write `~{}` to return to the default, or 'null' in quotes for the text",
-                        key.path
-                    )),
+                    help: Some(match key.kind {
+                        Kind::Text | Kind::Path => "write 'null' in quotes for the text".to_owned(),
+                        _ => format!("write `~{}` to return to the default", key.path),
+                    }),
                 }])
             };
         }
@@ -100,7 +100,13 @@ pub(super) fn expected(kind: Kind) -> String {
         Kind::Choice { names, .. } => format!("one of {}", among(names)),
         Kind::ChoiceOrInt { names } => format!("{} or a whole number", among(names)),
         Kind::Fraction => "a fraction such as \"1/4\", a whole number or 0.25".to_owned(),
-        Kind::List(element) => format!("a list, each element {}", expected(*element)),
+        Kind::List(element) => match element {
+            Kind::Int => "a list of whole numbers".to_owned(),
+            Kind::Float => "a list of numbers".to_owned(),
+            Kind::Path => "a list of paths".to_owned(),
+            Kind::Choice { names, .. } => format!("a list of {}", among(names)),
+            _ => "a list of texts".to_owned(),
+        },
         Kind::ListOrText(_) => "a text or a list of texts".to_owned(),
         Kind::CommaText => "a comma-separated text or a list of texts".to_owned(),
     }

@@ -1,6 +1,7 @@
-//! Training: optimizers, schedules, lengths, recorded runs
+//! Training: configuration, optimizers, schedules, lengths, recorded runs
 //! (`tests/golden/training/README.md`).
 
+mod config;
 mod expression;
 mod lengths;
 mod optimizers;
