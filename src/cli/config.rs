@@ -1,11 +1,12 @@
 //! `novic config`: the resolved configuration of an experiment.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::Value;
 
+use super::print::print;
 use super::{CliError, Exit};
 use crate::config::schema::Config;
 use crate::config::{
@@ -173,15 +174,4 @@ fn find_stage<'a>(experiment: &'a Experiment, name: &str) -> Result<&'a StageSpe
 
 fn pretty(value: &Value) -> String {
     format!("{value:#}\n")
-}
-
-fn print(text: &str) -> Result<Exit, CliError> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Ok(()) => Ok(Exit::Success),
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Success),
-        Err(error) => Err(CliError::failed(format!(
-            "cannot write to standard output: {error}"
-        ))),
-    }
 }

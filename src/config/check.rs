@@ -231,6 +231,10 @@ pub(super) fn filled_fields(
         let Some(location) = stage.origins.location(field) else {
             continue;
         };
+        // Written out, the default is still no choice.
+        if stage.config.get(field) == schema::key(field).map(|key| (key.default)()) {
+            continue;
+        }
         let title = format!(
             "stage `{}` takes `{}` as input, which fills {field}: it must not be given too",
             stage.name, input.stage

@@ -10,6 +10,7 @@ mod cell;
 mod check;
 mod compose;
 mod experiment;
+pub mod hydra;
 mod interpolate;
 mod layer;
 mod names;

@@ -245,7 +245,8 @@ fn what_is_shown_gives_the_same_experiment() {
         text: Some(shown),
         ..Request::default()
     };
-    let again = crate::config::Experiment::load(&request).expect("shown files are valid");
+    let again =
+        crate::config::Experiment::load(&request).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(again.config, experiment.config);
     assert_eq!(again.info, experiment.info);
     let stages = |experiment: &crate::config::Experiment| {

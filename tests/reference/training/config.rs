@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use novic::config::hydra;
 use novic::config::schema::{self, Action, Config, Key, Kind, key_by_flat_name};
 use serde_json::Value;
 
@@ -52,6 +53,41 @@ fn the_map_agrees_with_the_schema() {
         flat.collect::<BTreeSet<_>>(),
         map.keys().map(String::as_str).collect()
     );
+}
+
+#[test]
+fn overrides_are_read_as_the_original_reads_them() {
+    let cases = golden::json("training", "overrides.json");
+    let flat = Config::default().flat();
+    for case in cases["single"].as_array().expect("a list") {
+        let strings = case["overrides"].as_array().expect("a list");
+        let texts: Vec<_> = strings.iter().filter_map(Value::as_str).collect();
+        let result = hydra::changes(&texts, |key| flat.contains_key(key));
+        let changes = match (&case["error"], result) {
+            (Value::Null, Ok(changes)) => changes,
+            (Value::Null, Err(error)) => panic!("{texts:?}: {error}"),
+            (_, Ok(changes)) => panic!("{texts:?} must be an error, not {changes:?}"),
+            (_, Err(_)) => continue,
+        };
+        let removed = case["removed"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str);
+        assert_eq!(changes.removed, removed.collect::<Vec<_>>(), "{texts:?}");
+        // Values that are the default change nothing.
+        let changed: serde_json::Map<_, _> = changes
+            .set
+            .iter()
+            .filter(|(key, value)| flat.get(key) != Some(&value.to_json()))
+            .map(|(key, value)| {
+                let entry =
+                    serde_json::json!({"type": value.type_name(), "value": value.to_json()});
+                (key.clone(), entry)
+            })
+            .collect();
+        assert_eq!(Value::Object(changed), case["changed"], "{texts:?}");
+    }
 }
 
 fn yaml_type(value: &Value) -> &'static str {
@@ -146,6 +182,7 @@ fn reader_codes(text: &str, previous: &BTreeSet<String>) -> BTreeSet<String> {
     const EMBEDDER_NOT: [&str; 2] = ["fpr", "fwb"];
     const DECODER: &str = "trn evl evc evd inf";
     const TARGET: &str = "tdl tec cnd cvn cnm cap ccl mrg trn evl evc";
+    const SAVERS: &str = "cvn cnm cap ccl cim mrg";
     const NOUNS: &str = "cnd cvn cnm cap ccl evc evd wik ezs fix tdl trn evl inf";
     let every: BTreeSet<String> = Action::ALL
         .iter()
@@ -175,6 +212,7 @@ fn reader_codes(text: &str, previous: &BTreeSet<String>) -> BTreeSet<String> {
             "D" => add(DECODER),
             "C" => add(TARGET),
             "N" => add(NOUNS),
+            "savers" => add(SAVERS),
             "same" => add(&previous.iter().cloned().collect::<Vec<_>>().join(" ")),
             code if every.contains(code) => add(code),
             _ => {}
