@@ -95,7 +95,7 @@ fn by_last_part(name: &str, allowed: impl Fn(&Key) -> bool) -> Option<&'static K
     let last = |key: &Key| key.path.rsplit('.').next().unwrap_or(key.path);
     let candidates = || schema::keys().iter().copied().filter(|key| allowed(key));
     candidates().find(|key| last(key) == name).or_else(|| {
-        let near = nearest(name, candidates().map(|key| last(key)))?;
+        let near = nearest(name, candidates().map(last))?;
         candidates().find(|key| last(key) == near)
     })
 }

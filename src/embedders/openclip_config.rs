@@ -584,8 +584,8 @@ fn parse_transform(
         _ => return Err(fields.bad("resize_mode", "shortest, squash or longest")),
     };
     let fill = fields.number("fill_color", 0.0)?;
-    let std = fields.channels("std", [0.268_629_54, 0.261_302_58, 0.275_777_11])?;
-    if std.iter().any(|std| !(*std > 0.0)) {
+    let std = fields.channels("std", [0.268_629_55, 0.261_302_6, 0.275_777_1])?;
+    if std.iter().any(|std| *std <= 0.0 || std.is_nan()) {
         return Err(fields.bad("std", "positive"));
     }
     Ok(ImageTransform {

@@ -23,8 +23,7 @@ pub fn clean(text: &str, cleaning: Cleaning) -> Cow<'_, str> {
 /// Repaired, un-escaped twice, without surrounding whitespace.
 fn unescape_twice(text: &str) -> String {
     let repaired = repair(text);
-    let text = unescape(&unescape(&repaired)).trim().to_owned();
-    text
+    unescape(&unescape(&repaired)).trim().to_owned()
 }
 
 fn canonicalize(text: &str) -> String {

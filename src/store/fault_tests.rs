@@ -95,7 +95,7 @@ fn child_has_no_room() {
         Resource::Fsize,
         Rlimit {
             current: Some(4096),
-            ..unlimited.clone()
+            ..unlimited
         },
     )
     .unwrap();

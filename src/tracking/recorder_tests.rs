@@ -256,7 +256,7 @@ fn child_meets_a_full_disk() {
         Resource::Fsize,
         Rlimit {
             current: Some(4096),
-            ..unlimited.clone()
+            ..unlimited
         },
     )
     .unwrap();

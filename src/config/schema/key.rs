@@ -6,6 +6,9 @@ use serde_json::Value;
 use super::action::Action;
 use super::leaf::{Kind, Leaf};
 
+/// Rule for a text; the error says what is allowed.
+pub type Form = fn(&str) -> Result<(), String>;
+
 /// Description of one leaf of the configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
@@ -21,7 +24,7 @@ pub struct Key {
     pub range: Range,
     /// Rule for its texts (of lists: of every element); the error says what is
     /// allowed.
-    pub form: Option<fn(&str) -> Result<(), String>>,
+    pub form: Option<Form>,
     /// Unit of a number: `%`, `°`, `s`; empty for none.
     pub unit: &'static str,
     /// Whether a checkpoint's value always replaces the configured one, because
@@ -165,7 +168,7 @@ impl Key {
         self
     }
 
-    pub(super) const fn form(mut self, form: fn(&str) -> Result<(), String>) -> Self {
+    pub(super) const fn form(mut self, form: Form) -> Self {
         self.form = Some(form);
         self
     }

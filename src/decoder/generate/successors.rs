@@ -167,7 +167,8 @@ impl Best {
         {
             return;
         }
-        if !(successor.total > f64::NEG_INFINITY) {
+        // Impossible, or not a number.
+        if successor.total.is_nan() || successor.total == f64::NEG_INFINITY {
             return;
         }
         let at = self

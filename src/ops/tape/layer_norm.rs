@@ -116,25 +116,28 @@ impl Tape {
                     (dweight, dbias)
                 })
                 .collect();
-            let total = |part: fn(&(Vec<f32>, Vec<f32>)) -> &Vec<f32>| {
-                let mut sum = vec![0.0; width];
-                for each in &parts {
-                    for (sum, &value) in sum.iter_mut().zip(part(each)) {
-                        *sum += value;
-                    }
-                }
-                tensor(sum, width)
-            };
+            let (mut dweight, mut dbias) = (vec![0.0; width], vec![0.0; width]);
+            for (weight_part, bias_part) in &parts {
+                add(&mut dweight, weight_part);
+                add(&mut dbias, bias_part);
+            }
             if let Some(slot) = weight.slot {
-                gradients.add(slot, total(|part| &part.0)?)?;
+                gradients.add(slot, tensor(dweight, width)?)?;
             }
             if let Some(slot) = bias {
-                gradients.add(slot, total(|part| &part.1)?)?;
+                gradients.add(slot, tensor(dbias, width)?)?;
             }
             if let Some(slot) = x.slot {
                 gradients.add(slot, tensor(dx, x.tensor.shape())?)?;
             }
             Ok(())
         }))
+    }
+}
+
+/// Adds `part` to `sum`, element by element.
+fn add(sum: &mut [f32], part: &[f32]) {
+    for (sum, &value) in sum.iter_mut().zip(part) {
+        *sum += value;
     }
 }
