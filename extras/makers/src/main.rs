@@ -47,6 +47,7 @@ fn run(words: &[&str]) -> Outcome<()> {
             let work = Path::new(work);
             embedder::train_text::tokenizer(work, &embedder::prompts::Prompts::read(work)?)
         }
+        ["embedder", "align", work, from, to] => embedder::align::align(Path::new(work), from, to),
         ["embedder", "own", work] => {
             let work = Path::new(work);
             let templates = embedder::prompts::class_templates(work)?;
@@ -80,6 +81,8 @@ fn run(words: &[&str]) -> Outcome<()> {
         ["embedder", "image", work, options @ ..] => {
             let mut plan = embedder::train_image::Plan {
                 samples: 600_000,
+                until: usize::MAX,
+                from: None,
                 decay: 0.5,
                 filter: 0.05,
                 adam: 1e-3,
@@ -97,6 +100,8 @@ fn run(words: &[&str]) -> Outcome<()> {
                 };
                 match key {
                     "samples" => plan.samples = number()? as usize,
+                    "until" => plan.until = number()? as usize,
+                    "from" => plan.from = Some(value.into()),
                     "decay" => plan.decay = number()?,
                     "filter" => plan.filter = number()?,
                     "adam" => plan.adam = number()?,

@@ -36,6 +36,10 @@ const TOO_NEAR: f32 = 0.6;
 pub struct Plan {
     /// Samples in all.
     pub samples: usize,
+    /// Samples after which to stop early.
+    pub until: usize,
+    /// State whose parameters to begin with, with an optimiser at rest.
+    pub from: Option<String>,
     /// Share of samples at the end with falling learning rate.
     pub decay: f32,
     /// Peak turn of filters per step.
@@ -184,6 +188,12 @@ pub fn train(work: &Path, plan: &Plan) -> Outcome<()> {
         optimiser.second = Params::load(&state("second"), len)?;
         optimiser.steps = Params::load(&state("step"), 1)?[0] as i32;
     }
+    if !state("values").exists()
+        && let Some(from) = &plan.from
+    {
+        params.values = Params::load(&work.join(format!("{from}-start.bin")), len)?;
+        average.copy_from_slice(&params.values);
+    }
     let sampler = WeightedIndex::new(share(&collection, &classes, plan))
         .map_err(|e| Failure::Usage(format!("no pictures to train on: {e}")))?;
     let mirror: Vec<bool> = collection
@@ -209,7 +219,8 @@ pub fn train(work: &Path, plan: &Plan) -> Outcome<()> {
     let started = Instant::now();
     let first_step = optimiser.steps as usize;
     let (mut loss, mut right, mut seen) = (0.0, 0usize, 0usize);
-    for step in first_step..steps {
+    let end = steps.min(plan.until / BATCH);
+    for step in first_step..end {
         let mut rng = ChaCha8Rng::seed_from_u64(step as u64);
         let texts = classes.draw(&targets, &mut rng);
         let results = threads::map(BATCH / CHUNK, |chunk| {
@@ -278,7 +289,7 @@ pub fn train(work: &Path, plan: &Plan) -> Outcome<()> {
             .iter_mut()
             .zip(&params.values)
             .for_each(|(a, v)| *a += share * (v - *a));
-        if (step + 1) % 50 == 0 || step + 1 == steps {
+        if (step + 1) % 50 == 0 || step + 1 == end {
             let speed = ((step + 1 - first_step) * BATCH) as f64 / started.elapsed().as_secs_f64();
             println!(
                 "step {} of {steps}: loss {:.3}, right {:.1} %, scale {:.1}, {speed:.0} samples/s",
@@ -289,7 +300,7 @@ pub fn train(work: &Path, plan: &Plan) -> Outcome<()> {
             );
             (loss, right, seen) = (0.0, 0, 0);
         }
-        if (step + 1) % 250 == 0 || step + 1 == steps {
+        if (step + 1) % 250 == 0 || step + 1 == end {
             Params::save(&params.values, &state("values"))?;
             Params::save(&average, &state("average"))?;
             Params::save(&optimiser.first, &state("first"))?;
