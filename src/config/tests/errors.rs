@@ -103,7 +103,7 @@ fn out_of_range_and_unknown_names() {
      --> main.toml:7:11
       |
     7 | dataset = "ImageNet2K"
-      |           ^^^^^^^^^^^^ expected one of MNIST, FashionMNIST, CIFAR10, CIFAR100, Food101, TinyImageNet, Imagenette, Imagewoof, ImageNet1K, ImageNet1KVal, ImageNet-A, ImageNet-R, or a path such as ./ImageNet2K
+      |           ^^^^^^^^^^^^ expected one of MNIST, FashionMNIST, CIFAR10, CIFAR100, Food101, TinyImageNet, Imagenette, Imagewoof, ImageNet1K, ImageNet1KVal, ImageNet-A, ImageNet-R, fluent-emoji, fluent-emoji-flat, or a path such as ./ImageNet2K
     "#);
 }
 
