@@ -9,8 +9,8 @@ use super::model::InferError;
 use crate::decoder::checkpoint::Checkpoint;
 use crate::store::Project;
 
-/// The decoder in the program, trained on the embedded embedder by
-/// `experiments/embedded.toml`.
+/// The decoder in the program; `extras/decoder/README.md` tells how it was
+/// trained.
 const EMBEDDED: &[u8] = include_bytes!("../../extras/decoder/embedded.safetensors");
 
 /// Where a decoder comes from.
