@@ -165,50 +165,26 @@ impl DataConfig {
         }
         // Single-target reading of data that are not full sets `full_targets`
         // by normalisation, hence both must differ.
-        for (field, is_strict, differs) in [
-            (
-                "use_weights",
-                strict.use_weights,
-                wished.use_weights != nominal.use_weights
-                    && resolved.use_weights != nominal.use_weights,
-            ),
-            (
-                "unit_weights",
-                strict.unit_weights,
-                wished.unit_weights != nominal.unit_weights
-                    && resolved.unit_weights != nominal.unit_weights,
-            ),
-            (
-                "multi_target",
-                strict.multi_target,
-                wished.multi_target != nominal.multi_target
-                    && resolved.multi_target != nominal.multi_target,
-            ),
-            (
-                "multi_first",
-                strict.multi_first,
-                wished.multi_first != nominal.multi_first
-                    && resolved.multi_first != nominal.multi_first,
-            ),
-            (
-                "full_targets",
-                strict.full_targets,
-                wished.full_targets != nominal.full_targets
-                    && resolved.full_targets != nominal.full_targets,
-            ),
-            (
-                "fixed_multi_length",
-                strict.fixed_multi_length,
-                wished.fixed_multi_length != nominal.fixed_multi_length
-                    && resolved.fixed_multi_length != nominal.fixed_multi_length,
-            ),
-            (
-                "multi_length",
-                strict.multi_length,
-                wished.multi_length != nominal.multi_length
-                    && resolved.multi_length != nominal.multi_length,
-            ),
-        ] {
+        type Value = fn(&DataConfig) -> usize;
+        let fields: [(&str, bool, Value); 7] = [
+            ("use_weights", strict.use_weights, |c| c.use_weights.into()),
+            ("unit_weights", strict.unit_weights, |c| {
+                c.unit_weights.into()
+            }),
+            ("multi_target", strict.multi_target, |c| {
+                c.multi_target.into()
+            }),
+            ("multi_first", strict.multi_first, |c| c.multi_first.into()),
+            ("full_targets", strict.full_targets, |c| {
+                c.full_targets.into()
+            }),
+            ("fixed_multi_length", strict.fixed_multi_length, |c| {
+                c.fixed_multi_length.into()
+            }),
+            ("multi_length", strict.multi_length, |c| c.multi_length),
+        ];
+        for (field, is_strict, value) in fields {
+            let differs = value(&wished) != value(nominal) && value(&resolved) != value(nominal);
             if is_strict && differs {
                 return Err(CacheError::StrictDataField { field });
             }

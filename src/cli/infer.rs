@@ -19,9 +19,9 @@ const BATCH: usize = 64;
 /// Write what is in pictures, without a list of candidate labels
 ///
 /// Takes files, folders and glob patterns. Pictures that cannot be read are
-/// reported and skipped (exit code 3). Colours and probabilities belong to the
-/// generation configuration; without priors and length exponents a score is a
-/// log-probability.
+/// reported and skipped (exit code 3). Labels come with their probabilities, or,
+/// where the generation configuration makes these meaningless (priors, length
+/// exponents, temperatures), with scores.
 ///
 ///   novic infer picture.png
 ///   novic infer photos/ 'more/*.jpg' --top 5 --format jsonl

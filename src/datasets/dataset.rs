@@ -6,8 +6,8 @@ use image::RgbImage;
 
 use super::drawings;
 use super::error::DatasetError;
-use super::folder::ImageFolder;
-use super::list::ImageList;
+use super::folder::open_folder;
+use super::list::open_list;
 
 /// Labelled pictures in a fixed order.
 pub trait ClassificationDataset: Send + Sync {
@@ -66,9 +66,9 @@ pub fn open(name: &str) -> Result<Box<dyn ClassificationDataset>, DatasetError> 
             None => PathBuf::from(name),
         };
         return if path.is_dir() {
-            Ok(Box::new(ImageFolder::open(&path)?))
+            Ok(Box::new(open_folder(&path)?))
         } else if path.is_file() {
-            Ok(Box::new(ImageList::open(&path)?))
+            Ok(Box::new(open_list(&path)?))
         } else {
             Err(DatasetError::Missing { path })
         };

@@ -5,11 +5,8 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use image::RgbImage;
-
-use super::dataset::ClassificationDataset;
 use super::error::DatasetError;
-use crate::images::{DecodeOptions, decode_file};
+use super::labelled_files::LabelledFiles;
 
 /// Extensions of pictures, compared case-insensitively.
 const EXTENSIONS: [&str; 9] = [
@@ -20,63 +17,45 @@ const EXTENSIONS: [&str; 9] = [
 ///
 /// Classes are the sub-folders in byte order; the pictures of a class are found
 /// by a recursive walk, folders and files in byte order, links followed.
-#[derive(Debug)]
-pub struct ImageFolder {
-    name: String,
-    classes: Vec<String>,
-    accepted: Vec<Vec<String>>,
-    samples: Vec<(PathBuf, usize)>,
-}
-
-impl ImageFolder {
-    /// Lists a folder; class names are the folder names with spaces for
-    /// underscores.
-    pub fn open(root: &Path) -> Result<Self, DatasetError> {
-        let mut folder = Self {
-            name: root.file_name().map_or_else(
-                || root.display().to_string(),
-                |name| name.to_string_lossy().into_owned(),
-            ),
-            classes: Vec::new(),
-            accepted: Vec::new(),
-            samples: Vec::new(),
-        };
-        for class in names(root)? {
-            let path = root.join(&class);
-            if !path.is_dir() {
-                continue;
-            }
-            let class = class
-                .into_string()
-                .map_err(|_| DatasetError::NotUtf8 { path: path.clone() })?;
-            if is_synset_id(&class) {
-                return Err(DatasetError::ClassIsId {
-                    path: root.to_owned(),
-                    class,
-                });
-            }
-            let files = pictures(&path)?;
-            if files.is_empty() {
-                return Err(DatasetError::EmptyClass {
-                    path: root.to_owned(),
-                    class,
-                });
-            }
-            let label = folder.classes.len();
-            folder
-                .samples
-                .extend(files.into_iter().map(|file| (file, label)));
-            let class = class.replace('_', " ");
-            folder.accepted.push(vec![class.clone()]);
-            folder.classes.push(class);
+/// Lists a folder; class names are the folder names with spaces for
+/// underscores.
+pub fn open_folder(root: &Path) -> Result<LabelledFiles, DatasetError> {
+    let name = root.file_name().map_or_else(
+        || root.display().to_string(),
+        |name| name.to_string_lossy().into_owned(),
+    );
+    let (mut classes, mut samples) = (Vec::new(), Vec::new());
+    for class in names(root)? {
+        let path = root.join(&class);
+        if !path.is_dir() {
+            continue;
         }
-        if folder.classes.is_empty() {
-            return Err(DatasetError::NoClasses {
+        let class = class
+            .into_string()
+            .map_err(|_| DatasetError::NotUtf8 { path: path.clone() })?;
+        if is_synset_id(&class) {
+            return Err(DatasetError::ClassIsId {
                 path: root.to_owned(),
+                class,
             });
         }
-        Ok(folder)
+        let files = pictures(&path)?;
+        if files.is_empty() {
+            return Err(DatasetError::EmptyClass {
+                path: root.to_owned(),
+                class,
+            });
+        }
+        let label = classes.len();
+        samples.extend(files.into_iter().map(|file| (file, label)));
+        classes.push(class.replace('_', " "));
     }
+    if classes.is_empty() {
+        return Err(DatasetError::NoClasses {
+            path: root.to_owned(),
+        });
+    }
+    Ok(LabelledFiles::new(name, classes, samples))
 }
 
 /// `n01440764` and the like: all characters after the first are digits.
@@ -145,43 +124,12 @@ fn pictures(root: &Path) -> Result<Vec<PathBuf>, DatasetError> {
     Ok(files)
 }
 
-impl ClassificationDataset for ImageFolder {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn classes(&self) -> &[String] {
-        &self.classes
-    }
-
-    fn accepted_names(&self, class: usize) -> &[String] {
-        &self.accepted[class]
-    }
-
-    fn len(&self) -> usize {
-        self.samples.len()
-    }
-
-    fn label(&self, i: usize) -> usize {
-        self.samples[i].1
-    }
-
-    fn image(&self, i: usize) -> Result<RgbImage, DatasetError> {
-        Ok(decode_file(&self.samples[i].0, &DecodeOptions::default())?)
-    }
-
-    fn image_name(&self, i: usize) -> String {
-        self.samples[i].0.display().to_string()
-    }
-
-    fn image_path(&self, i: usize) -> Option<&Path> {
-        self.samples.get(i).map(|(path, _)| path.as_path())
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use image::RgbImage;
+
     use super::*;
+    use crate::datasets::ClassificationDataset;
 
     fn picture(path: &Path, grey: u8) {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -202,7 +150,7 @@ mod tests {
         }
         std::fs::write(root.path().join("oak_tree/notes.txt"), "x").unwrap();
         std::fs::write(root.path().join("readme.png"), "x").unwrap();
-        let folder = ImageFolder::open(root.path()).unwrap();
+        let folder = open_folder(root.path()).unwrap();
         assert_eq!(folder.classes(), ["Fox", "oak tree"]);
         assert_eq!(folder.accepted_names(1), ["oak tree"]);
         let seen: Vec<_> = (0..folder.len())
@@ -221,18 +169,18 @@ mod tests {
     fn what_is_wrong_is_named() {
         let root = tempfile::tempdir().unwrap();
         assert!(matches!(
-            ImageFolder::open(root.path()),
+            open_folder(root.path()),
             Err(DatasetError::NoClasses { .. })
         ));
         std::fs::create_dir(root.path().join("empty")).unwrap();
         assert!(matches!(
-            ImageFolder::open(root.path()),
+            open_folder(root.path()),
             Err(DatasetError::EmptyClass { .. })
         ));
         let root = tempfile::tempdir().unwrap();
         picture(&root.path().join("n01440764/a.png"), 1);
         assert!(matches!(
-            ImageFolder::open(root.path()),
+            open_folder(root.path()),
             Err(DatasetError::ClassIsId { .. })
         ));
     }
@@ -243,6 +191,6 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         picture(&root.path().join("fox/a.png"), 1);
         std::os::unix::fs::symlink(root.path().join("fox"), root.path().join("fox/again")).unwrap();
-        assert_eq!(ImageFolder::open(root.path()).unwrap().len(), 1);
+        assert_eq!(open_folder(root.path()).unwrap().len(), 1);
     }
 }

@@ -3,113 +3,58 @@
 //! the class name.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use image::RgbImage;
-
-use super::dataset::ClassificationDataset;
 use super::error::DatasetError;
-use crate::images::{DecodeOptions, decode_file};
+use super::labelled_files::LabelledFiles;
 
 /// Pictures of a list file; classes in byte order, pictures in file order.
-#[derive(Debug)]
-pub struct ImageList {
-    name: String,
-    classes: Vec<String>,
-    accepted: Vec<Vec<String>>,
-    samples: Vec<(PathBuf, usize)>,
-}
-
-impl ImageList {
-    /// Reads a list; the pictures themselves are not looked at.
-    pub fn open(path: &Path) -> Result<Self, DatasetError> {
-        let text = std::fs::read_to_string(path).map_err(|source| DatasetError::Read {
+/// Reads a list; the pictures themselves are not looked at.
+pub fn open_list(path: &Path) -> Result<LabelledFiles, DatasetError> {
+    let text = std::fs::read_to_string(path).map_err(|source| DatasetError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let base = path.parent().unwrap_or(Path::new(""));
+    let mut lines = Vec::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        if line.trim().is_empty() {
+            continue;
+        }
+        let bad = |reason: &str| DatasetError::BadLine {
             path: path.to_owned(),
-            source,
-        })?;
-        let base = path.parent().unwrap_or(Path::new(""));
-        let mut lines = Vec::new();
-        for (number, line) in (1..).zip(text.lines()) {
-            if line.trim().is_empty() {
-                continue;
-            }
-            let bad = |reason: &str| DatasetError::BadLine {
-                path: path.to_owned(),
-                line: number,
-                reason: reason.to_owned(),
-            };
-            let (file, class) = line
-                .split_once('\t')
-                .ok_or_else(|| bad("expected path, tab, class name"))?;
-            let class = class.trim();
-            if file.is_empty() || class.is_empty() {
-                return Err(bad("path or class name is empty"));
-            }
-            lines.push((base.join(file), class));
+            line: number,
+            reason: reason.to_owned(),
+        };
+        let (file, class) = line
+            .split_once('\t')
+            .ok_or_else(|| bad("expected path, tab, class name"))?;
+        let class = class.trim();
+        if file.is_empty() || class.is_empty() {
+            return Err(bad("path or class name is empty"));
         }
-        let classes: BTreeSet<&str> = lines.iter().map(|(_, class)| *class).collect();
-        let labels: HashMap<&str, usize> = classes.iter().copied().zip(0..).collect();
-        if classes.is_empty() {
-            return Err(DatasetError::NoClasses {
-                path: path.to_owned(),
-            });
-        }
-        Ok(Self {
-            name: path
-                .file_stem()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned(),
-            accepted: classes
-                .iter()
-                .map(|class| vec![(*class).to_owned()])
-                .collect(),
-            classes: classes.iter().map(|class| (*class).to_owned()).collect(),
-            samples: lines
-                .into_iter()
-                .map(|(file, class)| (file, labels[class]))
-                .collect(),
-        })
+        lines.push((base.join(file), class));
     }
-}
-
-impl ClassificationDataset for ImageList {
-    fn name(&self) -> &str {
-        &self.name
+    let classes: BTreeSet<&str> = lines.iter().map(|(_, class)| *class).collect();
+    let labels: HashMap<&str, usize> = classes.iter().copied().zip(0..).collect();
+    if classes.is_empty() {
+        return Err(DatasetError::NoClasses {
+            path: path.to_owned(),
+        });
     }
-
-    fn classes(&self) -> &[String] {
-        &self.classes
-    }
-
-    fn accepted_names(&self, class: usize) -> &[String] {
-        &self.accepted[class]
-    }
-
-    fn len(&self) -> usize {
-        self.samples.len()
-    }
-
-    fn label(&self, i: usize) -> usize {
-        self.samples[i].1
-    }
-
-    fn image(&self, i: usize) -> Result<RgbImage, DatasetError> {
-        Ok(decode_file(&self.samples[i].0, &DecodeOptions::default())?)
-    }
-
-    fn image_name(&self, i: usize) -> String {
-        self.samples[i].0.display().to_string()
-    }
-
-    fn image_path(&self, i: usize) -> Option<&Path> {
-        self.samples.get(i).map(|(path, _)| path.as_path())
-    }
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    let samples = lines.into_iter().map(|(file, class)| (file, labels[class]));
+    Ok(LabelledFiles::new(
+        name.into_owned(),
+        classes.iter().map(|class| (*class).to_owned()).collect(),
+        samples.collect(),
+    ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::datasets::ClassificationDataset;
 
     #[test]
     fn labels_follow_sorted_classes() {
@@ -120,7 +65,7 @@ mod tests {
             "a.png\tred fox\nb/c.png\talarm clock\n\nd.png\tred fox\n",
         )
         .unwrap();
-        let list = ImageList::open(&path).unwrap();
+        let list = open_list(&path).unwrap();
         assert_eq!(list.classes(), ["alarm clock", "red fox"]);
         assert_eq!((0..3).map(|i| list.label(i)).collect::<Vec<_>>(), [1, 0, 1]);
         assert_eq!(
@@ -135,11 +80,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("list.tsv");
         std::fs::write(&path, "a.png\tfox\nb.png fox\n").unwrap();
-        let error = ImageList::open(&path).unwrap_err().to_string();
+        let error = open_list(&path).unwrap_err().to_string();
         assert!(error.contains("line 2"), "{error}");
         std::fs::write(&path, "\n").unwrap();
         assert!(matches!(
-            ImageList::open(&path),
+            open_list(&path),
             Err(DatasetError::NoClasses { .. })
         ));
     }

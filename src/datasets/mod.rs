@@ -7,10 +7,12 @@ mod dataset;
 mod drawings;
 mod error;
 mod folder;
+mod labelled_files;
 mod list;
 
 pub use dataset::{ClassificationDataset, open};
 pub use drawings::{DrawingPack, EmbeddedPack, embedded_packs};
 pub use error::DatasetError;
-pub use folder::ImageFolder;
-pub use list::ImageList;
+pub use folder::open_folder;
+pub use labelled_files::LabelledFiles;
+pub use list::open_list;

@@ -2,7 +2,6 @@
 //! its page.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde_json::Value;
 use thiserror::Error;
@@ -249,7 +248,7 @@ fn stage_line(step: &Step, run: &str) -> StageLine {
         }
         StepState::Failed(state) => {
             line.state = StageState::Failed;
-            line.seconds = Some(Duration::from_secs_f64(state.seconds.max(0.0)).as_secs_f64());
+            line.seconds = Some(state.seconds);
         }
         StepState::Resumable(_) => line.state = StageState::Interrupted,
         StepState::Blocked(blockages) => {

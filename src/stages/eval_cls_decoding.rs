@@ -33,7 +33,7 @@ impl StageKind for EvalClsDecoding {
     }
 
     fn code_version(&self) -> u32 {
-        1
+        2
     }
 
     fn reads(&self) -> &'static [&'static str] {
@@ -190,6 +190,7 @@ impl Output {
         );
         let file = trained::prediction_file(
             context,
+            "eval_cls_decoding",
             model,
             pictures
                 .indices

@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
+use candle_core::Tensor;
 use image::RgbImage;
+use rayon::prelude::*;
 use serde_json::json;
 
 use super::eval_cls_decoding::guesses;
@@ -13,6 +15,7 @@ use super::trained::{self, PredictionRows};
 use crate::decoder::generate::select;
 use crate::evaluate::{NounSets, TopKStatistics};
 use crate::images::{DecodeOptions, ImageInputs, decode_file};
+use crate::infer::NovicModel;
 use crate::reports::page::{Gallery, Picture};
 use crate::runner::{Resource, ResourceQuery, StageContext, StageError, StageKind, StageOutput};
 
@@ -70,14 +73,9 @@ impl StageKind for Infer {
         let config = context.config();
         let configurations = select(&config.generate, config.infer.guided)?;
         let mut model = trained::open(context)?;
-        let mut samples = Samples::of(context)?;
-        if samples.keys.is_empty() {
-            return Err(StageError::failed(
-                "nothing can be classified: no picture can be read",
-            ));
-        }
+        let samples = Samples::embed(context, &model)?;
         let vocabulary: HashSet<String> = model.vocabulary().iter().cloned().collect();
-        let total = samples.keys.len() as u64;
+        let total = samples.keys.len();
         let mut entries = Vec::new();
         for configuration in &configurations {
             model = model.with_generation(*configuration);
@@ -88,27 +86,19 @@ impl StageKind for Infer {
             };
             let mut statistics = TopKStatistics::new(sets, configuration.topk);
             let mut rows = PredictionRows::default();
-            context.begin("samples", 0, Some(total));
-            let texts: Vec<&str> = samples.texts.iter().map(String::as_str).collect();
-            let mut labels = if texts.is_empty() {
-                Vec::new()
-            } else {
-                model.classify_texts(&texts)?
-            };
-            for batch in samples.images.chunks(BATCH) {
+            context.begin("samples", 0, Some(total as u64));
+            for (batch, keys) in samples.keys.chunks(BATCH).enumerate() {
                 context.check_interrupt()?;
-                labels.extend(model.classify_images(batch)?);
-                context.advance(batch.len() as u64);
-            }
-            for labels in labels {
-                let nouns: Vec<&str> = labels.iter().map(|label| label.noun.as_str()).collect();
-                let kinds = statistics.add(&nouns, None)?;
-                rows.push(labels, kinds);
-            }
-            for (key, labels) in samples.keys.iter().zip(&rows.labels) {
-                if let Some(best) = labels.first() {
-                    context.note(&format!("{key} --> {}", best.noun));
+                let embeds = samples.embeds.narrow(0, batch * BATCH, keys.len())?;
+                for (key, labels) in keys.iter().zip(model.classify_embeddings(&embeds)?) {
+                    if let Some(best) = labels.first() {
+                        context.note(&format!("{key} --> {}", best.noun));
+                    }
+                    let nouns: Vec<&str> = labels.iter().map(|l| l.noun.as_str()).collect();
+                    let kinds = statistics.add(&nouns, None)?;
+                    rows.push(labels, kinds);
                 }
+                context.advance(keys.len() as u64);
             }
             entries.push((configuration, rows, statistics.percentages()));
         }
@@ -117,7 +107,7 @@ impl StageKind for Infer {
             .iter()
             .map(|(c, rows, p)| (*c, rows, p.clone()))
             .collect();
-        let file = trained::prediction_file(context, &model, samples.keys, borrowed);
+        let file = trained::prediction_file(context, "infer", &model, samples.keys, borrowed);
         trained::export(context, &file, "predictions_infer.json")?;
         Ok(StageOutput {
             results: json!({ "summary": format!("{total} samples") }),
@@ -129,76 +119,112 @@ impl StageKind for Infer {
 /// Texts, then pictures, with their keys in this order.
 struct Samples {
     keys: Vec<String>,
-    texts: Vec<String>,
-    images: Vec<RgbImage>,
+    /// Unit vectors `[N, F]`.
+    embeds: Tensor,
+    /// The first pictures, for the page, with their places among the samples.
+    shown: Vec<(usize, RgbImage)>,
     failed: usize,
 }
 
 impl Samples {
-    fn of(context: &StageContext<'_>) -> Result<Self, StageError> {
+    /// Embeds everything once, holding one batch of pictures at a time.
+    fn embed(context: &StageContext<'_>, model: &NovicModel) -> Result<Self, StageError> {
+        let embedder = model.embedder();
         let infer = &context.config().infer;
-        let mut samples = Self {
-            keys: infer
-                .texts
-                .iter()
-                .map(|text| format!("\"{text}\""))
-                .collect(),
-            texts: infer.texts.clone(),
-            images: Vec::new(),
-            failed: 0,
-        };
-        let mut files: Vec<(String, PathBuf)> = Vec::new();
-        for image in &infer.images {
-            let path = inputs::path(context.project(), &format!("{}/{image}", infer.image_dir));
-            files.push((image.clone(), path));
+        let mut keys: Vec<String> = infer
+            .texts
+            .iter()
+            .map(|text| format!("\"{text}\""))
+            .collect();
+        let (mut parts, mut shown, mut failed) = (Vec::new(), Vec::new(), 0);
+        if !infer.texts.is_empty() {
+            let texts: Vec<&str> = infer.texts.iter().map(String::as_str).collect();
+            parts.push(embedder.embed_texts(&texts)?);
         }
-        if !infer.all_images_dir.is_empty() {
-            let folder = inputs::path(context.project(), &infer.all_images_dir);
-            let found = ImageInputs::default().expand(&[folder.display().to_string()])?;
-            files.extend(found.into_iter().map(|path| {
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                (name.into_owned(), path)
-            }));
-        }
-        for (key, path) in files {
-            match decode_file(&path, &DecodeOptions::default()) {
-                Ok(image) => {
-                    samples.keys.push(key);
-                    samples.images.push(image);
-                }
-                Err(error) => {
-                    samples.failed += 1;
-                    context.warn(&format!("left out: {error}"));
+        let files = picture_files(context)?;
+        context.begin("pictures", 0, Some(files.len() as u64));
+        for batch in files.chunks(BATCH) {
+            context.check_interrupt()?;
+            let decoded: Vec<_> = batch
+                .par_iter()
+                .map(|(_, path)| decode_file(path, &DecodeOptions::default()))
+                .collect();
+            let mut images = Vec::with_capacity(batch.len());
+            for ((key, _), image) in batch.iter().zip(decoded) {
+                match image {
+                    Ok(image) => {
+                        if shown.len() < SHOWN {
+                            shown.push((keys.len(), image.clone()));
+                        }
+                        keys.push(key.clone());
+                        images.push(image);
+                    }
+                    Err(error) => {
+                        failed += 1;
+                        context.warn(&format!("left out: {error}"));
+                    }
                 }
             }
+            if !images.is_empty() {
+                parts.push(embedder.embed_images(&images)?);
+            }
+            context.advance(batch.len() as u64);
         }
-        Ok(samples)
+        if parts.is_empty() {
+            return Err(StageError::failed(
+                "nothing to classify: no text is given and no picture can be read",
+            ));
+        }
+        Ok(Self {
+            keys,
+            embeds: Tensor::cat(&parts, 0)?,
+            shown,
+            failed,
+        })
     }
 
     /// Leaves the first pictures for the page.
     fn show(
-        &mut self,
+        &self,
         context: &StageContext<'_>,
         rows: Option<&PredictionRows>,
     ) -> Result<(), StageError> {
-        let Some(rows) = rows.filter(|_| !self.images.is_empty()) else {
+        let Some(rows) = rows.filter(|_| !self.shown.is_empty()) else {
             return Ok(());
         };
-        let (mut shown, mut images) = (Vec::new(), Vec::new());
-        for (number, image) in self.images.iter().take(SHOWN).enumerate() {
-            let place = self.texts.len() + number;
-            let file = format!("infer_{number}.png");
+        let (mut pictures, mut images) = (Vec::new(), Vec::new());
+        for (place, image) in &self.shown {
+            let file = format!("infer_{place}.png");
             images.push((file.clone(), image.clone()));
-            shown.push(Picture {
+            pictures.push(Picture {
                 file,
-                label: Some(self.keys[place].clone()),
-                guesses: guesses(&rows.labels[place], &rows.kinds[place]),
+                label: Some(self.keys[*place].clone()),
+                guesses: guesses(&rows.labels[*place], &rows.kinds[*place]),
             });
         }
         let gallery = Gallery {
             title: "Own pictures".to_owned(),
-            pictures: shown,
+            pictures,
         };
         pictures::write_galleries(context, &[gallery], &images)
     }
+}
+
+/// Picture files with their keys: the named ones, then those of the folder.
+fn picture_files(context: &StageContext<'_>) -> Result<Vec<(String, PathBuf)>, StageError> {
+    let infer = &context.config().infer;
+    let mut files = Vec::new();
+    for image in &infer.images {
+        let path = inputs::path(context.project(), &format!("{}/{image}", infer.image_dir));
+        files.push((image.clone(), path));
+    }
+    if !infer.all_images_dir.is_empty() {
+        let folder = inputs::path(context.project(), &infer.all_images_dir);
+        let found = ImageInputs::default().expand(&[folder.display().to_string()])?;
+        files.extend(found.into_iter().map(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            (name.into_owned(), path)
+        }));
+    }
+    Ok(files)
 }

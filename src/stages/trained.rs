@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use super::inputs;
-use crate::decoder::generate::{GenerationConfig, Guiding};
+use crate::decoder::generate::GenerationConfig;
 use crate::evaluate::{
     GenerationFields, Percentages, PredictionEntry, PredictionFile, PredictionType,
 };
@@ -65,9 +65,10 @@ impl PredictionRows {
     }
 }
 
-/// The prediction file of a model (`eval-infer.md` 8.1).
+/// The prediction file of a model (`eval-infer.md` 8.1) made by `action`.
 pub(super) fn prediction_file(
     context: &StageContext<'_>,
+    action: &str,
     model: &NovicModel,
     samples: Vec<String>,
     configurations: Vec<(&GenerationConfig, &PredictionRows, Percentages)>,
@@ -82,7 +83,7 @@ pub(super) fn prediction_file(
     let mut nouns = model.vocabulary().to_vec();
     nouns.sort();
     let mut infer_cfg = context.config().flat();
-    infer_cfg.insert("action".to_owned(), "infer".into());
+    infer_cfg.insert("action".to_owned(), action.into());
     PredictionFile {
         model: format!("{model_dir}/{model_name}"),
         model_path: path.display().to_string(),
@@ -113,18 +114,7 @@ fn entry(
     let k = configuration.topk;
     let padded = |count: usize| std::iter::repeat_n((), k.saturating_sub(count));
     PredictionEntry {
-        gen_cfg: GenerationFields {
-            method: configuration.method.to_string(),
-            topk: k,
-            vocab_prior: configuration.prior.is_some(),
-            vocab_per_token: configuration.prior.is_some_and(|prior| prior.per_token),
-            vocab_scaler: configuration.prior.map_or(0.0, |prior| prior.scaler),
-            guided: configuration.guide != Guiding::None,
-            guide_renorm: configuration.guide == Guiding::Renormalized,
-            temperature: configuration.temperature,
-            length_alpha: configuration.length_alpha,
-            name: configuration.to_string(),
-        },
+        gen_cfg: GenerationFields::from(configuration),
         valid_guide: percentages.guide,
         valid_vocab: percentages.vocabulary,
         valid: percentages.valid,
@@ -164,7 +154,6 @@ pub(super) fn export(
 ) -> Result<(), StageError> {
     file.write(&context.out().join(name))?;
     let path = context.outputs()?.join(name);
-    std::fs::create_dir_all(context.outputs()?)?;
     file.write(&path)?;
     context.note(&format!("Saved predictions JSON: {}", path.display()));
     Ok(())

@@ -193,8 +193,13 @@ impl Building {
             .map_err(|e| StoreError::io("write", &path)(e.into()))?;
         // First the files, then the manifest: a manifest in `out` means that
         // everything else of the entry is on the disk.
+        // It is written outside of `out` and moved in, so that a process killed
+        // in between leaves no file there that the next one would publish.
         sync_tree(&out)?;
-        write_file(&path, &text)?;
+        let staged = self.dir.join(MANIFEST);
+        write_file(&staged, &text)?;
+        fs::rename(&staged, &path).map_err(StoreError::io("write", &path))?;
+        sync_dir(&out)?;
         self.finish()
     }
 

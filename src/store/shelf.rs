@@ -91,6 +91,7 @@ impl Store {
     /// `run` says who we are. A damaged entry counts as not made.
     pub fn claim(&self, id: &EntryId, run: &str) -> Result<Claim, StoreError> {
         if let Some(entry) = self.find_whole(id)? {
+            self.tidy(id, run);
             return Ok(Claim::Ready(Box::new(entry)));
         }
         self.claim_to_build(id, run, false)
@@ -134,6 +135,22 @@ impl Store {
             }
         }
         Ok(Claim::Build(Box::new(building)))
+    }
+
+    /// Removes what a process left that was killed between publishing the
+    /// entry and clearing up. Best effort: the entry is whole with or without.
+    fn tidy(&self, id: &EntryId, run: &str) {
+        let (dir, lease) = (self.partial_dir(id), self.lease_path(id));
+        if !dir.exists() && !lease.exists() {
+            return;
+        }
+        // Whoever holds the lease is about to clear up.
+        if let Ok(Attempt::Held(lease)) = Lease::try_take(&lease, run, self.support) {
+            // The lease goes last: killed here, the next claim goes on.
+            if fs::remove_dir_all(&dir).is_ok() || !dir.exists() {
+                let _ = lease.remove();
+            }
+        }
     }
 
     /// Like [`Store::get`], but a damaged entry is none: it will be replaced.
@@ -230,6 +247,22 @@ mod tests {
                 .count(),
             0
         );
+    }
+
+    #[test]
+    fn what_a_publisher_killed_at_its_very_end_left_is_cleared_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path().to_path_buf());
+        build(&store).publish(EntryDescription::default()).unwrap();
+        // As the rename leaves it: the entry in place, its partial directory
+        // and a lease that nobody holds any more.
+        fs::create_dir_all(store.partial_dir(&id())).unwrap();
+        fs::write(store.partial_dir(&id()).join("partial.json"), "{}").unwrap();
+        fs::write(store.lease_path(&id()), "").unwrap();
+        let claim = store.claim(&id(), "next").unwrap();
+        assert!(matches!(claim, Claim::Ready(_)));
+        assert!(!store.partial_dir(&id()).exists());
+        assert!(!store.lease_path(&id()).exists());
     }
 
     #[test]
