@@ -6,6 +6,7 @@
 
 mod architecture;
 pub mod checkpoint;
+mod dud;
 mod error;
 pub mod generate;
 pub mod init;
@@ -18,6 +19,7 @@ mod state;
 mod stream;
 
 pub use architecture::{Architecture, Dimensions, HiddenLayer, mlp_hidden_size};
+pub use dud::{DudDecoder, DudPrediction};
 pub use error::DecoderError;
 pub use loss::{Loss, LossConfig};
 pub use model::{Decoder, DropoutSites, Forward, ForwardOptions};

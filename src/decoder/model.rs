@@ -210,7 +210,7 @@ impl Decoder {
         let targets = Targets::new(
             batch,
             samples,
-            &self.architecture,
+            self.architecture.dimensions,
             options.loss.num_end_loss,
         )?;
         let all = batch.columns;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::cache::batch::{TargetBatch, TargetLayout};
 use crate::ops::tape::{InputRows, PackedSequences};
 
-use super::architecture::Architecture;
+use super::architecture::{Architecture, Dimensions};
 use super::error::DecoderError;
 
 /// Targets of a batch after checks: which positions count.
@@ -31,11 +31,11 @@ impl Targets {
     pub fn new(
         batch: &TargetBatch,
         samples: usize,
-        architecture: &Architecture,
+        dimensions: Dimensions,
         num_end_loss: usize,
     ) -> Result<Self, DecoderError> {
         let columns = batch.columns;
-        let max = architecture.dimensions.token_length;
+        let max = dimensions.token_length;
         if columns == 0 || columns > max {
             return error(format!("{columns} token columns, the model has 1 to {max}"));
         }
@@ -71,7 +71,7 @@ impl Targets {
         {
             return error(format!("{} weights instead of {rows}", weights.len()));
         }
-        let vocab_size = architecture.dimensions.vocab_size;
+        let vocab_size = dimensions.vocab_size;
         if let Some(id) = batch.ids.iter().find(|&&id| id as usize >= vocab_size) {
             return error(format!("token id {id} in a vocabulary of {vocab_size}"));
         }

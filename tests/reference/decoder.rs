@@ -1,6 +1,7 @@
 //! Decoder: model, loss, gradients, initialisation, noise and decoding against
 //! the reference data (`decoder.md`).
 
+mod dud;
 mod forward;
 mod gencfg;
 mod generate;

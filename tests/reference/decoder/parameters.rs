@@ -140,7 +140,7 @@ fn attention_mask_and_effective_padding() {
             weights: None,
         };
         let num_end_loss = size(&case["num_end_loss"]);
-        let targets = Targets::new(&batch, valid.len(), &architecture, num_end_loss).unwrap();
+        let targets = Targets::new(&batch, valid.len(), dimensions, num_end_loss).unwrap();
         let expected: Vec<bool> = list(&case["out_padding"])
             .iter()
             .flat_map(|row| list(row).iter().map(|v: &Value| v.as_u64() == Some(1)))
