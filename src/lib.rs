@@ -16,6 +16,7 @@ pub mod infer;
 pub mod net;
 pub mod nouns;
 pub mod ops;
+mod random;
 pub mod reports;
 pub mod runner;
 pub mod stages;

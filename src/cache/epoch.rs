@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::error::{CacheError, Result};
-use super::random::{Draws, Purpose};
+use crate::random::{Draws, Purpose};
 
 /// What batches are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

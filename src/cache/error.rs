@@ -304,6 +304,64 @@ pub enum CacheError {
     #[error("a thread that reads batches stopped unexpectedly; start again")]
     WorkerStopped,
 
+    // Merging.
+    /// No inputs.
+    #[error("there is nothing to merge; give at least one cache")]
+    NothingToMerge,
+    /// Not one count per input.
+    #[error("{repeats} counts are given for {inputs} caches; give one for each")]
+    RepeatCount {
+        /// Inputs.
+        inputs: usize,
+        /// Counts.
+        repeats: usize,
+    },
+    /// An input that counts zero times.
+    #[error("{} is to be repeated 0 times; leave it out or repeat it at least once", path.display())]
+    RepeatZero {
+        /// The input.
+        path: PathBuf,
+    },
+    /// Some inputs have targets and some have none.
+    #[error(
+        "{} has targets and {} has none; merge caches of one kind, or set merge.save_targets=false \
+         to keep the embeddings only", with.display(), without.display()
+    )]
+    MixedTargets {
+        /// An input with targets.
+        with: PathBuf,
+        /// An input without.
+        without: PathBuf,
+    },
+    /// Inputs with different noun tables.
+    #[error(
+        "{} has other target nouns than {} ({}); make both from the same dictionary, threshold \
+         included", second.display(), first.display(), NounDifference(difference)
+    )]
+    OtherNouns {
+        /// The first input.
+        first: PathBuf,
+        /// The one that differs.
+        second: PathBuf,
+        /// The first place where they differ: its id, and the noun of each.
+        difference: (usize, Option<String>, Option<String>),
+    },
+    /// Inputs whose nouns have different tokens.
+    #[error(
+        "the tokens of {} are not those of this embedder's tokenizer; write it again with this \
+         embedder", path.display()
+    )]
+    OtherTokens {
+        /// The input.
+        path: PathBuf,
+    },
+    /// The output is one of the inputs.
+    #[error("{} is an input, too; choose another name for the output", path.display())]
+    OutputIsInput {
+        /// The file.
+        path: PathBuf,
+    },
+
     // Writing.
     /// A count that the format cannot hold.
     #[error("{what} is {value}, the format ends at {limit}; split the data")]
@@ -368,6 +426,23 @@ pub enum CacheError {
         /// Number of rows.
         samples: u64,
     },
+}
+
+struct NounDifference<'a>(&'a (usize, Option<String>, Option<String>));
+
+impl std::fmt::Display for NounDifference<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (id, first, second) = self.0;
+        match (first, second) {
+            (Some(first), Some(second)) => write!(f, "noun {id} is {second:?}, not {first:?}"),
+            (Some(first), None) => write!(f, "noun {id}, {first:?}, is missing"),
+            (_, second) => write!(
+                f,
+                "noun {id}, {:?}, is too many",
+                second.as_deref().unwrap_or("")
+            ),
+        }
+    }
 }
 
 impl CacheError {

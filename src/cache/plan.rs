@@ -5,11 +5,12 @@ use super::error::{CacheError, Result};
 use super::hash::ConfigHash;
 use super::header::Header;
 use super::noun_table::NounTable;
-use super::random::{Draws, Purpose};
+use super::reader::Cache;
 use super::signature::EmbedderSignature;
 use super::target_config::TargetConfig;
 use super::tokenize::TokenRows;
 use crate::embedders::tokenizer::TextTokenizer;
+use crate::random::{Draws, Purpose};
 
 /// Type of the target ids in every file written.
 pub(super) const ID_DTYPE: IntDtype = IntDtype::I32;
@@ -178,6 +179,35 @@ impl FilePlan {
             header,
             preamble,
             order,
+        })
+    }
+
+    /// Plan for a file with the rows of a cache, in their order.
+    ///
+    /// # Errors
+    /// A token that the type of the token table cannot hold.
+    pub fn copying(cache: &Cache) -> Result<Self> {
+        let header = cache.header().clone();
+        let mut preamble = header.encode(false);
+        if let Some(targets) = &cache.targets {
+            preamble.extend(targets.nouns.encode());
+            let plan = TargetPlan {
+                config_hash: header.target_config_hash,
+                use_masks: targets.use_masks,
+                nouns: targets.nouns.clone(),
+                tokens: TokenRows {
+                    columns: targets.columns,
+                    ids: targets.tokens.iter().map(|&id| i64::from(id)).collect(),
+                    padding: targets.padding.clone(),
+                },
+                per_sample: targets.per_sample,
+            };
+            plan.append_tables(header.target_dtype, &mut preamble)?;
+        }
+        Ok(Self {
+            header,
+            preamble,
+            order: RowOrder::AsWritten,
         })
     }
 

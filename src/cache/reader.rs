@@ -1,22 +1,20 @@
 //! Reading cache files (`embedding-cache.md` section 6).
 //!
 //! A [`CacheFile`] is an open file whose header and nouns have been checked;
-//! [`CacheFile::enter`] makes a [`Cache`] of it, which delivers samples. Rows
-//! are read at their position straight into the memory that is handed out:
-//! nothing is mapped, so a file that shrinks is an error and not a crash, and
-//! memory does not grow with the file.
+//! [`CacheFile::enter`] makes a [`Cache`] of it, which delivers samples.
 
 use std::fs::File;
-use std::io::ErrorKind;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::data_config::{DataConfig, StrictFields};
 use super::dtype::FloatVec;
 use super::error::{CacheError, Result};
-use super::header::{HEADER_SIZE, Header, Layout, Section};
+use super::header::{HEADER_SIZE, Header};
+use super::merged::{MergeOptions, MergedRows};
 use super::noun_table::NounTable;
+use super::rows::{FileRows, Floats, Rows, count, read_at};
 use super::signature::EmbedderSignature;
 use super::target_config::TargetConfig;
 use super::translation::Translation;
@@ -40,16 +38,29 @@ impl Default for OpenOptions {
     }
 }
 
-/// An open file with a valid header.
+/// An open file with a valid header, or several that are read as one.
 #[derive(Debug)]
 pub struct CacheFile {
-    file: File,
-    path: PathBuf,
-    start: [u8; HEADER_SIZE],
-    modified: (i64, i64),
-    header: Header,
-    nouns: Option<NounTable>,
-    check_hash: bool,
+    pub(super) path: PathBuf,
+    pub(super) header: Header,
+    pub(super) nouns: Option<NounTable>,
+    pub(super) body: Body,
+}
+
+/// Where the samples of a [`CacheFile`] are.
+#[derive(Debug)]
+pub(super) enum Body {
+    File {
+        file: File,
+        start: [u8; HEADER_SIZE],
+        modified: (i64, i64),
+        check_hash: bool,
+    },
+    /// Files with the same nouns, and how often each counts.
+    Merged {
+        inputs: Vec<(CacheFile, u64)>,
+        options: MergeOptions,
+    },
 }
 
 impl CacheFile {
@@ -138,14 +149,21 @@ impl CacheFile {
             }
         }
         Ok(Self {
-            file,
             path: path.to_owned(),
-            start,
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
             header,
             nouns,
-            check_hash,
+            body: Body::File {
+                file,
+                start,
+                modified: (metadata.mtime(), metadata.mtime_nsec()),
+                check_hash,
+            },
         })
+    }
+
+    /// Where the file lies.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Metadata of the file.
@@ -192,70 +210,118 @@ impl CacheFile {
         config: Option<&TargetConfig>,
         translation: Option<&Translation>,
     ) -> Result<Cache> {
-        let metadata = self.file.metadata().map_err(CacheError::Read)?;
-        let layout = self.header.layout();
-        let mut start = [0; HEADER_SIZE];
-        read_at(&self.file, &mut start, 0)?;
-        if start != self.start
-            || metadata.len() != layout.total_size()
-            || (metadata.mtime(), metadata.mtime_nsec()) != self.modified
-        {
-            return Err(CacheError::Changed);
-        }
-        let targets = match (self.nouns, config) {
-            (None, _) if translation.is_some() => return Err(CacheError::NoTargets),
-            (None, _) => None,
-            (Some(_), None) => return Err(CacheError::NoTargetConfig),
-            (Some(nouns), Some(config)) => {
-                let file_hash = self.header.target_config_hash;
-                // Masks that the reader does not want may be there all the
-                // same.
-                if self.check_hash
-                    && config.hash() != file_hash
-                    && config.with_masks(true).hash() != file_hash
-                {
-                    return Err(CacheError::OtherTargetConfig);
-                }
-                if config.token_length != usize::from(self.header.target_dim) {
-                    return Err(CacheError::OtherTokenLength {
-                        file: usize::from(self.header.target_dim),
-                        config: config.token_length,
-                    });
-                }
-                let dtype = self.header.target_dtype;
-                if dtype != config.token_dtype.into() {
-                    return Err(CacheError::OtherTokenDtype {
-                        file: dtype,
-                        tokenizer: config.token_dtype.into(),
-                    });
-                }
-                let mut tokens = vec![0; layout.tokens.size() as usize];
-                read_at(&self.file, &mut tokens, layout.tokens.offset)?;
-                let mut tokens = dtype.decode(&tokens);
-                if let Some(translation) = translation {
-                    translation.apply(&mut tokens)?;
-                }
-                let mut masks = vec![0; layout.masks.size() as usize];
-                read_at(&self.file, &mut masks, layout.masks.offset)?;
-                Some(Targets {
-                    tokens: token_ids(&tokens, &nouns, config.token_length)?,
-                    padding: masks.into_iter().map(|byte| byte != 0).collect(),
-                    columns: config.token_length,
-                    per_sample: usize::from(self.header.embed_targets_dim),
-                    nouns,
-                    fixed_token_length: config.fixed_token_length,
-                    use_masks: config.use_masks,
+        match self.body {
+            Body::Merged { inputs, options } => enter_merged(
+                self.path,
+                self.header,
+                inputs,
+                &options,
+                config,
+                translation,
+            ),
+            Body::File {
+                file,
+                start,
+                modified,
+                check_hash,
+            } => {
+                check_unchanged(&file, &self.header, &start, modified)?;
+                let targets = match (self.nouns, config) {
+                    (None, _) if translation.is_some() => return Err(CacheError::NoTargets),
+                    (None, _) => None,
+                    (Some(_), None) => return Err(CacheError::NoTargetConfig),
+                    (Some(nouns), Some(config)) => {
+                        check_config(&self.header, config, check_hash)?;
+                        Some(Targets::read(
+                            &file,
+                            &self.header,
+                            nouns,
+                            config,
+                            translation,
+                        )?)
+                    }
+                };
+                Ok(Cache {
+                    rows: Rows::File(FileRows::new(file, self.path.clone(), self.header.clone())),
+                    path: self.path,
+                    header: self.header,
+                    targets,
                 })
             }
-        };
-        Ok(Cache {
-            file: self.file,
-            path: self.path,
-            header: self.header,
-            layout,
-            targets,
-        })
+        }
     }
+}
+
+fn enter_merged(
+    path: PathBuf,
+    mut header: Header,
+    inputs: Vec<(CacheFile, u64)>,
+    options: &MergeOptions,
+    config: Option<&TargetConfig>,
+    translation: Option<&Translation>,
+) -> Result<Cache> {
+    let per_sample = usize::from(header.embed_targets_dim);
+    let mut targets = None;
+    let mut rows = Vec::with_capacity(inputs.len());
+    for (input, repeat) in inputs {
+        let len = input.samples();
+        let cache = input.enter(config, translation)?;
+        rows.push((cache.rows, len, repeat));
+        targets = targets.or(cache.targets);
+    }
+    if let Some(config) = config {
+        header.target_config_hash = config.hash();
+    }
+    let shape = (usize::from(header.embed_dim), header.embed_dtype);
+    Ok(Cache {
+        rows: Rows::Merged(MergedRows::new(rows, per_sample, shape, options)?),
+        targets: targets.map(|targets| Targets {
+            per_sample,
+            ..targets
+        }),
+        path,
+        header,
+    })
+}
+
+fn check_unchanged(
+    file: &File,
+    header: &Header,
+    start: &[u8; HEADER_SIZE],
+    modified: (i64, i64),
+) -> Result<()> {
+    let metadata = file.metadata().map_err(CacheError::Read)?;
+    let mut now = [0; HEADER_SIZE];
+    read_at(file, &mut now, 0)?;
+    if now != *start
+        || metadata.len() != header.layout().total_size()
+        || (metadata.mtime(), metadata.mtime_nsec()) != modified
+    {
+        return Err(CacheError::Changed);
+    }
+    Ok(())
+}
+
+/// Whether the target configuration fits a file.
+fn check_config(header: &Header, config: &TargetConfig, check_hash: bool) -> Result<()> {
+    let file_hash = header.target_config_hash;
+    // Masks that the reader does not want may be there all the same.
+    if check_hash && config.hash() != file_hash && config.with_masks(true).hash() != file_hash {
+        return Err(CacheError::OtherTargetConfig);
+    }
+    if config.token_length != usize::from(header.target_dim) {
+        return Err(CacheError::OtherTokenLength {
+            file: usize::from(header.target_dim),
+            config: config.token_length,
+        });
+    }
+    if header.target_dtype != config.token_dtype.into() {
+        return Err(CacheError::OtherTokenDtype {
+            file: header.target_dtype,
+            tokenizer: config.token_dtype.into(),
+        });
+    }
+    Ok(())
 }
 
 fn token_ids(tokens: &[i64], nouns: &NounTable, columns: usize) -> Result<Vec<u32>> {
@@ -274,10 +340,9 @@ fn token_ids(tokens: &[i64], nouns: &NounTable, columns: usize) -> Result<Vec<u3
 /// A cache whose samples can be read.
 #[derive(Debug)]
 pub struct Cache {
-    file: File,
     path: PathBuf,
     pub(super) header: Header,
-    layout: Layout,
+    pub(super) rows: Rows,
     pub(super) targets: Option<Targets>,
 }
 
@@ -293,6 +358,35 @@ pub(super) struct Targets {
     pub(super) per_sample: usize,
     pub(super) fixed_token_length: bool,
     pub(super) use_masks: bool,
+}
+
+impl Targets {
+    fn read(
+        file: &File,
+        header: &Header,
+        nouns: NounTable,
+        config: &TargetConfig,
+        translation: Option<&Translation>,
+    ) -> Result<Self> {
+        let layout = header.layout();
+        let mut tokens = vec![0; layout.tokens.size() as usize];
+        read_at(file, &mut tokens, layout.tokens.offset)?;
+        let mut tokens = header.target_dtype.decode(&tokens);
+        if let Some(translation) = translation {
+            translation.apply(&mut tokens)?;
+        }
+        let mut masks = vec![0; layout.masks.size() as usize];
+        read_at(file, &mut masks, layout.masks.offset)?;
+        Ok(Self {
+            tokens: token_ids(&tokens, &nouns, config.token_length)?,
+            padding: masks.into_iter().map(|byte| byte != 0).collect(),
+            columns: config.token_length,
+            per_sample: usize::from(header.embed_targets_dim),
+            nouns,
+            fixed_token_length: config.fixed_token_length,
+            use_masks: config.use_masks,
+        })
+    }
 }
 
 /// Samples as they are stored.
@@ -371,84 +465,16 @@ impl Cache {
 
     /// Embeddings of runs of rows, one after the other.
     pub(super) fn embeds(&self, runs: &[Range<u64>]) -> Result<FloatVec> {
-        let width = usize::from(self.header.embed_dim);
-        let values = self.floats(&self.layout.embeds, width, runs)?;
-        match values.as_slice().first_non_finite() {
-            None => Ok(values),
-            Some(at) => Err(CacheError::NotFinite {
-                row: nth_row(runs, (at / width) as u64),
-            }
-            .in_file(&self.path)),
-        }
+        self.rows.floats(Floats::Embeds, runs)
     }
 
     /// Weights of runs of rows, one after the other.
     pub(super) fn weights(&self, runs: &[Range<u64>]) -> Result<FloatVec> {
-        let width = usize::from(self.header.embed_targets_dim);
-        self.floats(&self.layout.weights, width, runs)
+        self.rows.floats(Floats::Weights, runs)
     }
 
     /// Noun ids of runs of rows, one after the other, all inside the table.
     pub(super) fn target_ids(&self, runs: &[Range<u64>]) -> Result<Vec<u32>> {
-        let width = usize::from(self.header.embed_targets_dim);
-        let nouns = i64::from(self.header.target_nouns_num);
-        let mut bytes = vec![0; count(runs) * self.layout.target_ids.stride as usize];
-        self.read_runs(&self.layout.target_ids, runs, &mut bytes)?;
-        let ids = self.header.embed_targets_dtype.decode(&bytes);
-        ids.into_iter()
-            .enumerate()
-            .map(|(at, id)| {
-                if (0..nouns).contains(&id) {
-                    Ok(id as u32)
-                } else {
-                    Err(CacheError::NounIdOutside {
-                        row: nth_row(runs, (at / width) as u64),
-                        id,
-                        nouns,
-                    }
-                    .in_file(&self.path))
-                }
-            })
-            .collect()
+        self.rows.target_ids(runs)
     }
-
-    fn floats(&self, section: &Section, width: usize, runs: &[Range<u64>]) -> Result<FloatVec> {
-        let mut values = FloatVec::zeros(self.header.embed_dtype, count(runs) * width);
-        self.read_runs(section, runs, values.bytes_mut())?;
-        Ok(values)
-    }
-
-    fn read_runs(&self, section: &Section, runs: &[Range<u64>], out: &mut [u8]) -> Result<()> {
-        let mut rest = out;
-        for run in runs {
-            let bytes = ((run.end - run.start) * section.stride) as usize;
-            let (now, later) = rest.split_at_mut(bytes);
-            read_at(&self.file, now, section.at(run.start))
-                .map_err(|error| error.in_file(&self.path))?;
-            rest = later;
-        }
-        Ok(())
-    }
-}
-
-fn count(runs: &[Range<u64>]) -> usize {
-    runs.iter().map(|run| (run.end - run.start) as usize).sum()
-}
-
-fn nth_row(runs: &[Range<u64>], mut index: u64) -> u64 {
-    for run in runs {
-        if index < run.end - run.start {
-            return run.start + index;
-        }
-        index -= run.end - run.start;
-    }
-    index
-}
-
-fn read_at(file: &File, out: &mut [u8], offset: u64) -> Result<()> {
-    file.read_exact_at(out, offset)
-        .map_err(|error| match error.kind() {
-            ErrorKind::UnexpectedEof => CacheError::Truncated,
-            _ => CacheError::Read(error),
-        })
 }

@@ -72,7 +72,7 @@ fn contents() -> impl Strategy<Value = Contents> {
         any::<u64>(),
     )
         .prop_map(|(samples, dim, targets, nouns, weighted, seed)| {
-            let mut draws = super::random::Draws::new(super::random::Purpose::FileRows, seed, 0);
+            let mut draws = crate::random::Draws::new(crate::random::Purpose::FileRows, seed, 0);
             let mut embeds = Vec::new();
             let mut ids = Vec::new();
             let mut weights = Vec::new();

@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
-use super::dtype::FloatDtype;
+use super::dtype::{FloatDtype, IntDtype};
 use super::hash::ConfigHash;
+use super::header::Header;
 use crate::embedders::tokenizer::TokenDtype;
 
 /// Identity of an embedder.
@@ -33,6 +34,21 @@ impl EmbedderSignature {
             dtype,
             token_dtype,
             hash: ConfigHash::of(configuration),
+            equivalent: Vec::new(),
+        }
+    }
+
+    /// Signature of whichever embedder wrote a file, for tools that only look
+    /// at files.
+    pub fn of_file(header: &Header) -> Self {
+        Self {
+            dim: usize::from(header.embed_dim),
+            dtype: header.embed_dtype,
+            token_dtype: match header.target_dtype {
+                IntDtype::I32 => TokenDtype::I32,
+                _ => TokenDtype::I64,
+            },
+            hash: header.embedder_hash,
             equivalent: Vec::new(),
         }
     }

@@ -186,6 +186,66 @@ pub enum NounsError {
         /// The parts of class names.
         parts: Vec<String>,
     },
+    /// Texts of several nouns from a noun dataset with hypernyms.
+    #[error("texts of several nouns cannot have hypernyms; set nouns.hypernyms = \"None\"")]
+    MultisetWithHypernyms,
+    /// No repetitions at all.
+    #[error("multiset.freq asks for no samples; make one of its numbers at least 1")]
+    EmptyMultiset,
+    /// More samples than a cache can hold.
+    #[error(
+        "multiset.freq asks for {samples} samples, a cache ends at {}; use smaller numbers",
+        u32::MAX
+    )]
+    MultisetTooLarge {
+        /// Samples asked for.
+        samples: u128,
+    },
+    /// JSON, but no caption file.
+    #[error(
+        "{file} is not a caption file: {reason}; it must be a list of objects with target_noun, \
+         singular_captions and plural_captions"
+    )]
+    NotACaptionFile {
+        /// The file.
+        file: String,
+        /// Line, column and reason.
+        reason: String,
+    },
+    /// Captions of a noun break the rules.
+    #[error("{file}, captions of {noun:?}: {problem}")]
+    Caption {
+        /// The file.
+        file: String,
+        /// The noun.
+        noun: String,
+        /// What is wrong.
+        problem: CaptionProblem,
+    },
+    /// Neither templates nor samples per unit of frequency.
+    #[error(
+        "captions.templates is {templates} and captions.samples is {samples}; both must be at \
+         least 1"
+    )]
+    CaptionMultipliers {
+        /// Templates per unit of frequency.
+        templates: u64,
+        /// Samples per unit of frequency.
+        samples: u64,
+    },
+    /// No caption fits the vocabulary.
+    #[error(
+        "no caption of {file} can be used: it has {unknown} nouns that are not in the vocabulary \
+         and {known} that are; use the dictionary it was made for, or a smaller threshold"
+    )]
+    NoUsableCaption {
+        /// The file.
+        file: String,
+        /// Nouns outside the vocabulary.
+        unknown: u64,
+        /// Nouns inside.
+        known: u64,
+    },
     /// The dictionary inside the program does not unpack.
     #[error("the embedded dictionary is damaged: {reason}; rebuild the program")]
     EmbeddedDictionary {
@@ -226,6 +286,36 @@ pub enum TemplateProblem {
         field: String,
         /// The fields that are allowed.
         allowed: &'static str,
+    },
+}
+
+/// What is wrong with the captions of a noun.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum CaptionProblem {
+    /// The noun has an earlier entry.
+    #[error("the noun has an entry already; merge the two")]
+    RepeatedNoun,
+    /// A caption twice in a list.
+    #[error("{caption:?} occurs twice; remove one")]
+    RepeatedCaption {
+        /// The caption, with its final full stop.
+        caption: String,
+    },
+    /// A caption without the noun's place.
+    #[error("{caption:?} lacks {field}, the place of the noun")]
+    NoField {
+        /// The caption.
+        caption: String,
+        /// The field.
+        field: &'static str,
+    },
+    /// Braces that are not those of the field.
+    #[error("{caption:?} has braces other than {field}; remove them")]
+    OtherBraces {
+        /// The caption.
+        caption: String,
+        /// The field.
+        field: &'static str,
     },
 }
 

@@ -1,6 +1,6 @@
 //! Nouns and the texts made of them: the object noun dictionary, prompt
-//! templates, the noun dataset, class names and their mapping to nouns
-//! (`nouns-captions.md`).
+//! templates, the noun dataset, texts of several nouns, captions, class names
+//! and their mapping to nouns (`nouns-captions.md`).
 //!
 //! Start with [`Vocabulary::load`], [`TemplateFile`] and [`NounDataset::new`].
 //! Nothing here knows of embedders or caches.
@@ -8,17 +8,24 @@
 mod article;
 pub mod build;
 mod canonical;
+mod captions;
 mod class_names;
 mod dataset;
 mod dictionary;
 mod embedded;
 mod error;
 mod files;
+mod multiset;
 mod noun;
 mod templates;
+mod text_samples;
 
 pub use article::{indefinite_article, make_indefinite};
 pub use canonical::{canonical, canonical_trusted, collapse_spaces, is_plain};
+pub use captions::{
+    CaptionCounts, CaptionNumbers, CaptionStatistics, CaptionTexts, Captions, ChosenCaptions,
+    NounCaptions, NounChoice,
+};
 pub use class_names::{
     ClassNameVariant, OnAmbiguity, TargetAlignment, VariantMap, VocabularyAlignment, class_names,
     clean_class_name, zero_shot_prompts,
@@ -28,8 +35,10 @@ pub use dictionary::{
     Dictionary, DictionaryProblem, DictionaryProblems, DictionarySummary, DictionaryWarning,
     EMBEDDED, ProblemKind, Vocabulary, WarningKind, identity,
 };
-pub use error::{NounsError, TemplateProblem};
+pub use error::{CaptionProblem, NounsError, TemplateProblem};
+pub use multiset::{Multiset, MultisetTexts};
 pub use noun::{Noun, Number, Spelling};
 pub use templates::{
     CollectionNames, HypernymTemplate, Hypernyms, Prompt, Prompts, TemplateFile, TextRules,
 };
+pub use text_samples::{NounTexts, TextSamples};

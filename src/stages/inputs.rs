@@ -24,6 +24,17 @@ pub(super) fn path(project: &Project, configured: &str) -> PathBuf {
     }
 }
 
+/// An embedding cache of the configuration: a relative path that leads nowhere
+/// is looked for in the folder of caches.
+pub(super) fn cache_path(project: &Project, config: &schema::Config, configured: &str) -> PathBuf {
+    let here = path(project, configured);
+    if here.exists() || Path::new(configured).is_absolute() {
+        return here;
+    }
+    let there = path(project, &config.data.cache_dir).join(configured);
+    if there.exists() { there } else { here }
+}
+
 /// A file or folder for the plan: its identity, or what is missing and where
 /// the resource `id` comes from.
 pub(super) fn file(

@@ -1,12 +1,16 @@
 //! One file per stage kind: the glue from typed configuration to the rooms
 //! above. Implements the runner's trait.
 
+mod cache_captions;
+mod cache_noun_multiset;
 mod convert_noun_dataset;
 mod embedder_zero_shot;
 mod eval_cls_decoding;
 mod infer;
 mod inputs;
+mod merge_caches;
 mod pictures;
+mod text_cache;
 mod train;
 mod trained;
 
@@ -16,10 +20,13 @@ use crate::runner::{Nothing, Registry};
 pub fn registry() -> Registry {
     Registry::new(&[
         &Nothing,
+        &cache_captions::CacheCaptions,
+        &cache_noun_multiset::CacheNounMultiset,
         &convert_noun_dataset::ConvertNounDataset,
         &embedder_zero_shot::EmbedderZeroShot,
         &eval_cls_decoding::EvalClsDecoding,
         &infer::Infer,
+        &merge_caches::MergeCaches,
         &train::Train,
     ])
 }

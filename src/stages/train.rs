@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::convert_noun_dataset::CACHE_FILE;
 use super::inputs;
+use super::text_cache::CACHE_FILE;
 use crate::cache::{
     Accumulation, Cache, CacheFile, DataConfig, DataRequest, Loader, LoaderInfo, LoaderMode,
     OpenOptions, TargetConfig,

@@ -6,6 +6,7 @@ mod damage;
 mod data_config;
 mod fixtures;
 mod loader;
+mod merging;
 mod records;
 mod target_config;
 mod translation;

@@ -1,7 +1,11 @@
-//! Area `nouns-captions`: dictionary, templates, noun dataset, class names.
+//! Area `nouns-captions`: dictionary, templates, noun dataset, class names,
+//! captions.
 //!
 //! Where the reference keeps a flaw of the original that we mend, the test
 //! recognises the flaw in the data, not by the name of the case.
+
+mod captions;
+mod multiset;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write as _;

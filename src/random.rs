@@ -1,5 +1,5 @@
 //! Random orders that are the same on every machine and with every version
-//! of our dependencies.
+//! of our dependencies; used by every room that shuffles data.
 //!
 //! A generator is ChaCha8 with the 32-byte key
 //! `"novic" | purpose (11 bytes, zero padded) | seed (u64) | index (u64)`,
@@ -13,13 +13,21 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 /// What an order is drawn for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub(crate) enum Purpose {
     /// Rows of a written file.
     FileRows,
     /// Order of the batches of an epoch.
     BatchOrder,
     /// Shift of the batches of an epoch.
     BatchOffset,
+    /// Rows of merged files.
+    MergedRows,
+    /// Nouns that are combined in texts of several.
+    Multiset,
+    /// Which captions are used.
+    Captions,
+    /// Which samples are shown to people.
+    Shown,
 }
 
 impl Purpose {
@@ -28,15 +36,19 @@ impl Purpose {
             Self::FileRows => b"file rows",
             Self::BatchOrder => b"batch order",
             Self::BatchOffset => b"batch shift",
+            Self::MergedRows => b"merged rows",
+            Self::Multiset => b"multiset",
+            Self::Captions => b"captions",
+            Self::Shown => b"shown",
         }
     }
 }
 
 /// A generator for one purpose.
-pub(super) struct Draws(ChaCha8Rng);
+pub(crate) struct Draws(ChaCha8Rng);
 
 impl Draws {
-    pub(super) fn new(purpose: Purpose, seed: u64, index: u64) -> Self {
+    pub(crate) fn new(purpose: Purpose, seed: u64, index: u64) -> Self {
         const LABEL: &[u8] = b"novic";
         let mut key = [0; 32];
         key[..LABEL.len()].copy_from_slice(LABEL);
@@ -47,8 +59,13 @@ impl Draws {
         Self(ChaCha8Rng::from_seed(key))
     }
 
+    /// Any number.
+    pub(crate) fn number(&mut self) -> u64 {
+        self.0.next_u64()
+    }
+
     /// A number in `0..n`; `n` must not be 0.
-    pub(super) fn below(&mut self, n: u64) -> u64 {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
         loop {
             let product = u128::from(self.0.next_u64()) * u128::from(n);
             if product as u64 >= n.wrapping_neg() % n {
@@ -58,7 +75,7 @@ impl Draws {
     }
 
     /// A permutation of `0..n`.
-    pub(super) fn permutation(&mut self, n: u32) -> Vec<u32> {
+    pub(crate) fn permutation(&mut self, n: u32) -> Vec<u32> {
         let mut order: Vec<u32> = (0..n).collect();
         for last in (1..order.len()).rev() {
             order.swap(last, self.below(last as u64 + 1) as usize);

@@ -1,0 +1,265 @@
+//! Several caches read as one (`embedding-cache.md` section 8). A merge copies
+//! what this delivers; a virtual merge trains from it directly.
+//!
+//! The stream of a merge is: every input in order, in blocks of rows, every
+//! block as often as its input counts. A permutation says which sample of that
+//! stream is at which row.
+
+use std::ops::Range;
+
+use super::dtype::{FloatDtype, FloatVec};
+use super::error::{CacheError, Result};
+use super::keyed_permutation::KeyedPermutation;
+use super::rows::{Floats, Rows, count};
+use crate::config::schema::MultiMode;
+
+/// Rows of an input that are repeated together.
+const BLOCK: u64 = 512;
+
+/// Which sample of the stream is at which row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MergeOrder {
+    /// As in the stream.
+    AsStreamed,
+    /// A random order.
+    Shuffled {
+        /// Its seed.
+        seed: u64,
+    },
+    /// Sample `i` of the stream is at row `rows[i]`.
+    Given(Vec<u32>),
+}
+
+/// How caches are merged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MergeOptions {
+    /// Targets per sample of the result. Ids and weights are filled with zeros
+    /// or cut, weights are not normalised again.
+    pub multi: MultiMode,
+    /// Order of the rows.
+    pub order: MergeOrder,
+    /// Rows of an input that are repeated together in the stream.
+    pub block: u64,
+}
+
+impl MergeOptions {
+    /// A shuffled merge with the targets of the input that has most.
+    pub fn shuffled(seed: u64) -> Self {
+        Self {
+            multi: MultiMode::Max,
+            order: MergeOrder::Shuffled { seed },
+            block: BLOCK,
+        }
+    }
+}
+
+/// The rows of one input and their place in the stream.
+#[derive(Debug)]
+struct Part {
+    rows: Rows,
+    len: u64,
+    repeat: u64,
+    /// First sample of the stream that is of this part.
+    first: u64,
+}
+
+impl Part {
+    /// Row of sample `at` of this part's share of the stream.
+    fn row(&self, at: u64, block: u64) -> u64 {
+        let start = at / (block * self.repeat) * block;
+        let rows = block.min(self.len - start);
+        start + at % (block * self.repeat) % rows
+    }
+}
+
+/// Rows of several caches in a common order.
+#[derive(Debug)]
+pub(super) struct MergedRows {
+    parts: Vec<Part>,
+    order: Order,
+    block: u64,
+    targets: usize,
+    dim: usize,
+    dtype: FloatDtype,
+}
+
+#[derive(Debug)]
+enum Order {
+    AsStreamed,
+    Keyed(KeyedPermutation),
+    /// Sample of every row.
+    Table(Vec<u32>),
+}
+
+/// A row that is wanted: where it lies, and its place in what is wanted.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Wanted {
+    part: u32,
+    row: u64,
+    place: u32,
+}
+
+impl MergedRows {
+    /// Rows of `inputs`, given as rows, their number and how often they count,
+    /// all with the same dimension, element type and nouns.
+    pub(super) fn new(
+        inputs: Vec<(Rows, u64, u64)>,
+        targets: usize,
+        (dim, dtype): (usize, FloatDtype),
+        options: &MergeOptions,
+    ) -> Result<Self> {
+        let mut total = 0;
+        let parts = inputs
+            .into_iter()
+            .map(|(rows, len, repeat)| {
+                let first = total;
+                total += len * repeat;
+                Part {
+                    rows,
+                    len,
+                    repeat,
+                    first,
+                }
+            })
+            .collect();
+        let order = match &options.order {
+            MergeOrder::AsStreamed => Order::AsStreamed,
+            MergeOrder::Shuffled { seed } => Order::Keyed(KeyedPermutation::new(*seed, total)),
+            MergeOrder::Given(rows) => Order::Table(inverse(rows, total)?),
+        };
+        Ok(Self {
+            parts,
+            order,
+            block: options.block.max(1),
+            targets,
+            dim,
+            dtype,
+        })
+    }
+
+    pub(super) fn targets(&self) -> usize {
+        self.targets
+    }
+
+    pub(super) fn target_ids(&self, runs: &[Range<u64>]) -> Result<Vec<u32>> {
+        let mut ids = vec![0; count(runs) * self.targets];
+        self.gather(runs, |rows, runs, moves| {
+            let values = rows.target_ids(runs)?;
+            let widths = (rows.targets(), self.targets);
+            place_rows(&values, &mut ids, widths, moves);
+            Ok(())
+        })?;
+        Ok(ids)
+    }
+
+    pub(super) fn floats(&self, section: Floats, runs: &[Range<u64>]) -> Result<FloatVec> {
+        let element = self.dtype.bytes();
+        let width = match section {
+            Floats::Embeds => self.dim,
+            Floats::Weights => self.targets,
+        };
+        let mut out = FloatVec::zeros(self.dtype, count(runs) * width);
+        self.gather(runs, |rows, runs, moves| {
+            let values = rows.floats(section, runs)?;
+            let from = match section {
+                Floats::Embeds => self.dim,
+                Floats::Weights => rows.targets(),
+            };
+            let widths = (from * element, width * element);
+            place_rows(values.as_slice().bytes(), out.bytes_mut(), widths, moves);
+            Ok(())
+        })?;
+        Ok(out)
+    }
+
+    /// Calls `take` once per part with its rows, the wanted runs of them in
+    /// ascending order, and where each belongs.
+    fn gather(
+        &self,
+        runs: &[Range<u64>],
+        mut take: impl FnMut(&Rows, &[Range<u64>], &[Move]) -> Result<()>,
+    ) -> Result<()> {
+        let wanted = self.wanted(runs);
+        for of_part in wanted.chunk_by(|a, b| a.part == b.part) {
+            let mut runs: Vec<Range<u64>> = Vec::new();
+            let mut moves = Vec::with_capacity(of_part.len());
+            let mut different = 0;
+            for wanted in of_part {
+                match runs.last_mut() {
+                    Some(run) if run.end == wanted.row + 1 => {}
+                    Some(run) if run.end == wanted.row => {
+                        run.end += 1;
+                        different += 1;
+                    }
+                    _ => {
+                        runs.push(wanted.row..wanted.row + 1);
+                        different += 1;
+                    }
+                }
+                moves.push(Move {
+                    from: different - 1,
+                    to: wanted.place as usize,
+                });
+            }
+            take(&self.parts[of_part[0].part as usize].rows, &runs, &moves)?;
+        }
+        Ok(())
+    }
+
+    /// The rows behind rows of the result, sorted by where they lie.
+    fn wanted(&self, runs: &[Range<u64>]) -> Vec<Wanted> {
+        let mut wanted: Vec<Wanted> = runs
+            .iter()
+            .cloned()
+            .flatten()
+            .zip(0..)
+            .map(|(row, place)| {
+                let sample = match &self.order {
+                    Order::AsStreamed => row,
+                    Order::Keyed(order) => order.at(row),
+                    Order::Table(samples) => u64::from(samples[row as usize]),
+                };
+                let part = self.parts.partition_point(|part| part.first <= sample) - 1;
+                let row = self.parts[part].row(sample - self.parts[part].first, self.block);
+                Wanted {
+                    part: part as u32,
+                    row,
+                    place,
+                }
+            })
+            .collect();
+        wanted.sort_unstable();
+        wanted
+    }
+}
+
+/// A row among those that were read, and its place among those wanted.
+struct Move {
+    from: usize,
+    to: usize,
+}
+
+/// Copies rows to their places; where the widths (from, to) differ, they are
+/// cut, or what is there stays.
+fn place_rows<T: Copy>(from: &[T], to: &mut [T], widths: (usize, usize), moves: &[Move]) {
+    let kept = widths.0.min(widths.1);
+    for row in moves {
+        let values = &from[row.from * widths.0..][..kept];
+        to[row.to * widths.1..][..kept].copy_from_slice(values);
+    }
+}
+
+/// Sample of every row, from the row of every sample.
+fn inverse(rows: &[u32], total: u64) -> Result<Vec<u32>> {
+    let mut samples = vec![u32::MAX; rows.len()];
+    for (sample, &row) in rows.iter().enumerate() {
+        match samples.get_mut(row as usize) {
+            Some(place) if *place == u32::MAX => *place = sample as u32,
+            _ => return Err(CacheError::NotAPermutation { samples: total }),
+        }
+    }
+    if rows.len() as u64 != total {
+        return Err(CacheError::NotAPermutation { samples: total });
+    }
+    Ok(samples)
+}

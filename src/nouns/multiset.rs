@@ -1,0 +1,257 @@
+//! Texts of several nouns (`nouns-captions.md` section 5, `embedding-cache.md`
+//! section 7).
+//!
+//! Samples come in repetitions of the noun dataset. A repetition with one noun
+//! per text is the noun dataset itself. One with `k` nouns takes every prompt
+//! as often as it counts; each time, `k` random permutations of all spellings,
+//! every spelling as often as it counts, are combined position by position.
+
+use super::article::indefinite_article;
+use super::dataset::NounDataset;
+use super::error::NounsError;
+use super::noun::Number;
+use super::templates::Prompt;
+use super::text_samples::{NounTexts, TextSamples};
+use crate::random::{Draws, Purpose};
+
+/// What is put between the nouns of a text.
+const SEPARATOR: &str = " and ";
+
+/// A spelling, by its noun and its place among the noun's spellings of one
+/// number.
+type Item = (u32, u32);
+
+/// All texts with several nouns of a noun dataset.
+#[derive(Clone, Debug)]
+pub struct Multiset<'a> {
+    dataset: &'a NounDataset,
+    /// Repetitions with 1, 2, 3, … nouns per text; the last is not 0.
+    repetitions: Vec<u64>,
+    seed: u64,
+    /// Every spelling of a number as often as it counts.
+    items: [Vec<Item>; 2],
+}
+
+impl<'a> Multiset<'a> {
+    /// Texts with `k` nouns in `repetitions[k - 1]` repetitions, combined at
+    /// random by `seed`.
+    ///
+    /// # Errors
+    /// The noun dataset has hypernyms, there are no repetitions, or more
+    /// samples than can be counted.
+    pub fn new(
+        dataset: &'a NounDataset,
+        repetitions: &[usize],
+        seed: u64,
+    ) -> Result<Self, NounsError> {
+        if !dataset.hypernyms().templates().is_empty() || dataset.hypernyms().total_units() != 1 {
+            return Err(NounsError::MultisetWithHypernyms);
+        }
+        let used = repetitions.iter().rposition(|&count| count > 0);
+        let used = used.ok_or(NounsError::EmptyMultiset)? + 1;
+        let repetitions: Vec<u64> = repetitions[..used]
+            .iter()
+            .map(|&count| count as u64)
+            .collect();
+        let total: u128 = repetitions.iter().map(|&count| u128::from(count)).sum();
+        if total * u128::from(dataset.num_samples()) > u128::from(u32::MAX) {
+            return Err(NounsError::MultisetTooLarge {
+                samples: total * u128::from(dataset.num_samples()),
+            });
+        }
+        Ok(Self {
+            dataset,
+            repetitions,
+            seed,
+            items: Number::ALL.map(|number| items(dataset, number)),
+        })
+    }
+
+    /// Number of samples.
+    pub fn num_samples(&self) -> u64 {
+        self.repetitions.iter().sum::<u64>() * self.dataset.num_samples()
+    }
+
+    /// Largest number of nouns in a text.
+    pub fn most_nouns(&self) -> usize {
+        self.repetitions.len()
+    }
+
+    /// Whether every text has that many.
+    pub fn is_full(&self) -> bool {
+        let (_, fewer) = self.repetitions.split_last().unwrap_or((&0, &[]));
+        fewer.iter().all(|&count| count == 0)
+    }
+
+    /// The texts from sample `start` on; none behind the last.
+    pub fn texts_from(&self, start: u64) -> MultisetTexts<'_> {
+        MultisetTexts {
+            multiset: self,
+            next: start,
+            singles: None,
+            combined: None,
+        }
+    }
+
+    /// Nouns per text of a repetition.
+    fn nouns_in(&self, repetition: u64) -> usize {
+        let mut before = 0;
+        let counts = self.repetitions.iter();
+        counts
+            .take_while(|&&count| {
+                before += count;
+                before <= repetition
+            })
+            .count()
+            + 1
+    }
+
+    /// Where sample `at` of a repetition is.
+    fn place(&self, mut at: u64) -> Option<Place> {
+        let mut copies_before = 0;
+        for (index, number) in Number::ALL.into_iter().enumerate() {
+            let len = self.items[index].len() as u64;
+            for (prompt, Prompt { frequency, .. }) in
+                self.dataset.prompts().of(number).iter().enumerate()
+            {
+                if at < frequency * len {
+                    return Some(Place {
+                        number: index,
+                        prompt,
+                        copy: copies_before + at / len,
+                        position: (at % len) as usize,
+                    });
+                }
+                at -= frequency * len;
+                copies_before += frequency;
+            }
+        }
+        None
+    }
+}
+
+/// Place of a sample within a repetition.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// 0 singular, 1 plural.
+    number: usize,
+    prompt: usize,
+    /// Uses of prompts before this one.
+    copy: u64,
+    position: usize,
+}
+
+fn items(dataset: &NounDataset, number: Number) -> Vec<Item> {
+    let mut items = Vec::new();
+    for (noun, entry) in dataset.vocabulary().nouns().enumerate() {
+        for (spelling, text) in entry.spellings(number).iter().enumerate() {
+            let item = (noun as u32, spelling as u32);
+            items.extend(std::iter::repeat_n(item, text.frequency as usize));
+        }
+    }
+    items
+}
+
+/// An enumeration of the texts of a [`Multiset`].
+#[derive(Debug)]
+pub struct MultisetTexts<'a> {
+    multiset: &'a Multiset<'a>,
+    next: u64,
+    /// Repetition with single nouns that is being read.
+    singles: Option<(u64, NounTexts<'a>)>,
+    combined: Option<Combination>,
+}
+
+/// One use of a prompt: which items come at which position.
+#[derive(Debug)]
+struct Combination {
+    repetition: u64,
+    copy: u64,
+    /// A permutation of the items for every noun of a text.
+    orders: Vec<Vec<u32>>,
+}
+
+impl<'a> MultisetTexts<'a> {
+    fn single(
+        &mut self,
+        repetition: u64,
+        at: u64,
+        text: &mut String,
+        targets: &mut Vec<usize>,
+    ) -> Option<u64> {
+        if self
+            .singles
+            .as_ref()
+            .is_none_or(|(known, _)| *known != repetition)
+        {
+            self.singles = Some((repetition, self.multiset.dataset.texts_from(at).ok()?));
+        }
+        self.singles.as_mut()?.1.next_text(text, targets)
+    }
+
+    fn combine(
+        &mut self,
+        nouns: usize,
+        repetition: u64,
+        place: Place,
+        text: &mut String,
+        targets: &mut Vec<usize>,
+    ) {
+        let multiset = self.multiset;
+        let number = Number::ALL[place.number];
+        let items = &multiset.items[place.number];
+        let copy = place.copy;
+        let combination = match &mut self.combined {
+            Some(known) if (known.repetition, known.copy) == (repetition, copy) => known,
+            combined => {
+                // There are at most 2³² samples, hence copies and repetitions.
+                let index = (repetition << 32) | copy;
+                let mut draws = Draws::new(Purpose::Multiset, multiset.seed, index);
+                let orders = (0..nouns).map(|_| draws.permutation(items.len() as u32));
+                combined.insert(Combination {
+                    repetition,
+                    copy,
+                    orders: orders.collect(),
+                })
+            }
+        };
+        let prompt = &multiset.dataset.prompts().of(number)[place.prompt];
+        text.clear();
+        targets.clear();
+        text.push_str(&prompt.before);
+        for (at, order) in combination.orders.iter().enumerate() {
+            let (noun, spelling) = items[order[place.position] as usize];
+            let entry = multiset.dataset.vocabulary().noun(noun as usize);
+            let spelling = &entry.spellings(number)[spelling as usize].text;
+            if at > 0 {
+                text.push_str(SEPARATOR);
+            }
+            if prompt.article {
+                text.push_str(indefinite_article(spelling));
+            }
+            text.push_str(spelling);
+            targets.push(noun as usize);
+        }
+        text.push_str(&prompt.after);
+    }
+}
+
+impl TextSamples for MultisetTexts<'_> {
+    fn next_text(&mut self, text: &mut String, targets: &mut Vec<usize>) -> Option<u64> {
+        if self.next >= self.multiset.num_samples() {
+            return None;
+        }
+        let samples = self.multiset.dataset.num_samples();
+        let (repetition, at) = (self.next / samples, self.next % samples);
+        let nouns = self.multiset.nouns_in(repetition);
+        let count = if nouns == 1 {
+            self.single(repetition, at, text, targets)?
+        } else {
+            let place = self.multiset.place(at)?;
+            self.combine(nouns, repetition, place, text, targets);
+            1
+        };
+        self.next += count;
+        Some(count)
+    }
+}

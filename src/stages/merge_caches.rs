@@ -1,0 +1,204 @@
+//! `merge_caches`: several embedding caches → one, in random order. Memory
+//! does not depend on the number of samples.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::inputs;
+use super::text_cache::{CACHE_FILE, CHECKPOINT_EVERY};
+use crate::cache::{
+    CacheError, CacheFile, FilePlan, MergeOptions, OpenOptions, ResumableCacheWriter, TargetConfig,
+};
+use crate::embedders::Embedder;
+use crate::runner::{Resource, ResourceQuery, StageContext, StageError, StageKind, StageOutput};
+
+/// The stage kind.
+#[derive(Debug)]
+pub(super) struct MergeCaches;
+
+impl StageKind for MergeCaches {
+    fn name(&self) -> &'static str {
+        "merge_caches"
+    }
+
+    fn code_version(&self) -> u32 {
+        1
+    }
+
+    fn reads(&self) -> &'static [&'static str] {
+        &[
+            "data.cache_dir",
+            "data.datasets",
+            "data.strict_embedder",
+            "embedder.spec",
+            "merge",
+            "target.start_token",
+            "target.end_token",
+            "target.compact_ids",
+            "target.fixed_length",
+            "target.auto_length",
+            "target.masks",
+        ]
+    }
+
+    fn draws_random(&self) -> bool {
+        true
+    }
+
+    fn resources(&self, query: &ResourceQuery<'_>) -> Result<Vec<Resource>, StageError> {
+        let mut resources = vec![inputs::embedder(query)?];
+        if query.inputs.is_empty() {
+            let datasets = &query.config.data.datasets;
+            if datasets.is_empty() {
+                return Err(StageError::failed(
+                    "there is nothing to merge: give the stage `inputs = [\"a\", \"b\"]` or set \
+                     data.datasets to paths of caches",
+                ));
+            }
+            for dataset in datasets {
+                let path = inputs::cache_path(query.project, query.config, dataset);
+                let path = path.display().to_string();
+                resources.push(inputs::file(query, "cache", &path, "cache")?);
+            }
+        }
+        Ok(resources)
+    }
+
+    fn run(&self, context: &StageContext<'_>) -> Result<StageOutput, StageError> {
+        let embedder = inputs::open_embedder(context)?;
+        let parts = parts(context)?;
+        let file = open(context, &embedder, &parts)?;
+        let header = file.header().clone();
+        let summary = format!(
+            "{} samples of {} caches, {} targets per sample",
+            header.embed_num,
+            parts.len(),
+            header.embed_targets_dim
+        );
+        context.note(&summary);
+        merge(context, &embedder, file)?;
+        Ok(StageOutput::of(json!({
+            "summary": summary,
+            "nouns": header.target_nouns_num.saturating_sub(1),
+            "targets": header.embed_targets_dim,
+            "samples": header.embed_num,
+        })))
+    }
+}
+
+/// The caches to merge, each once, and how often they count.
+fn parts(context: &StageContext<'_>) -> Result<Vec<(PathBuf, usize)>, StageError> {
+    let (config, project) = (context.config(), context.project());
+    let mut named = Vec::new();
+    if context.inputs().is_empty() {
+        for dataset in &config.data.datasets {
+            named.push((inputs::cache_path(project, config, dataset), 1));
+        }
+    }
+    for input in context.inputs() {
+        named.push((input.entry.file(CACHE_FILE)?, input.repeat));
+    }
+    let mut parts: Vec<(PathBuf, usize)> = Vec::new();
+    for (path, repeat) in named {
+        match parts.iter_mut().find(|(known, _)| *known == path) {
+            Some((_, count)) => *count += repeat,
+            None => parts.push((path, repeat)),
+        }
+    }
+    Ok(parts)
+}
+
+fn open(
+    context: &StageContext<'_>,
+    embedder: &Embedder,
+    parts: &[(PathBuf, usize)],
+) -> Result<CacheFile, StageError> {
+    let config = context.config();
+    let signature = inputs::signature(embedder);
+    let options = OpenOptions {
+        use_targets: config.merge.save_targets,
+        strict: config.data.strict_embedder,
+    };
+    let mut files = Vec::with_capacity(parts.len());
+    for (path, _) in parts {
+        files.push(CacheFile::open(path, &signature, options)?);
+    }
+    let most = files
+        .iter()
+        .map(|file| file.header().embed_targets_dim)
+        .max();
+    let repeats: Vec<usize> = parts.iter().map(|(_, repeat)| *repeat).collect();
+    let options = MergeOptions {
+        multi: config.merge.multi_mode,
+        ..MergeOptions::shuffled(context.seed())
+    };
+    let merged = CacheFile::merged(files, &repeats, options, &signature)?;
+    if merged.nouns().is_some() && most.is_some_and(|most| most > merged.header().embed_targets_dim)
+    {
+        context.warn(&format!(
+            "samples with up to {} targets are cut to {}; their weights are kept as they are and \
+             then sum to less than before",
+            most.unwrap_or(0),
+            merged.header().embed_targets_dim
+        ));
+    }
+    Ok(merged)
+}
+
+fn merge(
+    context: &StageContext<'_>,
+    embedder: &Embedder,
+    file: CacheFile,
+) -> Result<(), StageError> {
+    let tokenizer = embedder.tokenizer();
+    let config = match file.nouns() {
+        None => None,
+        Some(nouns) => {
+            let options = inputs::target_options(context, &context.config().target);
+            Some(TargetConfig::build(
+                tokenizer.as_ref(),
+                nouns.valid(),
+                &options,
+            )?)
+        }
+    };
+    let path = file.path().to_owned();
+    let cache = file.enter(config.as_ref(), None)?;
+    if let (Some(config), Some(nouns), Some((tokens, _))) =
+        (&config, cache.nouns(), cache.token_table())
+    {
+        let expected = config.token_table(tokenizer.as_ref(), nouns)?;
+        let same = tokens
+            .iter()
+            .map(|&token| i64::from(token))
+            .eq(expected.ids);
+        if !same {
+            return Err(CacheError::OtherTokens { path }.into());
+        }
+    }
+    let plan = FilePlan::copying(&cache)?;
+    let path = context.out().join(CACHE_FILE);
+    if path.exists() {
+        // Complete, but the stage was killed before its output was published.
+        return Ok(());
+    }
+    let mut writer = ResumableCacheWriter::open(path, &plan)?;
+    context.begin("samples", writer.written(), Some(cache.len()));
+    let default_weights = cache.header().default_weights;
+    let mut safe = Instant::now();
+    cache.for_each_chunk(
+        writer.written()..cache.len(),
+        |samples| -> Result<(), StageError> {
+            writer.write(&samples.rows(default_weights))?;
+            context.reach(writer.written());
+            if safe.elapsed() >= CHECKPOINT_EVERY || context.is_interrupted() {
+                writer.checkpoint()?;
+                safe = Instant::now();
+            }
+            context.check_interrupt()
+        },
+    )?;
+    Ok(writer.finish()?)
+}
