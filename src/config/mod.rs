@@ -34,6 +34,7 @@ mod value;
 pub use cell::{Cell, CellField, CellKind};
 pub use compose::Request;
 pub use experiment::Experiment;
+pub(crate) use nearest::nearest;
 pub use node::{Field, Node, Raw};
 pub use origin::{Given, Origin, Origins};
 pub use problem::{ConfigErrors, Problem, Severity, render};

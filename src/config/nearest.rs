@@ -2,7 +2,7 @@
 
 /// The candidate with the smallest edit distance, if it is near enough to be a
 /// slip of the fingers.
-pub(super) fn nearest<'a>(
+pub(crate) fn nearest<'a>(
     given: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {

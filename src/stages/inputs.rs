@@ -5,8 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::cache::{EmbedderSignature, FloatDtype, TargetOptions};
-use crate::config::schema;
-use crate::embedders::{Embedder, EmbedderError, EmbedderSpec};
+use crate::config::{nearest, schema};
+use crate::embedders::{Embedder, EmbedderError, EmbedderSpec, embedded};
 use crate::net::{known_resource, model_repository};
 use crate::nouns::{
     CollectionNames, EMBEDDED, Hypernyms, NounDataset, TemplateFile, TextRules, Vocabulary,
@@ -84,9 +84,16 @@ pub(super) fn embedder(query: &ResourceQuery<'_>) -> Result<Resource, StageError
             Ok(Resource::present("embedder", name, None, identity))
         }
         Err(EmbedderError::NotInCache { cache, .. }) => {
+            let source = format!("weights and tokenizer: {}", model_repository(spec.name()));
+            let embedded = embedded::models().iter().map(|model| model.name);
             let missing = MissingResource {
                 id: spec.name().to_owned(),
-                source: format!("weights and tokenizer: {}", model_repository(spec.name())),
+                source: match nearest(spec.name(), embedded) {
+                    Some(near) => {
+                        format!("{source}; or did you mean the embedded openclip:{near}?")
+                    }
+                    None => source,
+                },
                 bytes: None,
             };
             Ok(Resource::absent("embedder", name, Some(cache), missing))

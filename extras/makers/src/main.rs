@@ -40,6 +40,9 @@ fn run(words: &[&str]) -> Outcome<()> {
         ["embedder", "export", work, image, folder] => {
             embedder::export::export(Path::new(work), image, Path::new(folder))
         }
+        ["embedder", "import", folder, work, name] => {
+            embedder::export::import(Path::new(folder), Path::new(work), name)
+        }
         ["embedder", "score", folder, prompts] => {
             embedder::score::score(Path::new(folder), Path::new(prompts))
         }
@@ -58,8 +61,10 @@ fn run(words: &[&str]) -> Outcome<()> {
         ["embedder", "text", work, options @ ..] => {
             let mut plan = embedder::train_text::Plan {
                 samples: 800_000,
+                from: None,
                 adam: 2e-3,
                 decay: 0.7,
+                names: 1.0,
             };
             for option in options {
                 let (key, value) = option.split_once('=').unwrap_or((option, ""));
@@ -70,8 +75,10 @@ fn run(words: &[&str]) -> Outcome<()> {
                 };
                 match key {
                     "samples" => plan.samples = number()? as usize,
+                    "from" => plan.from = Some(value.into()),
                     "decay" => plan.decay = number()?,
                     "adam" => plan.adam = number()?,
+                    "names" => plan.names = number()?,
                     _ => return Err(Failure::Usage(format!("unknown option {key}"))),
                 }
             }

@@ -69,3 +69,18 @@ pub fn export(work: &Path, image_name: &str, folder: &Path) -> Outcome<()> {
     }
     Ok(())
 }
+
+/// Takes the towers out of an embedder's folder into the work folder, as state
+/// `name` from which trainings can begin: what a half-precision file keeps.
+pub fn import(folder: &Path, work: &Path, name: &str) -> Outcome<()> {
+    let (mut image, mut text) = (Params::default(), Params::default());
+    ImageTower::new(&mut image);
+    image.constant("logit_scale", 1, (20f32).ln());
+    TextTower::new(&mut text);
+    let towers = layout::read(&folder.join("open_clip_model.safetensors"), &image, &text)?;
+    let file = |part: &str| work.join(format!("{name}-{part}.bin"));
+    Params::save(&towers.image, &file("start"))?;
+    Params::save(&towers.image, &file("average"))?;
+    Params::save(&towers.moments, &file("moments"))?;
+    Params::save(&towers.text, &file("text"))
+}

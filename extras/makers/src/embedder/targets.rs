@@ -18,6 +18,10 @@ use std::path::Path;
 /// way tells near names apart without making rare directions loud.
 const WHITENING: f32 = 0.5;
 
+/// Share of a picture's name in the training of the text tower; the least common
+/// noun has 1.
+pub const NAME_WEIGHT: f32 = 4.0;
+
 /// A text with what the trainer of the text tower needs to know.
 #[derive(Serialize, Deserialize)]
 pub struct Text {
@@ -69,7 +73,7 @@ pub fn compute(modules: &Path, encoder: &Path, work: &Path) -> Outcome<()> {
         .iter()
         .map(|n| Text {
             text: n.clone(),
-            weight: 4.0,
+            weight: NAME_WEIGHT,
         })
         .collect();
     for noun in wordnet::read(modules)? {

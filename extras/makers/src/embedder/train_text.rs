@@ -10,7 +10,7 @@ use super::params::Params;
 use super::pictures::Picture;
 use super::prompts::Prompts;
 use super::tape::Tape;
-use super::targets::Targets;
+use super::targets::{NAME_WEIGHT, Targets, Text};
 use super::text_tower::TextTower;
 use super::threads;
 use rand::distr::weighted::WeightedIndex;
@@ -35,9 +35,16 @@ const AVERAGING: f32 = 0.004;
 
 /// What to train and how long.
 pub struct Plan {
+    /// Samples in all.
     pub samples: usize,
+    /// State whose parameters to begin with, with an optimiser at rest.
+    pub from: Option<String>,
+    /// Peak learning rate.
     pub adam: f32,
+    /// Share of samples at the end with falling learning rate.
     pub decay: f32,
+    /// How much more often the names of pictures are shown than `targets` says.
+    pub names: f32,
 }
 
 /// Trains the tokenizer on all texts and prompts.
@@ -71,7 +78,17 @@ pub fn train(work: &Path, prompts: &Prompts, plan: &Plan) -> Outcome<()> {
         optimiser.second = Params::load(&state("second"), len)?;
         optimiser.steps = Params::load(&state("step"), 1)?[0] as i32;
     }
-    let sampler = WeightedIndex::new(targets.texts.iter().map(|t| t.weight))
+    if !state("values").exists()
+        && let Some(from) = &plan.from
+    {
+        params.values = Params::load(&work.join(format!("{from}-text.bin")), len)?;
+        average.copy_from_slice(&params.values);
+    }
+    let share = |t: &Text| match t.weight {
+        NAME_WEIGHT => t.weight * plan.names,
+        weight => weight,
+    };
+    let sampler = WeightedIndex::new(targets.texts.iter().map(share))
         .map_err(|e| Failure::Usage(format!("no texts: {e}")))?;
     let tapes: Vec<Mutex<(Tape, Vec<f32>)>> = (0..BATCH / CHUNK)
         .map(|_| Mutex::new((Tape::default(), vec![0.0; len])))

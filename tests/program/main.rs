@@ -1,0 +1,8 @@
+//! The program as its users meet it: the binary is started in an empty folder,
+//! and what it prints, leaves behind and answers is looked at.
+
+mod bad_input;
+mod folder;
+mod kills;
+mod printed;
+mod quickstart;
