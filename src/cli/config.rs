@@ -1,17 +1,16 @@
 //! `novic config`: the resolved configuration of an experiment.
 
-use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
+use super::experiment::load;
 use super::print::print;
 use super::{CliError, Exit};
 use crate::config::schema::Config;
 use crate::config::{
-    ConfigErrors, Experiment, Request, Show, StageSpec, experiment_json, flat_yaml, keys_read,
-    render,
+    Experiment, Show, StageSpec, differences, experiment_json, flat_yaml, keys_read,
 };
 
 /// Show the resolved configuration of an experiment
@@ -22,13 +21,14 @@ use crate::config::{
 ///
 ///   novic config experiments/ye2.toml --origins
 ///   novic config experiments/ye2.toml --stage train --flat
-///   novic config experiments/ye2.toml --diff=experiments/ya2.toml
+///   novic config experiments/ye2.toml --diff
+///   novic config --diff experiments/ya2.toml experiments/ye2.toml
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct ConfigArgs {
     /// Experiment file
     file: PathBuf,
-    /// Changes of values: `train.lr.init=1e-3`, `lr_warmup=2`, `use.embedder=so400m`, `~noise.scheme`
+    /// Changes of values: `train.lr.init=1e-3`, `lr_warmup=2`, `use.embedder=so400m`, `~noise.scheme`; with --diff also another file
     #[arg(value_name = "KEY=VALUE")]
     overrides: Vec<String>,
     /// Show where every value comes from, and what it replaces
@@ -37,7 +37,7 @@ pub struct ConfigArgs {
     /// Show only a section or a key, such as `train.lr`; may be repeated
     #[arg(long, value_name = "NAME")]
     section: Vec<String>,
-    /// Show what differs from the defaults, or from another file
+    /// Show what differs from the defaults, or what another file has different
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     diff: Option<String>,
     /// Show the whole configuration of one stage
@@ -53,14 +53,16 @@ pub struct ConfigArgs {
 
 /// Prints the resolved configuration of an experiment.
 pub fn cmd_config(args: &ConfigArgs) -> Result<Exit, CliError> {
-    let experiment = load(&args.file, &args.overrides)?;
-    if !experiment.warnings.is_empty() {
-        let colour = io::stderr().is_terminal();
-        eprintln!("{}\n", render(&experiment.warnings, colour));
+    let (other, overrides) = other_file(args);
+    let experiment = load(&args.file, &overrides)?;
+    let names: Vec<&str> = args.section.iter().map(String::as_str).collect();
+    keys_read(&names).map_err(CliError::usage)?;
+    if let Some(other) = other {
+        // Overrides are tried on both.
+        return print(&compare(args, &experiment, &load(&other, &overrides)?));
     }
-    let stage = args
-        .stage
-        .as_deref()
+    let stage = args.stage.as_deref();
+    let stage = stage
         .map(|name| find_stage(&experiment, name))
         .transpose()?;
     let shown = if args.flat {
@@ -73,28 +75,82 @@ pub fn cmd_config(args: &ConfigArgs) -> Result<Exit, CliError> {
     } else if args.json {
         json(args, &experiment, stage)?
     } else {
-        text(args, &experiment, stage)?
+        let show = Show {
+            origins: args.origins,
+            sections: args.section.clone(),
+            against: args.diff.as_ref().map(|_| Config::default()),
+        };
+        match stage {
+            Some(stage) => show.stage(stage),
+            None => show.experiment(&experiment),
+        }
     };
     print(&shown)
 }
 
-fn text(
-    args: &ConfigArgs,
-    experiment: &Experiment,
-    stage: Option<&StageSpec>,
-) -> Result<String, CliError> {
-    let names: Vec<&str> = args.section.iter().map(String::as_str).collect();
-    keys_read(&names).map_err(CliError::usage)?;
-    let show = Show {
-        origins: args.origins,
-        sections: args.section.clone(),
-        against: against(args, stage)?,
+/// The file that `--diff=FILE` or a second file names, and the overrides.
+fn other_file(args: &ConfigArgs) -> (Option<PathBuf>, Vec<String>) {
+    let mut overrides = args.overrides.clone();
+    let other = match args.diff.as_deref() {
+        None => None,
+        Some("") => {
+            let is_file = |text: &String| !text.contains('=') && text.ends_with(".toml");
+            let at = overrides.iter().position(is_file);
+            at.map(|at| PathBuf::from(overrides.remove(at)))
+        }
+        Some(file) => Some(PathBuf::from(file)),
     };
-    let shown = match stage {
-        Some(stage) => show.stage(stage),
-        None => show.experiment(experiment),
+    (other, overrides)
+}
+
+/// What `other` has different, a line per value.
+fn compare(args: &ConfigArgs, experiment: &Experiment, other: &Experiment) -> String {
+    let wanted = |path: &str| {
+        let stage = args.stage.as_ref().map(|name| format!("stage.{name}."));
+        let path = match &stage {
+            Some(prefix) => path.strip_prefix(prefix.as_str()).unwrap_or(path),
+            None => path,
+        };
+        let within = |name: &String| {
+            let rest = path.strip_prefix(name.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        args.section.is_empty() || args.section.iter().any(within)
     };
-    Ok(shown)
+    let mut found = differences(experiment, other);
+    found.retain(|difference| wanted(&difference.path));
+    if args.json {
+        return pretty(
+            &found
+                .iter()
+                .map(|difference| difference.to_json())
+                .collect(),
+        );
+    }
+    let mut text = format!(
+        "- {}\n+ {}\n",
+        experiment.file.display(),
+        other.file.display()
+    );
+    for difference in &found {
+        let [a, b] = difference.texts();
+        text.push_str(&format!("\n{}\n", difference.path));
+        for (sign, value, side) in [
+            ('-', a, &difference.sides[0]),
+            ('+', b, &difference.sides[1]),
+        ] {
+            match side {
+                Some((_, origin)) if args.origins => {
+                    text.push_str(&format!("  {sign} {value}  # {origin}\n"));
+                }
+                _ => text.push_str(&format!("  {sign} {value}\n")),
+            }
+        }
+    }
+    if found.is_empty() {
+        text.push_str("\nthe same\n");
+    }
+    text
 }
 
 fn json(
@@ -103,8 +159,7 @@ fn json(
     stage: Option<&StageSpec>,
 ) -> Result<String, CliError> {
     let names: Vec<&str> = args.section.iter().map(String::as_str).collect();
-    let other = against(args, stage)?;
-    if stage.is_none() && names.is_empty() && other.is_none() {
+    if stage.is_none() && names.is_empty() && args.diff.is_none() {
         return Ok(pretty(&experiment_json(experiment, args.origins)));
     }
     let (config, origins) = match stage {
@@ -112,18 +167,19 @@ fn json(
         None => (&experiment.config, &experiment.origins),
     };
     let names = if names.is_empty() { vec![""] } else { names };
-    let mut values = serde_json::Map::new();
+    let mut values = Map::new();
     for key in keys_read(&names).map_err(CliError::usage)? {
         let value = config.get(key.path).unwrap_or(Value::Null);
-        if other
-            .as_ref()
-            .is_some_and(|other| other.get(key.path).as_ref() == Some(&value))
-        {
+        if args.diff.is_some() && value == (key.default)() {
             continue;
         }
         let shown = if args.origins {
-            let origin = origins.origin(key.path).to_string();
-            serde_json::json!({"value": value, "origin": origin})
+            let stack: Vec<_> = origins
+                .stack(key.path)
+                .iter()
+                .map(|(value, origin)| json!({"value": value, "origin": origin.to_string()}))
+                .collect();
+            json!({"value": value, "stack": stack})
         } else {
             value
         };
@@ -132,41 +188,14 @@ fn json(
     Ok(pretty(&Value::Object(values)))
 }
 
-/// The configuration that `--diff` compares with.
-fn against(args: &ConfigArgs, stage: Option<&StageSpec>) -> Result<Option<Config>, CliError> {
-    let config = match args.diff.as_deref() {
-        None => return Ok(None),
-        Some("") => Config::default(),
-        Some(file) => {
-            let other = load(Path::new(file), &[])?;
-            match stage {
-                Some(stage) => find_stage(&other, &stage.name)?.config.clone(),
-                None => other.config,
-            }
-        }
-    };
-    Ok(Some(config))
-}
-
-fn load(file: &Path, overrides: &[String]) -> Result<Experiment, CliError> {
-    Experiment::load(&Request::new(file).overrides(overrides)).map_err(report)
-}
-
-/// All problems of a configuration, as the error of a command.
-pub fn report(errors: ConfigErrors) -> CliError {
-    CliError::report(Exit::Usage, errors.render(io::stderr().is_terminal()))
-}
-
 fn find_stage<'a>(experiment: &'a Experiment, name: &str) -> Result<&'a StageSpec, CliError> {
     experiment.stage(name).ok_or_else(|| {
-        let names: Vec<_> = experiment
-            .stages
-            .iter()
-            .map(|stage| stage.name.as_str())
-            .collect();
-        let file = experiment.file.display();
+        let stages = experiment.stages.iter();
+        let names: Vec<_> = stages.map(|stage| stage.name.as_str()).collect();
+        let file: &Path = &experiment.file;
         CliError::usage(format!(
-            "{file} has no stage `{name}`; it has {}",
+            "{} has no stage `{name}`; it has {}",
+            file.display(),
             names.join(", ")
         ))
     })

@@ -3,29 +3,36 @@
 mod book;
 mod config;
 mod error;
+mod experiment;
+mod import;
 mod infer;
 mod ls;
 mod nouns;
 mod plan;
 mod print;
 mod run;
+mod schema;
 mod show;
 mod table;
+mod why;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 pub use book::{BookArgs, cmd_book};
-pub use config::{ConfigArgs, cmd_config, report};
+pub use config::{ConfigArgs, cmd_config};
 pub use error::{CliError, Exit};
+pub use import::{ImportArgs, cmd_import};
 pub use infer::{InferArgs, cmd_infer};
 pub use ls::{LsArgs, cmd_ls};
 pub use nouns::{NounsArgs, cmd_nouns};
 pub use plan::{PlanArgs, cmd_plan};
 pub use run::{RunArgs, cmd_run};
+pub use schema::{SchemaArgs, cmd_schema};
 pub use show::{ShowArgs, cmd_show};
 pub use table::{TableArgs, cmd_table};
+pub use why::{WhyArgs, cmd_why};
 
 /// Experiments with NOVIC: classify pictures without candidate labels.
 ///
@@ -42,13 +49,16 @@ struct Cli {
 enum Command {
     Run(RunArgs),
     Plan(PlanArgs),
+    Why(WhyArgs),
     Config(ConfigArgs),
+    Import(ImportArgs),
     Infer(InferArgs),
     Table(TableArgs),
     Book(BookArgs),
     Ls(LsArgs),
     Show(ShowArgs),
     Nouns(NounsArgs),
+    Schema(SchemaArgs),
 }
 
 /// Parses the command line, runs the command and returns its exit code.
@@ -57,13 +67,16 @@ pub fn main() -> ExitCode {
     let result: Result<Exit, CliError> = match cli.command {
         Command::Run(args) => cmd_run(&args),
         Command::Plan(args) => cmd_plan(&args),
+        Command::Why(args) => cmd_why(&args),
         Command::Config(args) => cmd_config(&args),
+        Command::Import(args) => cmd_import(&args),
         Command::Infer(args) => cmd_infer(&args),
         Command::Table(args) => cmd_table(&args),
         Command::Book(args) => cmd_book(&args),
         Command::Ls(args) => cmd_ls(&args),
         Command::Show(args) => cmd_show(&args),
         Command::Nouns(args) => cmd_nouns(&args),
+        Command::Schema(args) => cmd_schema(&args),
     };
     match result {
         Ok(exit) => ExitCode::from(exit as u8),

@@ -1,14 +1,11 @@
 //! `novic plan`: what an experiment would do.
 
-use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
 use clap::Args;
 
-use super::config::report;
 use super::print::print;
-use super::{CliError, Exit};
-use crate::config::{Experiment, Request, render};
+use super::{CliError, Exit, experiment};
 use crate::runner::{Plan, plan_json, plan_text};
 use crate::stages;
 
@@ -39,14 +36,7 @@ pub struct PlanArgs {
 
 /// Prints the plan of an experiment.
 pub fn cmd_plan(args: &PlanArgs) -> Result<Exit, CliError> {
-    let experiment =
-        Experiment::load(&Request::new(&args.file).overrides(&args.overrides)).map_err(report)?;
-    if !experiment.warnings.is_empty() {
-        eprintln!(
-            "{}\n",
-            render(&experiment.warnings, io::stderr().is_terminal())
-        );
-    }
+    let experiment = experiment::load(&args.file, &args.overrides)?;
     let plan = Plan::of(&experiment, &stages::registry(), args.paranoid)
         .map_err(|error| CliError::from_error(Exit::Failed, &error))?;
     if args.json {

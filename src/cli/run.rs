@@ -7,10 +7,9 @@ use std::time::Duration;
 use clap::Args;
 
 use super::book::write_page;
-use super::config::report;
 use super::print::print;
-use super::{CliError, Exit};
-use crate::config::{Experiment, Request, render};
+use super::{CliError, Exit, experiment};
+use crate::config::Experiment;
 use crate::reports::experiment::ExperimentReport;
 use crate::reports::table;
 use crate::runner::{
@@ -69,14 +68,7 @@ pub struct RunArgs {
 
 /// Runs an experiment.
 pub fn cmd_run(args: &RunArgs) -> Result<Exit, CliError> {
-    let request = Request::new(&args.file).overrides(&args.overrides);
-    let experiment = Experiment::load(&request).map_err(report)?;
-    if !experiment.warnings.is_empty() {
-        eprintln!(
-            "{}\n",
-            render(&experiment.warnings, io::stderr().is_terminal())
-        );
-    }
+    let experiment = experiment::load(&args.file, &args.overrides)?;
     let plan = make_plan(&experiment, args.paranoid)?;
     // Tables with mistakes should not wait for the end of a long run.
     let tables = ExperimentReport::collect(&experiment, &plan).and_then(|r| r.tables(None));

@@ -4,10 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::config::report;
 use super::print::print;
-use super::{CliError, Exit};
-use crate::config::{Experiment, Request};
+use super::{CliError, Exit, experiment};
 use crate::reports::experiment::ExperimentReport;
 use crate::reports::table;
 use crate::runner::Plan;
@@ -51,8 +49,7 @@ enum Format {
 /// Prints tables.
 pub fn cmd_table(args: &TableArgs) -> Result<Exit, CliError> {
     let failed = |error: &dyn std::error::Error| CliError::from_error(Exit::Failed, error);
-    let request = Request::new(&args.file).overrides(&args.overrides);
-    let experiment = Experiment::load(&request).map_err(report)?;
+    let experiment = experiment::load(&args.file, &args.overrides)?;
     let plan = Plan::of(&experiment, &stages::registry(), false).map_err(|error| failed(&error))?;
     let report = ExperimentReport::collect(&experiment, &plan).map_err(|error| failed(&error))?;
     let tables = report

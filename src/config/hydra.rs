@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 use super::node::{Node, Raw, word_bool, word_float, word_int};
 use super::overrides::{self, Operation, SyntaxError};
 
+pub use super::hydra_points::points;
+
 /// A value without a schema.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Untyped {
@@ -54,6 +56,9 @@ pub enum Refused {
     /// The key exists, so `+` cannot add it.
     #[error("the key `{0}` exists; write `{0}=…` or `++{0}=…`")]
     KnownKey(String),
+    /// A sweep with more points than can be listed.
+    #[error("the sweep has more than {0} points")]
+    TooManyPoints(usize),
 }
 
 /// What overrides change, where `is_key` tells the keys of the dictionary.
@@ -125,7 +130,7 @@ impl Untyped {
     }
 
     /// A bare word by its form.
-    fn from_word(word: &str) -> Self {
+    pub(super) fn from_word(word: &str) -> Self {
         if word.eq_ignore_ascii_case("null") {
             Self::Null
         } else if let Some(value) = word_bool(word) {

@@ -390,7 +390,7 @@ impl<'a> LayerReader<'a> {
 }
 
 /// The flat `wandb` is a switch: true means online, false off.
-fn mirror_switch(key: &Key, node: &Node, flat: bool) -> Option<Value> {
+pub(super) fn mirror_switch(key: &Key, node: &Node, flat: bool) -> Option<Value> {
     if !flat || key.path != "tracking.wandb.mode" {
         return None;
     }

@@ -8,9 +8,12 @@
 
 mod cell;
 mod check;
+mod compare;
 mod compose;
 mod experiment;
 pub mod hydra;
+mod hydra_points;
+pub mod import;
 mod interpolate;
 mod layer;
 mod names;
@@ -32,6 +35,7 @@ mod typed;
 mod value;
 
 pub use cell::{Cell, CellField, CellKind};
+pub use compare::{Difference, differences};
 pub use compose::Request;
 pub use experiment::Experiment;
 pub(crate) use nearest::nearest;

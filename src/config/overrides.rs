@@ -145,6 +145,32 @@ pub fn parse_value(text: &str, offset: usize) -> Result<Node, SyntaxError> {
     }
 }
 
+/// Parses values separated by commas outside of brackets and quotes, from a
+/// byte offset to the end: the choices of a sweep.
+pub fn parse_choices(text: &str, offset: usize) -> Result<Vec<Node>, SyntaxError> {
+    let mut parser = Parser { text, at: offset };
+    let mut choices = Vec::new();
+    loop {
+        parser.blanks();
+        choices.push(match parser.peek() {
+            Some('[' | '{' | '"' | '\'') => parser.structure()?,
+            _ => parser.bare(Context::Whole)?,
+        });
+        parser.blanks();
+        match parser.peek() {
+            None => return Ok(choices),
+            Some(',') => parser.at += 1,
+            Some(_) => {
+                return error(
+                    "unexpected text after the value",
+                    parser.at..text.len(),
+                    "put the whole value in quotes",
+                );
+            }
+        }
+    }
+}
+
 fn parse_key(text: &str, range: Range<usize>) -> Result<(Vec<KeyPart>, Range<usize>), SyntaxError> {
     let whole = &text[range.clone()];
     let start = range.start + (whole.len() - whole.trim_start().len());

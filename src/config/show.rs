@@ -226,7 +226,8 @@ fn plain(name: &str, value: &Value) -> Line {
     }
 }
 
-fn inputs_json(inputs: &[StageInput]) -> Value {
+/// Inputs of a stage as they may be written.
+pub(super) fn inputs_json(inputs: &[StageInput]) -> Value {
     inputs
         .iter()
         .map(|input| match input.repeat {
@@ -237,7 +238,7 @@ fn inputs_json(inputs: &[StageInput]) -> Value {
 }
 
 /// A value of a key as TOML; null as its word.
-fn toml_text(value: &Value, kind: Kind) -> String {
+pub(super) fn toml_text(value: &Value, kind: Kind) -> String {
     match (value, kind) {
         (Value::Null, Kind::Bool) => "\"auto\"".to_owned(),
         (Value::Null, _) => "\"none\"".to_owned(),
@@ -245,7 +246,8 @@ fn toml_text(value: &Value, kind: Kind) -> String {
     }
 }
 
-fn toml_value(value: &Value) -> String {
+/// A value as TOML.
+pub(super) fn toml_value(value: &Value) -> String {
     toml_edit_value(value).to_string().trim().to_owned()
 }
 

@@ -154,7 +154,9 @@ impl Reader<'_> {
                 Some(text) => self.text(node, text),
                 None => self.wrong_type(node, kind),
             },
-            Kind::Choice { names, any_case } => self.choice(node, names, any_case),
+            Kind::Choice {
+                names, any_case, ..
+            } => self.choice(node, names, any_case),
             Kind::ChoiceOrInt { names } => match &node.raw {
                 Raw::Int(value) => self.int(node, *value),
                 Raw::Word(word) if word_int(word).is_some() => {

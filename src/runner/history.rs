@@ -3,12 +3,13 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::store::{Manifest, Store, StoreError};
+use crate::store::{EntryDescription, Key, Manifest, Store, StoreError};
 
 use super::resource::Resource;
 
@@ -32,15 +33,21 @@ pub enum Change {
         /// Value now, if the stage reads it.
         to: Option<Value>,
     },
-    /// Which inputs there are, or the output of one.
+    /// Which inputs there are, how often one counts, or the output of one.
     Input {
         /// Name of the stage that makes it.
         stage: String,
+        /// Its output then, if it was an input.
+        from: Option<Key>,
+        /// Its output now, if it is an input and its key is known.
+        to: Option<Key>,
     },
     /// The content of an external input.
     Resource {
         /// What it is used for.
         role: String,
+        /// Where it is or should be, unless it is in the program.
+        path: Option<PathBuf>,
     },
 }
 
@@ -54,8 +61,12 @@ impl fmt::Display for Change {
         match self {
             Change::Code { from, to } => write!(f, "code version {from} → {to}"),
             Change::Value { path, from, to } => write!(f, "{path} {} → {}", text(from), text(to)),
-            Change::Input { stage } => write!(f, "input {stage}"),
-            Change::Resource { role } => write!(f, "content of {role}"),
+            Change::Input { stage, .. } => write!(f, "input {stage}"),
+            Change::Resource { role, path: None } => write!(f, "content of {role}"),
+            Change::Resource {
+                role,
+                path: Some(path),
+            } => write!(f, "content of {role} ({})", path.display()),
         }
     }
 }
@@ -68,7 +79,7 @@ pub(super) struct Now<'a> {
     pub code_version: u32,
     pub values: &'a Map<String, Value>,
     /// Stage and key of each input, and how often it counts.
-    pub inputs: Vec<(String, Option<String>, u32)>,
+    pub inputs: Vec<(String, Option<Key>, u32)>,
     pub resources: &'a [Resource],
 }
 
@@ -100,92 +111,19 @@ impl<'a> History<'a> {
         Ok(&self.kinds[kind])
     }
 
-    /// What differs from the last output of the same stage; `None` if there is
-    /// none.
-    pub(super) fn changes(
+    /// The last output of the same stage.
+    pub(super) fn last(
         &mut self,
         kind: &str,
         now: &Now<'_>,
-    ) -> Result<Option<Vec<Change>>, StoreError> {
-        let last = self
-            .of_kind(kind)?
-            .iter()
-            .map(|manifest| &manifest.description)
-            .find(|description| {
-                description.experiment == now.experiment
-                    && description.stage == now.stage
-                    && description.seed == now.seed
-            });
-        let Some(last) = last else { return Ok(None) };
-        let mut changes = Vec::new();
-        if last.code_version != now.code_version {
-            changes.push(Change::Code {
-                from: last.code_version,
-                to: now.code_version,
-            });
-        }
-        let empty = Map::new();
-        let before = last.config.as_object().unwrap_or(&empty);
-        for (path, value) in now.values {
-            if before.get(path) != Some(value) {
-                let (from, to) = (before.get(path).cloned(), Some(value.clone()));
-                changes.push(Change::Value {
-                    path: path.clone(),
-                    from,
-                    to,
-                });
-            }
-        }
-        for (path, value) in before
-            .iter()
-            .filter(|(path, _)| !now.values.contains_key(*path))
-        {
-            changes.push(Change::Value {
-                path: path.clone(),
-                from: Some(value.clone()),
-                to: None,
-            });
-        }
-        let inputs: Vec<_> = last
-            .inputs
-            .iter()
-            .map(|input| {
-                (
-                    input.stage.clone(),
-                    Some(input.key.to_string()),
-                    input.repeat,
-                )
-            })
-            .collect();
-        if inputs != now.inputs {
-            let changed = |input: &&(String, Option<String>, u32)| !inputs.contains(input);
-            let mut stages: Vec<_> = now
-                .inputs
-                .iter()
-                .filter(changed)
-                .map(|input| input.0.clone())
-                .collect();
-            stages.extend(
-                inputs
-                    .iter()
-                    .filter(|input| !now.inputs.iter().any(|i| i.0 == input.0))
-                    .map(|i| i.0.clone()),
-            );
-            changes.extend(stages.into_iter().map(|stage| Change::Input { stage }));
-        }
-        let before: Vec<Resource> =
-            serde_json::from_value(last.resources.clone()).unwrap_or_default();
-        for resource in now.resources {
-            if !before
-                .iter()
-                .any(|old| old.role == resource.role && old.identity == resource.identity)
-            {
-                changes.push(Change::Resource {
-                    role: resource.role.clone(),
-                });
-            }
-        }
-        Ok(Some(changes))
+    ) -> Result<Option<&Manifest>, StoreError> {
+        let same = |manifest: &&Manifest| {
+            let description = &manifest.description;
+            description.experiment == now.experiment
+                && description.stage == now.stage
+                && description.seed == now.seed
+        };
+        Ok(self.of_kind(kind)?.iter().find(same))
     }
 
     /// Time that such a stage took: the last one of the same name, else the
@@ -213,4 +151,90 @@ impl<'a> History<'a> {
         };
         Ok(seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))
     }
+}
+
+/// What a stage depends on that differs from an earlier output.
+pub(super) fn changes_since(earlier: &EntryDescription, now: &Now<'_>) -> Vec<Change> {
+    let mut changes = Vec::new();
+    if earlier.code_version != now.code_version {
+        changes.push(Change::Code {
+            from: earlier.code_version,
+            to: now.code_version,
+        });
+    }
+    let empty = Map::new();
+    let before = earlier.config.as_object().unwrap_or(&empty);
+    for (path, value) in now.values {
+        if before.get(path) != Some(value) {
+            changes.push(Change::Value {
+                path: path.clone(),
+                from: before.get(path).cloned(),
+                to: Some(value.clone()),
+            });
+        }
+    }
+    let dropped = before
+        .iter()
+        .filter(|(path, _)| !now.values.contains_key(*path));
+    changes.extend(dropped.map(|(path, value)| Change::Value {
+        path: path.clone(),
+        from: Some(value.clone()),
+        to: None,
+    }));
+    changes.extend(changed_inputs(earlier, now));
+    let before: Vec<Resource> =
+        serde_json::from_value(earlier.resources.clone()).unwrap_or_default();
+    let known = |resource: &&Resource| {
+        let same = |old: &Resource| old.role == resource.role && old.identity == resource.identity;
+        !before.iter().any(same)
+    };
+    changes.extend(
+        now.resources
+            .iter()
+            .filter(known)
+            .map(|resource| Change::Resource {
+                role: resource.role.clone(),
+                path: resource.path.clone(),
+            }),
+    );
+    changes
+}
+
+fn changed_inputs(earlier: &EntryDescription, now: &Now<'_>) -> Vec<Change> {
+    let before: Vec<_> = earlier
+        .inputs
+        .iter()
+        .map(|input| (input.stage.clone(), Some(input.key), input.repeat))
+        .collect();
+    if before == now.inputs {
+        return Vec::new();
+    }
+    let key_in = |inputs: &[(String, Option<Key>, u32)], stage: &str| {
+        inputs.iter().find(|input| input.0 == stage)?.1
+    };
+    let changed = now.inputs.iter().filter(|input| !before.contains(input));
+    let gone = before
+        .iter()
+        .filter(|old| !now.inputs.iter().any(|input| input.0 == old.0));
+    let mut changes: Vec<_> = changed
+        .map(|(stage, to, _)| Change::Input {
+            stage: stage.clone(),
+            from: key_in(&before, stage),
+            to: *to,
+        })
+        .chain(gone.map(|(stage, from, _)| Change::Input {
+            stage: stage.clone(),
+            from: *from,
+            to: None,
+        }))
+        .collect();
+    if changes.is_empty() {
+        // The same inputs in another order.
+        changes.extend(now.inputs.iter().map(|(stage, key, _)| Change::Input {
+            stage: stage.clone(),
+            from: *key,
+            to: *key,
+        }));
+    }
+    changes
 }

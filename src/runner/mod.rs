@@ -25,6 +25,8 @@ mod selection;
 mod show;
 mod summary;
 mod terminal;
+mod unread;
+mod why;
 
 pub use context::{InputEntry, StageContext};
 pub use display::{Display, Quiet, StageReport};
@@ -44,3 +46,5 @@ pub use selection::Selection;
 pub use show::{plan_json, plan_text};
 pub use summary::{RunSummary, StepResult};
 pub use terminal::TerminalDisplay;
+pub use unread::unread_overrides;
+pub use why::{Reason, Why, why_json, why_text};

@@ -14,7 +14,7 @@ use crate::store::{
 };
 
 use super::error::{RunError, StageError};
-use super::history::{Change, History, Now};
+use super::history::{Change, History, Now, changes_since};
 use super::key::{KeyParts, key_of};
 use super::registry::{Registry, reads_of};
 use super::resource::{Resource, ResourceQuery};
@@ -99,6 +99,8 @@ pub struct Step {
     /// What differs from the last output of this stage; `None` if there was
     /// none, or if it is up to date.
     pub changes: Option<Vec<Change>>,
+    /// Run that made that output, and when it was published (ms since 1970).
+    pub last: Option<(String, u64)>,
     /// Damage that was found in its output, which will be made again.
     pub damage: Option<String>,
     /// Time it will take, by earlier outputs.
@@ -347,6 +349,7 @@ impl Planner<'_> {
             id: None,
             state: StepState::WillRun,
             changes: None,
+            last: None,
             damage: None,
             expected: None,
         };
@@ -451,26 +454,17 @@ impl Planner<'_> {
                 Err(error) => return Err(error.into()),
             }
         }
-        let input = |input: &StepInput| {
-            let source = &self.steps[input.step];
-            let key = source.id.as_ref().map(|id| id.key().to_string());
+        let now = now(self.name, &self.steps, &step);
+        let last = self.history.last(&step.kind, &now)?.map(|last| {
+            let run = last.description.run.clone();
             (
-                source.stage.clone(),
-                key,
-                u32::try_from(input.repeat).unwrap_or(u32::MAX),
+                changes_since(&last.description, &now),
+                (run, last.published_ms),
             )
-        };
-        let now = Now {
-            experiment: self.name,
-            stage: &step.stage,
-            seed: step.seed,
-            code_version: step.code_version,
-            values: &step.values,
-            inputs: step.inputs.iter().map(input).collect(),
-            resources: &step.resources,
-        };
-        step.changes = self.history.changes(&step.kind, &now)?;
-        step.expected = self.history.expected(&step.kind, &now)?;
+        });
+        let expected = self.history.expected(&step.kind, &now)?;
+        (step.changes, step.last) = last.unzip();
+        step.expected = expected;
         let Some(id) = step.id.as_ref().filter(|_| blockages.is_empty()) else {
             step.state = StepState::Blocked(blockages);
             return Ok(step);
@@ -485,6 +479,25 @@ impl Planner<'_> {
             (None, None) => StepState::WillRun,
         };
         Ok(step)
+    }
+}
+
+/// A step as it is now, to be compared with outputs; `steps` has its inputs.
+pub(super) fn now<'a>(experiment: &'a str, steps: &[Step], step: &'a Step) -> Now<'a> {
+    let input = |input: &StepInput| {
+        let source = &steps[input.step];
+        let key = source.id.as_ref().map(|id| id.key());
+        let repeat = u32::try_from(input.repeat).unwrap_or(u32::MAX);
+        (source.stage.clone(), key, repeat)
+    };
+    Now {
+        experiment,
+        stage: &step.stage,
+        seed: step.seed,
+        code_version: step.code_version,
+        values: &step.values,
+        inputs: step.inputs.iter().map(input).collect(),
+        resources: &step.resources,
     }
 }
 

@@ -12,7 +12,8 @@ use super::plan::{Blockage, Plan, Step, StepState};
 /// Changes that are listed one by one, per step.
 const LISTED: usize = 3;
 
-fn state_word(state: &StepState) -> &'static str {
+/// The state in words.
+pub(super) fn state_word(state: &StepState) -> &'static str {
     match state {
         StepState::UpToDate(_) => "up to date",
         StepState::Resumable(_) => "resumable",

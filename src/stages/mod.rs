@@ -32,6 +32,9 @@ pub fn registry() -> Registry {
 }
 
 #[cfg(test)]
+mod key_tests;
+
+#[cfg(test)]
 mod tests {
     #[test]
     fn all_kinds_read_keys_that_exist() {

@@ -2,6 +2,7 @@
 //! folder under `tests/golden` with underscores.
 
 mod decoder;
+mod e2e;
 mod embedders;
 mod embedding_cache;
 mod eval_infer;

@@ -10,13 +10,13 @@ macro_rules! choice {
     (
         $(#[$meta:meta])*
         pub enum $name:ident $(: $case:ident)? {
-            $( $(#[$vmeta:meta])* $variant:ident = $text:literal ),+ $(,)?
+            $( $(#[$($vmeta:tt)*])* $variant:ident = $text:literal ),+ $(,)?
         }
     ) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
         pub enum $name {
-            $( $(#[$vmeta])* $variant, )+
+            $( $(#[$($vmeta)*])* $variant, )+
         }
 
         impl $name {
@@ -24,6 +24,9 @@ macro_rules! choice {
             pub const ALL: &'static [Self] = &[$( Self::$variant ),+];
             /// Their names, in the same order.
             pub const NAMES: &'static [&'static str] = &[$( $text ),+];
+            /// What they mean, in the same order.
+            const DOCS: &'static [&'static str] =
+                &[$( $crate::config::schema::choice::choice!(@doc $(#[$($vmeta)*])*) ),+];
             const ANY_CASE: bool = $crate::config::schema::choice::choice!(@case $($case)?);
 
             /// The name, as written in files.
@@ -75,12 +78,20 @@ macro_rules! choice {
             const KIND: $crate::config::schema::leaf::Kind =
                 $crate::config::schema::leaf::Kind::Choice {
                     names: Self::NAMES,
+                    docs: Self::DOCS,
                     any_case: Self::ANY_CASE,
                 };
         }
     };
     (@case) => { false };
     (@case any_case) => { true };
+    (@doc) => { "" };
+    (@doc #[doc = $doc:literal] $($rest:tt)*) => {
+        concat!($doc, $crate::config::schema::choice::choice!(@doc $($rest)*))
+    };
+    (@doc #[$($other:tt)*] $($rest:tt)*) => {
+        $crate::config::schema::choice::choice!(@doc $($rest)*)
+    };
 }
 
 pub(crate) use choice;

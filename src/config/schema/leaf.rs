@@ -23,6 +23,8 @@ pub enum Kind {
     Choice {
         /// The names.
         names: &'static [&'static str],
+        /// What they mean, in the same order.
+        docs: &'static [&'static str],
         /// Reading ignores the case.
         any_case: bool,
     },

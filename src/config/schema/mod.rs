@@ -15,6 +15,7 @@ mod evaluation;
 mod flat;
 mod fraction;
 mod generate;
+mod json;
 mod key;
 mod leaf;
 mod model;
@@ -36,6 +37,7 @@ pub use embedder::Embedder;
 pub use evaluation::{Eval, EvalAlignment, Infer, Predictions, Test, ZeroShot};
 pub use fraction::{Fraction, NotAFraction};
 pub use generate::{Generate, GenerateGrid, GenerateGuide, GenerateMethod};
+pub use json::json_schema;
 pub use key::{Key, Range};
 pub use leaf::{Kind, Leaf};
 pub use model::{

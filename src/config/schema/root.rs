@@ -25,6 +25,9 @@ macro_rules! config {
         /// Names of the sections, in the order of the documentation.
         pub const SECTIONS: &[&str] = &[$( stringify!($section) ),+];
 
+        /// What they hold, in the same order.
+        pub(super) const SECTION_DOCS: &[&str] = &[$( concat!($($doc),*) ),+];
+
         impl Section for Config {
             fn collect(keys: &mut Vec<&'static Key>) {
                 $( $type::collect(keys); )+

@@ -284,3 +284,27 @@ fn every_default_is_in_range_and_set_and_get_agree() {
         config
     );
 }
+
+#[test]
+fn experiments_are_compared_value_by_value() {
+    let a = "[train]\nlr.init = 0.5\n[stage.x]\nkind = \"train\"\nmodel.layers = 2\n[stage.y]\nkind = \"nothing\"\n";
+    let b = "[train]\nlr.init = 0.25\n[stage.x]\nkind = \"train\"\nmodel.layers = 3\ntarget.weights = \"auto\"\n[stage.z]\nkind = \"nothing\"\ninputs = [\"x\"]\n";
+    let [a, b] = [a, b].map(|text| load(&[("main.toml", text)], &[]).expect("fine"));
+    let found: Vec<_> = crate::config::differences(&a, &b)
+        .into_iter()
+        .map(|difference| format!("{} {}", difference.path, difference.texts().join(" → ")))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "train.lr.init 0.5 → 0.25",
+            "stage.x.target.weights false → \"auto\"",
+            "stage.x.model.layers 2 → 3",
+            "stage.y.kind \"nothing\" → –",
+            "stage.y.inputs [] → –",
+            "stage.z.kind – → \"nothing\"",
+            "stage.z.inputs – → [\"x\"]",
+        ]
+    );
+    assert!(crate::config::differences(&a, &a).is_empty());
+}

@@ -2,6 +2,8 @@
 
 mod errors;
 mod grammar;
+mod import;
+mod json_schema;
 mod layers;
 mod recipes;
 

@@ -90,6 +90,17 @@ fn overrides_are_read_as_the_original_reads_them() {
     }
 }
 
+#[test]
+fn sweeps_have_the_points_of_the_original() {
+    let cases = golden::json("training", "overrides.json");
+    for case in cases["sweeps"].as_array().expect("a list") {
+        let strings = case["overrides"].as_array().expect("a list");
+        let texts: Vec<_> = strings.iter().filter_map(Value::as_str).collect();
+        let points = hydra::points(&texts).unwrap_or_else(|error| panic!("{texts:?}: {error}"));
+        assert_eq!(serde_json::json!(points), case["runs"], "{texts:?}");
+    }
+}
+
 fn yaml_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "NoneType",

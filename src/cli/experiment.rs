@@ -1,0 +1,27 @@
+//! Loading the experiment of a command, with its warnings.
+
+use std::io::{self, IsTerminal};
+use std::path::Path;
+
+use super::{CliError, Exit};
+use crate::config::{ConfigErrors, Experiment, Request, render};
+use crate::runner::unread_overrides;
+use crate::stages;
+
+/// Reads an experiment file with overrides. Warnings go to standard error.
+pub(super) fn load(file: &Path, overrides: &[String]) -> Result<Experiment, CliError> {
+    let request = Request::new(file).overrides(overrides);
+    let experiment = Experiment::load(&request).map_err(report)?;
+    let mut warnings = experiment.warnings.clone();
+    warnings.extend(unread_overrides(&experiment, &stages::registry()));
+    if !warnings.is_empty() {
+        let colour = io::stderr().is_terminal();
+        eprintln!("{}\n", render(&warnings, colour));
+    }
+    Ok(experiment)
+}
+
+/// All problems of a configuration, as the error of a command.
+pub(super) fn report(errors: ConfigErrors) -> CliError {
+    CliError::report(Exit::Usage, errors.render(io::stderr().is_terminal()))
+}

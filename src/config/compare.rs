@@ -1,0 +1,112 @@
+//! What two experiments have different.
+
+use serde_json::{Value, json};
+
+use super::experiment::Experiment;
+use super::origin::{Origin, Origins};
+use super::schema;
+use super::show::{inputs_json, toml_text, toml_value};
+use super::stage::StageSpec;
+
+/// A value that two experiments have different.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Difference {
+    /// Its dotted name; values of one stage begin with `stage.NAME.`.
+    pub path: String,
+    /// The values with their origins; none where a stage does not exist.
+    pub sides: [Option<(Value, Origin)>; 2],
+}
+
+/// What is different in `b`, in the order of the schema and of the stages.
+/// Values that stages have from the shared sections are told once.
+pub fn differences(a: &Experiment, b: &Experiment) -> Vec<Difference> {
+    let mut found = Vec::new();
+    for key in schema::keys() {
+        let sides = [
+            side(&a.config, &a.origins, key.path),
+            side(&b.config, &b.origins, key.path),
+        ];
+        add(&mut found, key.path.to_owned(), sides);
+    }
+    let added = b
+        .stages
+        .iter()
+        .filter(|stage| a.stage(&stage.name).is_none());
+    for stage in a.stages.iter().chain(added) {
+        stages(&mut found, &stage.name, [a, b]);
+    }
+    found
+}
+
+fn stages(found: &mut Vec<Difference>, name: &str, experiments: [&Experiment; 2]) {
+    let both = experiments.map(|experiment| experiment.stage(name));
+    let declared = |of: fn(&StageSpec) -> Value| {
+        both.map(|stage| {
+            let stage = stage?;
+            Some((of(stage), Origin::At(stage.location.clone())))
+        })
+    };
+    add(
+        found,
+        format!("stage.{name}.kind"),
+        declared(|s| s.kind.as_str().into()),
+    );
+    add(
+        found,
+        format!("stage.{name}.inputs"),
+        declared(|s| inputs_json(&s.inputs)),
+    );
+    let [Some(one), Some(other)] = both else {
+        return;
+    };
+    for key in schema::keys() {
+        let path = key.path;
+        let own = [
+            side(&one.config, &one.origins, path),
+            side(&other.config, &other.origins, path),
+        ];
+        let shared = experiments.map(|e| e.config.get(path));
+        let same_as_shared = own
+            .iter()
+            .zip(&shared)
+            .all(|(own, shared)| own.as_ref().map(|own| &own.0) == shared.as_ref());
+        if path != "run.action" && !same_as_shared {
+            add(found, format!("stage.{name}.{path}"), own);
+        }
+    }
+}
+
+fn side(config: &schema::Config, origins: &Origins, path: &str) -> Option<(Value, Origin)> {
+    Some((config.get(path)?, origins.origin(path)))
+}
+
+fn add(found: &mut Vec<Difference>, path: String, sides: [Option<(Value, Origin)>; 2]) {
+    let [a, b] = sides
+        .each_ref()
+        .map(|side| side.as_ref().map(|side| &side.0));
+    if a != b {
+        found.push(Difference { path, sides });
+    }
+}
+
+impl Difference {
+    /// The values as TOML; a stage that does not exist is a dash.
+    pub fn texts(&self) -> [String; 2] {
+        let name = self.path.split('.').skip(2).collect::<Vec<_>>().join(".");
+        let key = schema::key(&self.path).or_else(|| schema::key(&name));
+        self.sides.each_ref().map(|side| match (side, key) {
+            (None, _) => "–".to_owned(),
+            (Some((value, _)), Some(key)) => toml_text(value, key.kind),
+            (Some((value, _)), None) => toml_value(value),
+        })
+    }
+
+    /// As JSON: `path`, and `a` and `b` with `value` and `origin`.
+    pub fn to_json(&self) -> Value {
+        let [a, b] = self.sides.each_ref().map(|side| match side {
+            Some((value, origin)) => json!({"value": value, "origin": origin.to_string()}),
+            None => Value::Null,
+        });
+        json!({"path": self.path, "a": a, "b": b})
+    }
+}

@@ -1,0 +1,270 @@
+//! Why a step is to run: what changed since its last output, back to the value
+//! or file that somebody changed, and what goes stale with it.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::config::{Experiment, Origin, StageSpec};
+use crate::store::EntryId;
+
+use super::error::RunError;
+use super::execute::blockage_text;
+use super::history::{Change, changes_since};
+use super::plan::{Blockage, Plan, Step, StepState, now};
+use super::show::state_word;
+
+/// Something that changed.
+#[derive(Clone, Debug)]
+pub struct Reason {
+    /// Step that depends on it directly: the one asked about, or one whose
+    /// output it takes.
+    pub step: String,
+    /// What changed.
+    pub change: Change,
+    /// For a value, everything that gives it, lowest first; the last wins.
+    pub stack: Vec<(Value, Origin)>,
+}
+
+/// Why a step is in its state.
+#[derive(Debug)]
+pub struct Why<'a> {
+    /// The step.
+    pub step: &'a Step,
+    /// What changed since its last output. Changed inputs are told by what
+    /// changed for them, where that is known.
+    pub reasons: Vec<Reason>,
+    /// Steps that take its output, directly or not.
+    pub downstream: Vec<&'a Step>,
+}
+
+impl<'a> Why<'a> {
+    /// Looks into the steps of a stage, one per seed where seeds matter;
+    /// `wanted` is the name of the stage or of one step. Writes nothing.
+    pub fn of(
+        experiment: &Experiment,
+        plan: &'a Plan,
+        wanted: &str,
+    ) -> Result<Vec<Why<'a>>, RunError> {
+        let steps = plan.steps().iter().enumerate();
+        let found: Vec<usize> = steps
+            .filter(|(_, step)| step.stage == wanted || step.name == wanted)
+            .map(|(at, _)| at)
+            .collect();
+        if found.is_empty() {
+            let known = plan.steps().iter().map(|step| step.name.clone()).collect();
+            return Err(RunError::UnknownStage {
+                wanted: wanted.to_owned(),
+                known,
+            });
+        }
+        let why = |at: usize| {
+            let step = &plan.steps()[at];
+            let mut search = Search {
+                experiment,
+                plan,
+                seen: BTreeSet::new(),
+                reasons: Vec::new(),
+            };
+            search.explain(step, step.changes.clone().unwrap_or_default());
+            Why {
+                step,
+                reasons: search.reasons,
+                downstream: downstream(plan, at),
+            }
+        };
+        Ok(found.into_iter().map(why).collect())
+    }
+}
+
+struct Search<'a> {
+    experiment: &'a Experiment,
+    plan: &'a Plan,
+    seen: BTreeSet<String>,
+    reasons: Vec<Reason>,
+}
+
+impl<'a> Search<'a> {
+    fn explain(&mut self, step: &Step, changes: Vec<Change>) {
+        if !self.seen.insert(step.name.clone()) {
+            return;
+        }
+        for change in changes {
+            if let Some((source, earlier)) = self.behind(step, &change)
+                && !earlier.is_empty()
+            {
+                self.explain(source, earlier);
+                continue;
+            }
+            let stack = match &change {
+                Change::Value { path, .. } => self.stack(step, path),
+                _ => Vec::new(),
+            };
+            self.reasons.push(Reason {
+                step: step.name.clone(),
+                change,
+                stack,
+            });
+        }
+    }
+
+    /// The step that makes a changed input, and what changed for it.
+    fn behind(&self, step: &Step, change: &Change) -> Option<(&'a Step, Vec<Change>)> {
+        let Change::Input {
+            stage,
+            from: Some(from),
+            ..
+        } = change
+        else {
+            return None;
+        };
+        let steps = self.plan.steps();
+        let mut sources = step.inputs.iter().map(|input| &steps[input.step]);
+        let source = sources.find(|source| source.stage == *stage)?;
+        let id = EntryId::new(&source.kind, *from).ok()?;
+        let earlier = self.plan.store().get(&id).ok()??;
+        let now = now(self.plan.experiment(), steps, source);
+        Some((source, changes_since(&earlier.manifest().description, &now)))
+    }
+
+    fn stack(&self, step: &Step, path: &str) -> Vec<(Value, Origin)> {
+        let stage: Option<&StageSpec> = self.experiment.stage(&step.stage);
+        stage.map_or_else(Vec::new, |stage| stage.origins.stack(path))
+    }
+}
+
+/// Steps that depend on a step.
+fn downstream(plan: &Plan, at: usize) -> Vec<&Step> {
+    let mut depends = vec![false; plan.steps().len()];
+    depends[at] = true;
+    let mut found = Vec::new();
+    for (index, step) in plan.steps().iter().enumerate() {
+        if index != at && step.inputs.iter().any(|input| depends[input.step]) {
+            depends[index] = true;
+            found.push(step);
+        }
+    }
+    found
+}
+
+/// The reasons for people.
+pub fn why_text(why: &Why<'_>) -> String {
+    let step = why.step;
+    let mut lines = vec![format!(
+        "{} ({}): {}",
+        step.name,
+        step.kind,
+        state_word(&step.state)
+    )];
+    lines.extend(state_lines(why));
+    if !why.reasons.is_empty() {
+        lines.push(String::new());
+    }
+    for reason in &why.reasons {
+        lines.extend(reason_lines(step, reason));
+    }
+    let names: Vec<_> = why
+        .downstream
+        .iter()
+        .map(|step| step.name.as_str())
+        .collect();
+    if !names.is_empty() {
+        let words = if step.is_up_to_date() {
+            "stages that take its output"
+        } else {
+            "goes stale with it"
+        };
+        lines.push(String::new());
+        lines.push(format!("{words}: {}", names.join(", ")));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// Everything about the state that is no change.
+fn state_lines(why: &Why<'_>) -> Vec<String> {
+    let step = why.step;
+    let mut lines = Vec::new();
+    match &step.state {
+        StepState::UpToDate(entry) => {
+            let description = &entry.manifest().description;
+            lines.push(format!("its output was made in {}", description.run));
+        }
+        StepState::Blocked(blockages) => lines.extend(blockages.iter().map(blockage_text)),
+        StepState::Failed(partial) => {
+            let failure = partial.failure.as_ref();
+            lines.extend(failure.map(|f| format!("in {}: {}", f.run, f.message)));
+        }
+        StepState::Resumable(partial) => {
+            lines.push(format!("{} left unfinished work", partial.run));
+        }
+        StepState::Busy(holder) => lines.push(format!("{holder} is making it")),
+        StepState::WillRun => {}
+    }
+    if let Some(damage) = &step.damage {
+        lines.push(format!("its output is damaged: {damage}"));
+    }
+    match &step.last {
+        Some((run, _)) if why.reasons.is_empty() => {
+            lines.push(format!("nothing changed since its last output, of {run}"));
+        }
+        Some((run, _)) => lines.push(format!("changed since its last output, of {run}:")),
+        None if step.is_up_to_date() => {}
+        None => lines.push("the store has no earlier output of it".to_owned()),
+    }
+    lines
+}
+
+fn reason_lines(step: &Step, reason: &Reason) -> Vec<String> {
+    let via = if reason.step == step.name {
+        String::new()
+    } else {
+        format!(" (for its input {})", reason.step)
+    };
+    let mut lines = vec![format!("  {}{via}", reason.change)];
+    let mut stack = reason.stack.iter().rev();
+    if let Some((_, origin)) = stack.next() {
+        lines.push(format!("      set by {origin}"));
+    }
+    for (value, origin) in stack {
+        lines.push(format!("      over {value} ({origin})"));
+    }
+    lines
+}
+
+/// The reasons as JSON.
+pub fn why_json(why: &Why<'_>) -> Value {
+    let step = why.step;
+    let reasons: Vec<_> = why
+        .reasons
+        .iter()
+        .map(|reason| {
+            let stack: Vec<_> = reason
+                .stack
+                .iter()
+                .map(|(value, origin)| json!({"value": value, "origin": origin.to_string()}))
+                .collect();
+            let mut object = json!(reason.change);
+            object["step"] = reason.step.as_str().into();
+            if !stack.is_empty() {
+                object["stack"] = stack.into();
+            }
+            object
+        })
+        .collect();
+    let blockages: &[Blockage] = match &step.state {
+        StepState::Blocked(blockages) => blockages,
+        _ => &[],
+    };
+    let downstream: Vec<_> = why.downstream.iter().map(|step| &step.name).collect();
+    json!({
+        "step": step.name,
+        "stage": step.stage,
+        "kind": step.kind,
+        "state": state_word(&step.state).replace(' ', "_"),
+        "last_run": step.last.as_ref().map(|(run, _)| run),
+        "reasons": reasons,
+        "blockages": blockages,
+        "damage": step.damage,
+        "downstream": downstream,
+    })
+}

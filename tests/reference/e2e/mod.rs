@@ -1,0 +1,3 @@
+//! One whole experiment of the original, step by step.
+
+mod import;
