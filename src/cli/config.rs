@@ -10,7 +10,7 @@ use super::print::print;
 use super::{CliError, Exit};
 use crate::config::schema::Config;
 use crate::config::{
-    Experiment, Show, StageSpec, differences, experiment_json, flat_yaml, keys_read,
+    Experiment, Show, StageSpec, experiment_differences, experiment_json, flat_yaml, keys_read,
 };
 
 /// Show the resolved configuration of an experiment
@@ -117,7 +117,7 @@ fn compare(args: &ConfigArgs, experiment: &Experiment, other: &Experiment) -> St
         };
         args.section.is_empty() || args.section.iter().any(within)
     };
-    let mut found = differences(experiment, other);
+    let mut found = experiment_differences(experiment, other);
     found.retain(|difference| wanted(&difference.path));
     if args.json {
         return pretty(

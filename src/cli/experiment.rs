@@ -10,8 +10,12 @@ use crate::stages;
 
 /// Reads an experiment file with overrides. Warnings go to standard error.
 pub(super) fn load(file: &Path, overrides: &[String]) -> Result<Experiment, CliError> {
-    let request = Request::new(file).overrides(overrides);
-    let experiment = Experiment::load(&request).map_err(report)?;
+    load_request(&Request::new(file).overrides(overrides))
+}
+
+/// The same for a request that is made already.
+pub(super) fn load_request(request: &Request) -> Result<Experiment, CliError> {
+    let experiment = Experiment::load(request).map_err(report)?;
     let mut warnings = experiment.warnings.clone();
     warnings.extend(unread_overrides(&experiment, &stages::registry()));
     if !warnings.is_empty() {

@@ -2,27 +2,42 @@
 
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::print::print;
 use super::{CliError, Exit};
 use crate::runner::time_text;
 use crate::store::Project;
-use crate::tracking::{RunOverview, StageOutcome, list_runs};
+use crate::tracking::{Filter, RunOverview, StageOutcome, list_runs, order, plain};
 
 /// List the runs of this project
 ///
 /// The newest come last. A run whose process is gone is shown as what it is,
 /// at once and from any process; nothing is ever left "running".
 ///
+/// Filters, sorting and columns take fields of runs (run, experiment, title,
+/// state, started, seconds, exit_code, reason, tags, note), keys of the
+/// configuration by their nested or flat names, and results of stages (`top1`,
+/// or `STAGE.top1`). Several filters must all hold.
+///
 ///   novic ls
-///   novic ls --last 100 --json
+///   novic ls 'state = failed' 'train.lr.init < 0.01 or tags = paper'
+///   novic ls experiment=ye2 --sort=-top1 --columns=run,noise.vec_norm,top1 --last 10
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct LsArgs {
-    /// How many of the newest runs to list; 0 for all
+    /// Conditions such as `experiment = quickstart` or `seconds > 60 and not state = failed`; operators are = != < <= > >= ~
+    #[arg(value_name = "FILTER")]
+    filters: Vec<Filter>,
+    /// How many to list: of the newest, or of the first when sorted; 0 for all
     #[arg(long, value_name = "N", default_value_t = 20)]
     last: usize,
+    /// Sort by a field; `-FIELD` for descending
+    #[arg(long, value_name = "FIELD", allow_hyphen_values = true)]
+    sort: Option<String>,
+    /// Columns to show, separated by commas
+    #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
+    columns: Vec<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -37,42 +52,141 @@ pub fn cmd_ls(args: &LsArgs) -> Result<Exit, CliError> {
     for error in &errors {
         eprintln!("warning: {error}");
     }
-    let hidden = if args.last == 0 {
-        0
-    } else {
-        runs.len().saturating_sub(args.last)
-    };
-    let shown = &runs[hidden..];
-    if args.json {
-        let runs: Vec<_> = shown.iter().map(|run| json!(run)).collect();
-        return print(&format!("{:#}\n", json!(runs)));
-    }
-    if runs.is_empty() {
+    if runs.is_empty() && !args.json {
         return print(&format!("no runs in {}\n", project.home().display()));
     }
-    let mut text = if hidden > 0 {
-        format!("{hidden} older runs; --last 0 lists all\n")
-    } else {
-        String::new()
+    warn_of_unknown_names(args, &runs);
+    let (shown, hidden) = select(args, runs);
+    if args.json {
+        let runs: Vec<_> = shown.iter().map(|run| to_json(args, run)).collect();
+        return print(&format!("{:#}\n", json!(runs)));
+    }
+    let mut text = match (hidden, &args.sort) {
+        (0, _) => String::new(),
+        (hidden, None) => format!("{hidden} older runs; --last 0 lists all\n"),
+        (hidden, Some(_)) => format!("{hidden} more runs; --last 0 lists all\n"),
     };
-    text.push_str(&table(shown));
+    if shown.is_empty() {
+        text.push_str("no run fulfils this\n");
+    } else if args.columns.is_empty() {
+        text.push_str(&table(&shown));
+    } else {
+        text.push_str(&columns_table(&args.columns, &shown));
+    }
     print(&text)
 }
 
+/// The runs to list, and how many others fulfil the filters.
+fn select(args: &LsArgs, runs: Vec<RunOverview>) -> (Vec<RunOverview>, usize) {
+    let fulfils = |run: &RunOverview| args.filters.iter().all(|filter| filter.matches(run));
+    let mut runs: Vec<_> = runs.into_iter().filter(fulfils).collect();
+    let count = if args.last == 0 {
+        runs.len()
+    } else {
+        args.last
+    };
+    let hidden = runs.len().saturating_sub(count);
+    match args.sort.as_deref() {
+        None => {
+            runs.drain(..hidden);
+        }
+        Some(sort) => {
+            let (name, descending) = match sort.strip_prefix('-') {
+                Some(name) => (name, true),
+                None => (sort, false),
+            };
+            let mut keyed: Vec<_> = runs.into_iter().map(|run| (run.field(name), run)).collect();
+            keyed.sort_by(|(a, _), (b, _)| match (a, b) {
+                // Those without a value come last in both directions.
+                (Some(_), Some(_)) if descending => order(b.as_ref(), a.as_ref()),
+                _ => order(a.as_ref(), b.as_ref()),
+            });
+            keyed.truncate(count);
+            runs = keyed.into_iter().map(|(_, run)| run).collect();
+        }
+    }
+    (runs, hidden)
+}
+
+/// A name that no run has is probably a slip of the fingers.
+fn warn_of_unknown_names(args: &LsArgs, runs: &[RunOverview]) {
+    let sort = args
+        .sort
+        .as_deref()
+        .map(|name| name.trim_start_matches('-'));
+    let names = args.filters.iter().flat_map(Filter::names);
+    let names = names
+        .chain(sort)
+        .chain(args.columns.iter().map(String::as_str));
+    for name in names {
+        if !runs.is_empty() && runs.iter().all(|run| run.field(name).is_none()) {
+            eprintln!("warning: no run has a field `{name}`; see `novic ls --help`");
+        }
+    }
+}
+
+fn to_json(args: &LsArgs, run: &RunOverview) -> Value {
+    if args.columns.is_empty() {
+        return json!(run);
+    }
+    let fields = args.columns.iter();
+    let fields: Map<String, Value> = fields
+        .map(|name| (name.clone(), run.field(name).unwrap_or(Value::Null)))
+        .collect();
+    fields.into()
+}
+
+fn columns_table(names: &[String], runs: &[RunOverview]) -> String {
+    let rows = runs.iter().map(|run| {
+        let cells = names.iter().map(|name| match run.field(name) {
+            Some(Value::Array(items)) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
+            Some(value) => plain(&value),
+            None => "–".to_owned(),
+        });
+        cells.collect::<Vec<_>>()
+    });
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    lines(&names, rows, None)
+}
+
 fn table(runs: &[RunOverview]) -> String {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
-    table.set_header(["run", "experiment", "time", "stages", "state"]);
-    for run in runs {
-        table.add_row([
+    let labelled = runs
+        .iter()
+        .any(|run| !run.tags.is_empty() || !run.note.is_empty());
+    let mut header = vec!["run", "experiment", "time", "stages", "state"];
+    if labelled {
+        header.push("labels");
+    }
+    let rows = runs.iter().map(|run| {
+        let mut row = vec![
             run.run.clone(),
             run.experiment.clone(),
             time_text(std::time::Duration::from_secs_f64(run.seconds())),
             stages_text(run),
             run.state.to_string(),
-        ]);
-    }
-    if let Some(column) = table.column_mut(2) {
+        ];
+        if labelled {
+            let tags = run.tags.join(", ");
+            let note = run.note.lines().next().unwrap_or_default();
+            let both = [tags.as_str(), note].map(str::trim);
+            row.push(
+                both.into_iter()
+                    .filter(|t| !t.is_empty())
+                    .collect::<Vec<_>>()
+                    .join(": "),
+            );
+        }
+        row
+    });
+    lines(&header, rows, Some(2))
+}
+
+fn lines(header: &[&str], rows: impl Iterator<Item = Vec<String>>, right: Option<usize>) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    table.set_header(header.to_vec());
+    table.add_rows(rows);
+    if let Some(column) = right.and_then(|at| table.column_mut(at)) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     let lines: Vec<_> = table
@@ -120,7 +234,7 @@ mod tests {
 
     fn run(number: u32, state: RunState, stages: Vec<StageOverview>) -> RunOverview {
         RunOverview {
-            format: 1,
+            format: 2,
             run: format!("ovod_20261124_17050{number}"),
             experiment: "quickstart".into(),
             title: String::new(),
@@ -130,6 +244,9 @@ mod tests {
             state,
             exit_code: None,
             reason: None,
+            values: Map::new(),
+            tags: Vec::new(),
+            note: String::new(),
             stages,
         }
     }
@@ -174,6 +291,53 @@ mod tests {
         ovod_20261124_170501  quickstart  1m 05s  2/2                 finished
         ovod_20261124_170502  quickstart  1m 05s  1/2, train failed   failed
         ovod_20261124_170503  quickstart  1m 05s  1/2, train at 25 %  ended without a word N days ago
+        ");
+    }
+
+    fn list(arguments: &[&str], runs: Vec<RunOverview>) -> String {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            args: LsArgs,
+        }
+        let words = ["ls"].iter().chain(arguments);
+        let args = <Line as clap::Parser>::parse_from(words).args;
+        let (shown, hidden) = select(&args, runs);
+        let text = if args.columns.is_empty() {
+            table(&shown)
+        } else {
+            columns_table(&args.columns, &shown)
+        };
+        format!("{text}{hidden} hidden")
+    }
+
+    #[test]
+    fn lists_are_filtered_sorted_and_cut() {
+        let runs = || {
+            let rates = [0.5, 0.1, 0.25];
+            let runs = rates.iter().zip(1..).map(|(rate, number)| {
+                let mut run = run(number, RunState::Finished, Vec::new());
+                run.values.insert("train.lr.init".into(), json!(rate));
+                run.tags = vec![format!("t{number}")];
+                run
+            });
+            runs.collect::<Vec<_>>()
+        };
+        insta::assert_snapshot!(list(&["init_lr < 0.5", "--sort=-init_lr", "--columns=run,init_lr,tags"], runs()), @r"
+        run                   init_lr  tags
+        ovod_20261124_170503  0.25     t3
+        ovod_20261124_170502  0.1      t2
+        0 hidden
+        ");
+        insta::assert_snapshot!(list(&["--sort", "train.lr.init", "--last=1", "--columns=run"], runs()), @r"
+        run
+        ovod_20261124_170502
+        2 hidden
+        ");
+        insta::assert_snapshot!(list(&["tags=t1", "not state = failed"], runs()), @r"
+        run                   experiment    time  stages  state     labels
+        ovod_20261124_170501  quickstart  1m 05s  0/0     finished  t1
+        0 hidden
         ");
     }
 }

@@ -1,15 +1,22 @@
 //! One file per command: parse, call, print.
 
+mod action;
 mod book;
 mod config;
+mod diff;
+mod doctor;
 mod error;
 mod experiment;
+mod export;
+mod gc;
 mod import;
 mod infer;
+mod labels;
 mod ls;
 mod nouns;
 mod plan;
 mod print;
+mod rm;
 mod run;
 mod schema;
 mod show;
@@ -20,14 +27,21 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub use action::{ActionArgs, cmd_action};
 pub use book::{BookArgs, cmd_book};
 pub use config::{ConfigArgs, cmd_config};
+pub use diff::{DiffArgs, cmd_diff};
+pub use doctor::{DoctorArgs, cmd_doctor};
 pub use error::{CliError, Exit};
+pub use export::{ExportArgs, cmd_export};
+pub use gc::{GcArgs, cmd_gc};
 pub use import::{ImportArgs, cmd_import};
 pub use infer::{InferArgs, cmd_infer};
+pub use labels::{NoteArgs, TagArgs, cmd_note, cmd_tag};
 pub use ls::{LsArgs, cmd_ls};
 pub use nouns::{NounsArgs, cmd_nouns};
 pub use plan::{PlanArgs, cmd_plan};
+pub use rm::{RmArgs, cmd_rm};
 pub use run::{RunArgs, cmd_run};
 pub use schema::{SchemaArgs, cmd_schema};
 pub use show::{ShowArgs, cmd_show};
@@ -48,6 +62,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(RunArgs),
+    Action(ActionArgs),
     Plan(PlanArgs),
     Why(WhyArgs),
     Config(ConfigArgs),
@@ -57,8 +72,15 @@ enum Command {
     Book(BookArgs),
     Ls(LsArgs),
     Show(ShowArgs),
+    Diff(DiffArgs),
+    Tag(TagArgs),
+    Note(NoteArgs),
+    Rm(RmArgs),
+    Export(ExportArgs),
+    Gc(GcArgs),
     Nouns(NounsArgs),
     Schema(SchemaArgs),
+    Doctor(DoctorArgs),
 }
 
 /// Parses the command line, runs the command and returns its exit code.
@@ -66,6 +88,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result: Result<Exit, CliError> = match cli.command {
         Command::Run(args) => cmd_run(&args),
+        Command::Action(args) => cmd_action(&args),
         Command::Plan(args) => cmd_plan(&args),
         Command::Why(args) => cmd_why(&args),
         Command::Config(args) => cmd_config(&args),
@@ -75,8 +98,15 @@ pub fn main() -> ExitCode {
         Command::Book(args) => cmd_book(&args),
         Command::Ls(args) => cmd_ls(&args),
         Command::Show(args) => cmd_show(&args),
+        Command::Diff(args) => cmd_diff(&args),
+        Command::Tag(args) => cmd_tag(&args),
+        Command::Note(args) => cmd_note(&args),
+        Command::Rm(args) => cmd_rm(&args),
+        Command::Export(args) => cmd_export(&args),
+        Command::Gc(args) => cmd_gc(&args),
         Command::Nouns(args) => cmd_nouns(&args),
         Command::Schema(args) => cmd_schema(&args),
+        Command::Doctor(args) => cmd_doctor(&args),
     };
     match result {
         Ok(exit) => ExitCode::from(exit as u8),

@@ -13,8 +13,8 @@ use crate::config::Experiment;
 use crate::reports::experiment::ExperimentReport;
 use crate::reports::table;
 use crate::runner::{
-    Display, Execution, Interrupt, LineDisplay, Plan, RunSummary, Selection, TerminalDisplay,
-    execute, plan_text,
+    Display, Execution, Interrupt, LineDisplay, Plan, Retries, RunSummary, Selection,
+    TerminalDisplay, execute, plan_text,
 };
 use crate::stages;
 use crate::tracking::{RunRecorder, RunStart};
@@ -40,6 +40,13 @@ pub struct RunArgs {
     /// Changes of values, as for `novic config`
     #[arg(value_name = "KEY=VALUE")]
     overrides: Vec<String>,
+    #[command(flatten)]
+    options: RunOptions,
+}
+
+/// How an experiment is run.
+#[derive(Debug, Args)]
+pub(super) struct RunOptions {
     /// Only these stages (their inputs must be there)
     #[arg(long, value_name = "STAGE")]
     only: Vec<String>,
@@ -58,6 +65,18 @@ pub struct RunArgs {
     /// Go on with what does not depend on a stage that failed or is blocked
     #[arg(long)]
     keep_going: bool,
+    /// Start nothing more when a stage failed (the default)
+    #[arg(long, conflicts_with = "keep_going")]
+    fail_fast: bool,
+    /// Try stages that fail again, so often at most
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    retries: u32,
+    /// Seconds before the first of these attempts; doubles each time, up to a minute
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
+    retry_pause: f64,
+    /// Run so many stages at the same time where they do not need each other
+    #[arg(long, short, value_name = "N", default_value_t = 1)]
+    jobs: usize,
     /// Read external files again although they seem unchanged
     #[arg(long)]
     paranoid: bool,
@@ -69,15 +88,24 @@ pub struct RunArgs {
 /// Runs an experiment.
 pub fn cmd_run(args: &RunArgs) -> Result<Exit, CliError> {
     let experiment = experiment::load(&args.file, &args.overrides)?;
-    let plan = make_plan(&experiment, args.paranoid)?;
+    run_experiment(&experiment, &args.overrides, &args.options)
+}
+
+/// Runs an experiment that is loaded.
+pub(super) fn run_experiment(
+    experiment: &Experiment,
+    overrides: &[String],
+    args: &RunOptions,
+) -> Result<Exit, CliError> {
+    let plan = make_plan(experiment, args.paranoid)?;
     // Tables with mistakes should not wait for the end of a long run.
-    let tables = ExperimentReport::collect(&experiment, &plan).and_then(|r| r.tables(None));
+    let tables = ExperimentReport::collect(experiment, &plan).and_then(|r| r.tables(None));
     tables.map_err(|error| CliError::from_error(Exit::Usage, &error))?;
     if plan.is_up_to_date() && args.force.is_empty() && !args.force_all {
         if !args.json {
             eprintln!("{}: everything is up to date", experiment.file.display());
         }
-        return show_results(args, &experiment, &plan, None);
+        return show_results(args, experiment, &plan, None);
     }
     if !args.keep_going
         && plan.steps().iter().any(crate::runner::Step::is_blocked)
@@ -91,7 +119,7 @@ pub fn cmd_run(args: &RunArgs) -> Result<Exit, CliError> {
             ),
         ));
     }
-    let summary = run(args, &experiment, &plan)?;
+    let summary = run(args, overrides, experiment, &plan)?;
     let exit = match summary.1.exit_code() {
         0 => Exit::Success,
         3 => Exit::SomeInputsFailed,
@@ -102,12 +130,12 @@ pub fn cmd_run(args: &RunArgs) -> Result<Exit, CliError> {
         eprintln!("interrupted; the same command goes on where it stopped");
         return Ok(exit);
     }
-    let plan = make_plan(&experiment, false)?;
-    show_results(args, &experiment, &plan, Some(&summary))?;
+    let plan = make_plan(experiment, false)?;
+    show_results(args, experiment, &plan, Some(&summary))?;
     Ok(exit)
 }
 
-fn runs_everything(args: &RunArgs) -> bool {
+fn runs_everything(args: &RunOptions) -> bool {
     args.only.is_empty() && args.from.is_empty() && args.until.is_empty()
 }
 
@@ -118,7 +146,8 @@ fn make_plan(experiment: &Experiment, paranoid: bool) -> Result<Plan, CliError> 
 
 /// Executes the plan under a new run; its id and how it went.
 fn run(
-    args: &RunArgs,
+    args: &RunOptions,
+    overrides: &[String],
     experiment: &Experiment,
     plan: &Plan,
 ) -> Result<(String, RunSummary), CliError> {
@@ -129,9 +158,9 @@ fn run(
         RunStart {
             experiment: experiment.info.name.clone().unwrap_or_default(),
             title: experiment.info.title.clone().unwrap_or_default(),
-            file: Some(experiment.file.clone()),
+            file: experiment.file.is_file().then(|| experiment.file.clone()),
             command: std::env::args().collect(),
-            overrides: args.overrides.clone(),
+            overrides: overrides.to_vec(),
             config: crate::config::experiment_json(experiment, false),
         },
     )
@@ -150,6 +179,12 @@ fn run(
             force_all: args.force_all,
         },
         keep_going: args.keep_going,
+        retries: Retries {
+            count: args.retries,
+            pause: Duration::try_from_secs_f64(args.retry_pause)
+                .map_err(|error| CliError::usage(format!("--retry-pause: {error}")))?,
+        },
+        jobs: args.jobs,
     };
     let mut display: Box<dyn Display> = if io::stderr().is_terminal() {
         Box::new(TerminalDisplay::new())
@@ -166,7 +201,7 @@ fn run(
 
 /// Prints the tables, writes the page and prints its path last.
 fn show_results(
-    args: &RunArgs,
+    args: &RunOptions,
     experiment: &Experiment,
     plan: &Plan,
     run: Option<&(String, RunSummary)>,

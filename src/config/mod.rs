@@ -8,9 +8,9 @@
 
 mod cell;
 mod check;
-mod compare;
 mod compose;
 mod experiment;
+mod experiment_diff;
 pub mod hydra;
 mod hydra_points;
 pub mod import;
@@ -35,10 +35,10 @@ mod typed;
 mod value;
 
 pub use cell::{Cell, CellField, CellKind};
-pub use compare::{Difference, differences};
 pub use compose::Request;
 pub use experiment::Experiment;
 pub(crate) use nearest::nearest;
+pub use experiment_diff::{ExperimentDifference, experiment_differences};
 pub use node::{Field, Node, Raw};
 pub use origin::{Given, Origin, Origins};
 pub use problem::{ConfigErrors, Problem, Severity, render};

@@ -8,17 +8,19 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::store::{Building, Claim, Entry, EntryDescription, EntryId, EntryInput, Failure};
-use crate::tracking::{Event, RunRecorder, StageOutcome};
+use crate::tracking::{Event, Level, RunRecorder, StageOutcome};
 
+use super::board::Board;
 use super::context::{InputEntry, StageContext};
 use super::display::{Display, Screen, StageReport};
 use super::error::{RunError, StageError};
+use super::format::time_text;
 use super::interrupt::Interrupt;
 use super::kind::{StageKind, StageOutput};
 use super::plan::{Blockage, Plan, Step, StepState};
 use super::progress::Progress;
 use super::registry::Registry;
-use super::selection::{Chosen, Selection};
+use super::selection::Selection;
 use super::summary::{RunSummary, StepResult};
 
 /// Time between two looks at what another process is making for us.
@@ -40,7 +42,33 @@ pub struct Execution<'a> {
     /// Whether to go on with what does not depend on a step that failed or
     /// cannot run.
     pub keep_going: bool,
+    /// Whether and when failed steps are tried again.
+    pub retries: Retries,
+    /// How many steps may be at work at the same time, at least one.
+    pub jobs: usize,
 }
+
+/// How often a step that fails is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retries {
+    /// How often at most.
+    pub count: u32,
+    /// Pause before the first time; it doubles each time, up to a minute.
+    pub pause: Duration,
+}
+
+impl Default for Retries {
+    /// Never again.
+    fn default() -> Retries {
+        Retries {
+            count: 0,
+            pause: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Longest pause between two attempts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Does what the plan says and the store does not have yet.
 ///
@@ -60,23 +88,27 @@ pub fn execute(
     // Only a hint for the next plan.
     let _ = execution.plan.hashes().save();
     let screen = Mutex::new(display);
-    let mut worker = Worker {
+    let worker = Worker {
         execution,
-        chosen,
+        force: chosen.force,
         screen: &screen,
-        results: Vec::new(),
+        board: Board::new(chosen.run),
     };
     worker.queue();
-    for at in 0..execution.plan.steps().len() {
-        if worker.chosen.run[at] {
-            let result = worker.settle(at)?;
-            worker.report(&result);
-            worker.results.push(Some(result));
-        } else {
-            worker.results.push(None);
-        }
+    match execution.jobs {
+        0 | 1 => worker.work()?,
+        jobs => thread::scope(|scope| {
+            let others: Vec<_> = (1..jobs).map(|_| scope.spawn(|| worker.work())).collect();
+            let mine = worker.work();
+            let others = others.into_iter().map(|other| {
+                other
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            });
+            others.fold(mine, Result::and)
+        })?,
     }
-    let steps: Vec<StepResult> = worker.results.into_iter().flatten().collect();
+    let steps = worker.board.into_results();
     let interrupted = execution.interrupt.is_raised();
     let summary = RunSummary {
         steps,
@@ -89,10 +121,10 @@ pub fn execute(
 
 struct Worker<'a> {
     execution: &'a Execution<'a>,
-    chosen: Chosen,
+    /// For each step, whether to make it again.
+    force: Vec<bool>,
     screen: &'a dyn Screen,
-    /// One per step so far; `None` for those not chosen.
-    results: Vec<Option<StepResult>>,
+    board: Board,
 }
 
 impl Worker<'_> {
@@ -100,11 +132,28 @@ impl Worker<'_> {
         self.execution.plan.steps()
     }
 
+    /// Brings steps to their end until there are none.
+    fn work(&self) -> Result<(), RunError> {
+        while let Some(at) = self.board.take(self.steps()) {
+            match self.settle(at) {
+                Ok(result) => {
+                    self.report(&result);
+                    self.board.settle(at, result);
+                }
+                Err(error) => {
+                    self.board.give_up();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn queue(&self) {
         for (step, _) in self
             .steps()
             .iter()
-            .zip(&self.chosen.run)
+            .zip(self.board.chosen())
             .filter(|(_, run)| **run)
         {
             self.execution.recorder.event(Event::StageQueued {
@@ -145,18 +194,13 @@ impl Worker<'_> {
         if self.execution.keep_going {
             return None;
         }
-        let failed = self
-            .results
-            .iter()
-            .flatten()
-            .find(|result| result.outcome == StageOutcome::Failed);
-        if let Some(failed) = failed {
-            return Some(format!("`{}` failed", failed.name));
+        if let Some(failed) = self.board.failed() {
+            return Some(format!("`{failed}` failed"));
         }
         let mut chosen = self
             .steps()
             .iter()
-            .zip(&self.chosen.run)
+            .zip(self.board.chosen())
             .filter(|(_, run)| **run);
         let (blocked, _) = chosen.find(|(step, _)| step.is_blocked())?;
         Some(format!(
@@ -168,7 +212,7 @@ impl Worker<'_> {
     /// Brings one step to its end.
     fn settle(&self, at: usize) -> Result<StepResult, RunError> {
         let step = &self.steps()[at];
-        let forced = self.chosen.force[at];
+        let forced = self.force[at];
         if let StepState::UpToDate(entry) = &step.state
             && !forced
         {
@@ -206,7 +250,7 @@ impl Worker<'_> {
                     });
                 }
                 None => {
-                    let why = match self.results.get(input.step).and_then(Option::as_ref) {
+                    let why = match self.board.result(input.step) {
                         Some(_) => "has no output",
                         None => "is neither in the store nor chosen to run",
                     };
@@ -220,10 +264,10 @@ impl Worker<'_> {
 
     /// The output of a step that this run has settled or did not choose.
     fn output_of(&self, at: usize) -> Result<Option<Entry>, RunError> {
-        match (self.results.get(at), &self.steps()[at].id) {
-            (Some(Some(result)), _) => Ok(result.entry.clone()),
-            (_, Some(id)) => Ok(self.execution.plan.store().get(id)?),
-            _ => Ok(None),
+        match (self.board.result(at), &self.steps()[at].id) {
+            (Some(result), _) => Ok(result.entry),
+            (None, Some(id)) => Ok(self.execution.plan.store().get(id)?),
+            (None, None) => Ok(None),
         }
     }
 
@@ -236,15 +280,13 @@ impl Worker<'_> {
         forced: bool,
     ) -> StepResult {
         let start = Instant::now();
-        let made = self
-            .claim(step, id, forced)
-            .and_then(|claimed| match claimed {
-                Claimed::Ready(entry) => Ok((*entry, StageOutcome::UpToDate, None)),
-                Claimed::Build(building) => {
-                    let (entry, parked) = self.build(step, kind, inputs, building)?;
-                    Ok((entry, StageOutcome::Done, parked))
-                }
-            });
+        let made = self.make_or_retry(step, || match self.claim(step, id, forced)? {
+            Claimed::Ready(entry) => Ok((*entry, StageOutcome::UpToDate, None)),
+            Claimed::Build(building) => {
+                let (entry, parked) = self.build(step, kind, inputs.clone(), building)?;
+                Ok((entry, StageOutcome::Done, parked))
+            }
+        });
         let mut result = match made {
             Ok((entry, outcome, parked)) => {
                 let mut result = result_of(step, outcome, parked, Some(entry));
@@ -258,6 +300,40 @@ impl Worker<'_> {
         };
         result.seconds = start.elapsed().as_secs_f64();
         result
+    }
+
+    /// Tries again what fails, as often as it may.
+    fn make_or_retry<T>(
+        &self,
+        step: &Step,
+        make: impl Fn() -> Result<T, StageError>,
+    ) -> Result<T, StageError> {
+        let retries = self.execution.retries;
+        let mut pause = retries.pause;
+        for attempt in 1..=retries.count {
+            let message = match make() {
+                Err(StageError::Failed(message)) => message,
+                other => return other,
+            };
+            let text = format!(
+                "attempt {attempt} of {} failed, again in {}: {message}",
+                retries.count + 1,
+                time_text(pause)
+            );
+            let name = Some(step.name.as_str());
+            self.execution.recorder.console(name, Level::Warn, &text);
+            self.screen
+                .with(&mut |display| display.line(name, Level::Warn, &text));
+            let begun = Instant::now();
+            while begun.elapsed() < pause {
+                if self.execution.interrupt.is_raised() {
+                    return Err(StageError::Interrupted);
+                }
+                thread::sleep(LOOK_EVERY.min(pause.saturating_sub(begun.elapsed())));
+            }
+            pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+        }
+        make()
     }
 
     /// Waits until the output is there or ours to make.

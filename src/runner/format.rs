@@ -23,7 +23,7 @@ pub(super) fn about(time: Duration) -> String {
 }
 
 /// A size: `512 B`, `1.5 kB`, `30 MB`, `2.1 GB`.
-pub(super) fn bytes_text(bytes: u64) -> String {
+pub fn bytes_text(bytes: u64) -> String {
     let mut size = bytes as f64;
     for unit in ["B", "kB", "MB", "GB"] {
         if size < 999.5 {

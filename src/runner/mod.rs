@@ -4,11 +4,13 @@
 //! anything; [`execute`] does it. What a stage computes is behind the trait
 //! [`StageKind`], of which the [`Registry`] lists all there are.
 
+mod board;
 mod context;
 mod display;
 mod error;
 mod execute;
 mod format;
+mod gc;
 mod history;
 mod interrupt;
 mod key;
@@ -31,8 +33,9 @@ mod why;
 pub use context::{InputEntry, StageContext};
 pub use display::{Display, Quiet, StageReport};
 pub use error::{RunError, StageError};
-pub use execute::{Execution, execute};
-pub use format::time_text;
+pub use execute::{Execution, Retries, execute};
+pub use format::{bytes_text, time_text};
+pub use gc::{GcItem, GcPlan, GcPolicy, GcReason};
 pub use history::Change;
 pub use interrupt::Interrupt;
 pub use kind::{StageKind, StageOutput};

@@ -164,8 +164,66 @@ impl StageKind for Needs {
     }
 }
 
+/// Fails at its first two attempts.
+struct Flaky;
+
+impl StageKind for Flaky {
+    fn name(&self) -> &'static str {
+        "test_embed_cache"
+    }
+
+    fn code_version(&self) -> u32 {
+        1
+    }
+
+    fn reads(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn run(&self, context: &StageContext<'_>) -> Result<StageOutput, StageError> {
+        let attempts = context.project().home().join("attempts");
+        append_line(&attempts, "one more")?;
+        match fs::read_to_string(attempts)?.lines().count() {
+            count @ 1..3 => Err(StageError::failed(format!("attempt {count} fails"))),
+            _ => Ok(StageOutput::default()),
+        }
+    }
+}
+
+/// Waits until all stages of its kind are at work.
+struct Meets;
+
+impl StageKind for Meets {
+    fn name(&self) -> &'static str {
+        "test_data_loader"
+    }
+
+    fn code_version(&self) -> u32 {
+        1
+    }
+
+    fn reads(&self) -> &'static [&'static str] {
+        &["test.print", "test.training"]
+    }
+
+    fn run(&self, context: &StageContext<'_>) -> Result<StageOutput, StageError> {
+        let here = context.project().home().join("here");
+        append_line(&here, context.name())?;
+        let begun = Instant::now();
+        while fs::read_to_string(&here)?.lines().count() < context.config().test.print {
+            if begun.elapsed() > Duration::from_secs(60) {
+                return Err(StageError::failed("nobody else came"));
+            }
+            thread::yield_now();
+        }
+        Ok(StageOutput::default())
+    }
+}
+
 fn registry() -> Registry {
-    Registry::new(&[&Nothing, &Chain, &Join, &Fails, &Needs, &Deaf])
+    Registry::new(&[
+        &Nothing, &Chain, &Join, &Fails, &Needs, &Deaf, &Flaky, &Meets,
+    ])
 }
 
 const EXPERIMENT: &str = r#"
@@ -274,6 +332,8 @@ fn run_until(
         interrupt,
         selection: Selection::default(),
         keep_going: false,
+        retries: Retries::default(),
+        jobs: 1,
     };
     change(&mut execution);
     let summary = execute(&execution, display).unwrap();
@@ -997,4 +1057,116 @@ fn overrides_that_no_stage_reads_are_reported() {
             "no stage of this experiment reads train.lr.init: the override has no effect",
         ]
     );
+}
+
+#[test]
+fn what_fails_is_tried_again_as_often_as_it_may() {
+    let bench = Bench::new("[stage.flaky]\nkind = \"test_embed_cache\"\n");
+    let run = |count| {
+        let retries = Retries {
+            count,
+            pause: Duration::from_millis(1),
+        };
+        bench.run_with(&mut Quiet, |execution| execution.retries = retries)
+    };
+    let failed = run(0);
+    let message = failed.step("flaky").unwrap().message.as_deref();
+    assert_eq!(message, Some("attempt 1 fails"));
+    assert_eq!(run(1).count(StageOutcome::Done), 1);
+    let attempts = fs::read_to_string(bench.dir.path().join(".novic/attempts")).unwrap();
+    assert_eq!(attempts.lines().count(), 3);
+}
+
+#[test]
+fn stages_that_do_not_need_each_other_run_at_the_same_time() {
+    let stage = |name: &str, training: bool| {
+        format!(
+            "[stage.{name}]\nkind = \"test_data_loader\"\ntest.print = 2\ntest.training = {training}\n"
+        )
+    };
+    let text = format!("{}{}", stage("a", true), stage("b", false));
+    let bench = Bench::new(&text);
+    let summary = bench.run_with(&mut Quiet, |execution| execution.jobs = 2);
+    assert_eq!(summary.exit_code(), 0, "{:?}", summary.steps);
+    let bench = Bench::new(EXPERIMENT);
+    let summary = bench.run_with(&mut Quiet, |execution| execution.jobs = 4);
+    let names: Vec<_> = summary
+        .steps
+        .iter()
+        .map(|step| step.name.as_str())
+        .collect();
+    assert_eq!(names, ["first", "second", "joined"]);
+    assert_eq!(summary.count(StageOutcome::Done), 3);
+}
+
+#[test]
+fn outputs_go_by_reachability_age_and_size_and_come_back() {
+    let bench = Bench::new(EXPERIMENT);
+    bench.run();
+    let project = project_in(bench.dir.path());
+    let plan = |older_than, max_bytes| {
+        let policy = GcPolicy {
+            older_than,
+            max_bytes,
+        };
+        GcPlan::of(&project, policy, &|manifest| {
+            manifest.kind == "merge_caches"
+        })
+        .unwrap()
+    };
+    assert_eq!(plan(None, None).victims().count(), 0);
+    assert_eq!(
+        plan(Some(Duration::from_secs(3600)), None)
+            .victims()
+            .count(),
+        0
+    );
+    let all: u64 = plan(None, None).items.iter().map(|item| item.bytes).sum();
+    // The one used longest ago goes first, and one is enough.
+    let victims: Vec<_> = plan(None, Some(all - 1))
+        .victims()
+        .map(|item| item.stage.clone())
+        .collect();
+    assert_eq!(victims.len(), 1);
+    // What is to be kept stays even if nothing else helps.
+    let smallest = plan(None, Some(0));
+    let reasons: Vec<_> = smallest.victims().map(|item| item.reason).collect();
+    assert_eq!(reasons, [Some(GcReason::Size); 2]);
+    assert!(smallest.execute(&project).unwrap().is_empty());
+    assert_eq!(plan(None, None).items.len(), 1);
+    assert_eq!(bench.run().count(StageOutcome::Done), 2);
+    // Without its runs, nothing is reachable.
+    for run in crate::tracking::list_runs(&project).unwrap().0 {
+        crate::tracking::remove_run(&project.runs_dir().join(run.run)).unwrap();
+    }
+    let unreachable = plan(None, None);
+    assert_eq!(unreachable.victims().count(), 3);
+    unreachable.execute(&project).unwrap();
+    assert!(plan(None, None).items.is_empty());
+    assert_eq!(bench.run().count(StageOutcome::Done), 3);
+}
+
+#[test]
+fn what_a_running_run_uses_stays() {
+    let bench = Bench::new(EXPERIMENT);
+    let plan = bench.plan();
+    let recorder = RunRecorder::start(plan.project(), RunStart::default()).unwrap();
+    let execution = Execution {
+        plan: &plan,
+        registry: &registry(),
+        recorder: &recorder,
+        interrupt: &Interrupt::new(),
+        selection: Selection::default(),
+        keep_going: false,
+        retries: Retries::default(),
+        jobs: 1,
+    };
+    execute(&execution, &mut Quiet).unwrap();
+    recorder.flush().unwrap();
+    let policy = GcPolicy {
+        older_than: Some(Duration::ZERO),
+        max_bytes: Some(0),
+    };
+    let gc = GcPlan::of(plan.project(), policy, &|_| false).unwrap();
+    assert_eq!((gc.items.len(), gc.victims().count()), (3, 0));
 }

@@ -17,6 +17,7 @@ mod key;
 mod lease;
 mod process;
 mod project;
+mod removal;
 mod shelf;
 
 pub use building::{Building, Failure, PartialState, Progress};
@@ -28,4 +29,5 @@ pub use key::{EntryId, Key};
 pub use lease::{Attempt, Holder, Lease, LeaseState, LockSupport};
 pub use process::boot_id;
 pub use project::Project;
+pub use removal::{PartialWork, Removal};
 pub use shelf::{Claim, Store};

@@ -51,17 +51,22 @@ impl Store {
         self.root.join(id.path())
     }
 
-    fn partial_dir(&self, id: &EntryId) -> PathBuf {
-        self.root
-            .join(id.kind())
-            .join(".partial")
-            .join(id.key().to_string())
+    /// How leases are held.
+    pub(super) fn support(&self) -> LockSupport {
+        self.support
     }
 
-    fn lease_path(&self, id: &EntryId) -> PathBuf {
-        self.root
-            .join(id.kind())
-            .join(".partial")
+    /// Where unfinished work of a kind lies.
+    pub(super) fn partials_dir(&self, kind: &str) -> PathBuf {
+        self.root.join(kind).join(".partial")
+    }
+
+    pub(super) fn partial_dir(&self, id: &EntryId) -> PathBuf {
+        self.partials_dir(id.kind()).join(id.key().to_string())
+    }
+
+    pub(super) fn lease_path(&self, id: &EntryId) -> PathBuf {
+        self.partials_dir(id.kind())
             .join(format!("{}.lease", id.key()))
     }
 
@@ -105,7 +110,7 @@ impl Store {
 
     fn claim_to_build(&self, id: &EntryId, run: &str, anew: bool) -> Result<Claim, StoreError> {
         let dir = self.partial_dir(id);
-        let parent = self.root.join(id.kind()).join(".partial");
+        let parent = self.partials_dir(id.kind());
         fs::create_dir_all(&parent).map_err(StoreError::io("make", &parent))?;
         let lease = match Lease::try_take(&self.lease_path(id), run, self.support)? {
             Attempt::Held(lease) => lease,

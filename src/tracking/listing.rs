@@ -9,18 +9,23 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
+use crate::config::schema;
 use crate::store::{Lease, LeaseState, LockSupport, Project, replace_file};
 
 use super::error::TrackingError;
 use super::event::{Event, RunHeader, StageOutcome, StampedEvent};
+use super::labels::Labels;
 use super::reader::{RECORD, read_record};
 use super::recorder::LEASE;
 use super::run_id::RunId;
 
-/// Format version of `summary.json`.
-const FORMAT: u32 = 1;
+/// Format version of `summary.json`. Version 1 lacked `values`: such a run is
+/// read from its record.
+const FORMAT: u32 = 2;
 
 const SUMMARY: &str = "summary.json";
 
@@ -41,6 +46,19 @@ pub enum RunState {
         /// Its last sign of life, ms since 1970.
         last_ms: u64,
     },
+}
+
+impl RunState {
+    /// In one word, for filters.
+    pub fn word(&self) -> &'static str {
+        match self {
+            RunState::Running => "running",
+            RunState::Finished => "finished",
+            RunState::Failed => "failed",
+            RunState::Interrupted => "interrupted",
+            RunState::Vanished { .. } => "vanished",
+        }
+    }
 }
 
 impl fmt::Display for RunState {
@@ -120,6 +138,15 @@ pub struct RunOverview {
     pub exit_code: Option<u8>,
     /// Why it ended.
     pub reason: Option<String>,
+    /// Values of its configuration that are not the default: of what all
+    /// stages share by their dotted path, of one stage as `stage.NAME.PATH`.
+    pub values: Map<String, Value>,
+    /// Tags that people gave it; not part of the summary.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// What people say about it; not part of the summary.
+    #[serde(default)]
+    pub note: String,
     /// Its stages, in order.
     pub stages: Vec<StageOverview>,
 }
@@ -137,6 +164,9 @@ impl RunOverview {
             state: RunState::Running,
             exit_code: None,
             reason: None,
+            values: Map::new(),
+            tags: Vec::new(),
+            note: String::new(),
             stages: Vec::new(),
         }
     }
@@ -146,6 +176,55 @@ impl RunOverview {
         self.last_ms.saturating_sub(self.started_ms) as f64 / 1000.0
     }
 
+    /// A field by its name, for filters, sorting and columns: `run`,
+    /// `experiment`, `title`, `state`, `started` (local time), `seconds`,
+    /// `exit_code`, `reason`, `tags`, `note`, a key of the configuration by its
+    /// nested or flat name, `stage.NAME.KEY`, a result of the last stage that
+    /// has it, or `STAGE.RESULT`.
+    pub fn field(&self, name: &str) -> Option<Value> {
+        Some(match name {
+            "run" => self.run.as_str().into(),
+            "experiment" => self.experiment.as_str().into(),
+            "title" => self.title.as_str().into(),
+            "state" => self.state.word().into(),
+            "started" => local_time(self.started_ms)?.into(),
+            "seconds" => self.seconds().into(),
+            "exit_code" => self.exit_code?.into(),
+            "reason" => self.reason.as_deref()?.into(),
+            "tags" => self.tags.clone().into(),
+            "note" => self.note.as_str().into(),
+            name => return self.value(name).or_else(|| self.result(name)),
+        })
+    }
+
+    /// A value of the configuration: that of the first stage that has its own,
+    /// else the shared one, else the default.
+    fn value(&self, name: &str) -> Option<Value> {
+        if let Some(value) = self.values.get(name) {
+            return Some(value.clone());
+        }
+        let key = schema::key(name).or_else(|| schema::key_by_flat_name(name))?;
+        let own = self.values.iter().find(|(path, _)| {
+            let rest = path.strip_prefix("stage.");
+            let rest = rest.and_then(|rest| rest.split_once('.'));
+            rest.is_some_and(|(_, path)| path == key.path)
+        });
+        let found = own
+            .map(|(_, value)| value)
+            .or_else(|| self.values.get(key.path));
+        Some(found.cloned().unwrap_or_else(|| (key.default)()))
+    }
+
+    fn result(&self, name: &str) -> Option<Value> {
+        let name = name.strip_prefix("results.").unwrap_or(name);
+        let of = |stage: &StageOverview, name: &str| stage.results.get(name).cloned();
+        let any = self.stages.iter().rev().find_map(|stage| of(stage, name));
+        any.or_else(|| {
+            let (stage, name) = name.split_once('.')?;
+            of(self.stages.iter().find(|other| other.name == stage)?, name)
+        })
+    }
+
     fn stage(&mut self, name: &str) -> Option<&mut StageOverview> {
         self.stages.iter_mut().find(|stage| stage.name == name)
     }
@@ -153,6 +232,7 @@ impl RunOverview {
     pub(super) fn apply(&mut self, event: &StampedEvent) {
         self.last_ms = self.last_ms.max(self.started_ms + event.time_us / 1000);
         match &event.what {
+            Event::Config { values } => self.values = own_values(values),
             Event::StageQueued { stage, kind, key } => self.stages.push(StageOverview {
                 name: stage.clone(),
                 kind: kind.clone(),
@@ -208,6 +288,34 @@ impl RunOverview {
     }
 }
 
+/// Values of a recorded configuration that are not the default.
+fn own_values(config: &Value) -> Map<String, Value> {
+    let mut own = Map::new();
+    for key in schema::keys() {
+        let parts = key.path.split('.');
+        let value = parts.fold(&config["config"], |value, part| &value[part]);
+        if !value.is_null() && *value != (key.default)() {
+            own.insert(key.path.to_owned(), value.clone());
+        }
+    }
+    for stage in config["stages"].as_array().into_iter().flatten() {
+        let (name, values) = (stage["name"].as_str(), stage["config"].as_object());
+        let (Some(name), Some(values)) = (name, values) else {
+            continue;
+        };
+        let values = values.iter();
+        own.extend(values.map(|(path, value)| (format!("stage.{name}.{path}"), value.clone())));
+    }
+    own
+}
+
+/// `2026-11-24T17:05:09`.
+fn local_time(ms: u64) -> Option<String> {
+    let time = jiff::Timestamp::from_millisecond(i64::try_from(ms).ok()?).ok()?;
+    let zoned = time.to_zoned(jiff::tz::TimeZone::system());
+    Some(zoned.strftime("%Y-%m-%dT%H:%M:%S").to_string())
+}
+
 /// Leaves the overview beside the record. Losing it with the power costs nothing
 /// but time.
 pub(super) fn write_overview(dir: &Path, overview: &RunOverview) -> Result<(), TrackingError> {
@@ -217,8 +325,21 @@ pub(super) fn write_overview(dir: &Path, overview: &RunOverview) -> Result<(), T
     Ok(replace_file(&path, &text)?)
 }
 
-/// The overview of the run in `dir`; `None` if there is no record (yet).
+/// The overview of the run in `dir` with its labels; `None` if there is no
+/// record (yet).
 fn read_overview(dir: &Path) -> Result<Option<RunOverview>, TrackingError> {
+    let overview = overview_of(dir)?.map(|overview| {
+        let labels = Labels::read(dir);
+        RunOverview {
+            tags: labels.tags,
+            note: labels.note,
+            ..overview
+        }
+    });
+    Ok(overview)
+}
+
+fn overview_of(dir: &Path) -> Result<Option<RunOverview>, TrackingError> {
     if let Ok(text) = fs::read(dir.join(SUMMARY))
         && let Ok(overview) = serde_json::from_slice::<RunOverview>(&text)
         && overview.format == FORMAT
@@ -263,14 +384,27 @@ pub fn list_runs(
 ) -> Result<(Vec<RunOverview>, Vec<TrackingError>), TrackingError> {
     let mut found = Vec::new();
     let mut errors = Vec::new();
-    for id in run_ids(project)? {
-        match read_overview(&project.runs_dir().join(id.as_str())) {
+    let runs_dir = project.runs_dir();
+    let read = |id: &RunId| read_overview(&runs_dir.join(id.as_str()));
+    let overviews: Vec<_> = run_ids(project)?.par_iter().map(read).collect();
+    for overview in overviews {
+        match overview {
             Ok(overview) => found.extend(overview),
             Err(error) => errors.push(error),
         }
     }
     found.sort_by(|a, b| (a.started_ms, &a.run).cmp(&(b.started_ms, &b.run)));
     Ok((found, errors))
+}
+
+/// Removes the record of the run in `dir`, as a whole as far as anybody can
+/// see.
+pub fn remove_run(dir: &Path) -> Result<(), TrackingError> {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    // No run id: lists pass over it.
+    let doomed = dir.with_file_name(format!(".{name}.doomed.{}", std::process::id()));
+    fs::rename(dir, &doomed).map_err(TrackingError::io("remove", dir))?;
+    fs::remove_dir_all(&doomed).map_err(TrackingError::io("remove", &doomed))
 }
 
 fn run_ids(project: &Project) -> Result<Vec<RunId>, TrackingError> {

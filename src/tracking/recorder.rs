@@ -2,8 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ pub struct RunRecorder {
     started_ms: u64,
     queue: Arc<Queue>,
     writer: Option<JoinHandle<Option<TrackingError>>>,
-    git: mpsc::Receiver<()>,
+    git: Mutex<mpsc::Receiver<()>>,
     // Released after the record is complete: fields drop in order.
     _lease: Option<Lease>,
 }
@@ -118,7 +118,7 @@ impl RunRecorder {
             started_ms,
             queue,
             writer: Some(writer),
-            git,
+            git: Mutex::new(git),
             _lease: lease,
         })
     }
@@ -213,7 +213,9 @@ impl RunRecorder {
             path: self.dir.join(RECORD),
         };
         let writer = self.writer.take().ok_or_else(gone)?;
-        let _ = self.git.recv_timeout(GIT_WAIT);
+        let git = self.git.get_mut();
+        let git = git.unwrap_or_else(|poisoned| poisoned.into_inner());
+        let _ = git.recv_timeout(GIT_WAIT);
         self.queue.event(Event::End(end));
         self.queue.stop();
         let trouble = writer.join().map_err(|_| gone())?;

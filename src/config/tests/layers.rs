@@ -290,7 +290,7 @@ fn experiments_are_compared_value_by_value() {
     let a = "[train]\nlr.init = 0.5\n[stage.x]\nkind = \"train\"\nmodel.layers = 2\n[stage.y]\nkind = \"nothing\"\n";
     let b = "[train]\nlr.init = 0.25\n[stage.x]\nkind = \"train\"\nmodel.layers = 3\ntarget.weights = \"auto\"\n[stage.z]\nkind = \"nothing\"\ninputs = [\"x\"]\n";
     let [a, b] = [a, b].map(|text| load(&[("main.toml", text)], &[]).expect("fine"));
-    let found: Vec<_> = crate::config::differences(&a, &b)
+    let found: Vec<_> = crate::config::experiment_differences(&a, &b)
         .into_iter()
         .map(|difference| format!("{} {}", difference.path, difference.texts().join(" → ")))
         .collect();
@@ -306,5 +306,5 @@ fn experiments_are_compared_value_by_value() {
             "stage.z.inputs – → [\"x\"]",
         ]
     );
-    assert!(crate::config::differences(&a, &a).is_empty());
+    assert!(crate::config::experiment_differences(&a, &a).is_empty());
 }

@@ -10,7 +10,7 @@ use super::stage::StageSpec;
 
 /// A value that two experiments have different.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Difference {
+pub struct ExperimentDifference {
     /// Its dotted name; values of one stage begin with `stage.NAME.`.
     pub path: String,
     /// The values with their origins; none where a stage does not exist.
@@ -19,7 +19,7 @@ pub struct Difference {
 
 /// What is different in `b`, in the order of the schema and of the stages.
 /// Values that stages have from the shared sections are told once.
-pub fn differences(a: &Experiment, b: &Experiment) -> Vec<Difference> {
+pub fn experiment_differences(a: &Experiment, b: &Experiment) -> Vec<ExperimentDifference> {
     let mut found = Vec::new();
     for key in schema::keys() {
         let sides = [
@@ -38,7 +38,7 @@ pub fn differences(a: &Experiment, b: &Experiment) -> Vec<Difference> {
     found
 }
 
-fn stages(found: &mut Vec<Difference>, name: &str, experiments: [&Experiment; 2]) {
+fn stages(found: &mut Vec<ExperimentDifference>, name: &str, experiments: [&Experiment; 2]) {
     let both = experiments.map(|experiment| experiment.stage(name));
     let declared = |of: fn(&StageSpec) -> Value| {
         both.map(|stage| {
@@ -80,16 +80,16 @@ fn side(config: &schema::Config, origins: &Origins, path: &str) -> Option<(Value
     Some((config.get(path)?, origins.origin(path)))
 }
 
-fn add(found: &mut Vec<Difference>, path: String, sides: [Option<(Value, Origin)>; 2]) {
+fn add(found: &mut Vec<ExperimentDifference>, path: String, sides: [Option<(Value, Origin)>; 2]) {
     let [a, b] = sides
         .each_ref()
         .map(|side| side.as_ref().map(|side| &side.0));
     if a != b {
-        found.push(Difference { path, sides });
+        found.push(ExperimentDifference { path, sides });
     }
 }
 
-impl Difference {
+impl ExperimentDifference {
     /// The values as TOML; a stage that does not exist is a dash.
     pub fn texts(&self) -> [String; 2] {
         let name = self.path.split('.').skip(2).collect::<Vec<_>>().join(".");

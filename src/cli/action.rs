@@ -1,0 +1,51 @@
+//! `novic action`: one action as a recorded experiment of one stage.
+
+use std::path::Path;
+
+use clap::Args;
+
+use super::experiment::load_request;
+use super::run::{RunOptions, run_experiment};
+use super::{CliError, Exit};
+use crate::config::Request;
+use crate::stages;
+
+/// Run one action as a recorded experiment of one stage
+///
+/// The same as an experiment file with one stage of this kind. Keys are nested
+/// or those of the original; groups are those beside the experiments.
+///
+///   novic action embedder_zero_shot cls_dataset=fluent-emoji use.embedder=drawings
+///   novic action infer checkpoint.load=c.safetensors infer.texts='[a photo of a fox]'
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct ActionArgs {
+    /// Name of the action
+    name: String,
+    /// Values, as for `novic config`
+    #[arg(value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    #[command(flatten)]
+    options: RunOptions,
+}
+
+/// Runs one action.
+pub fn cmd_action(args: &ActionArgs) -> Result<Exit, CliError> {
+    let registry = stages::registry();
+    let name = args.name.as_str();
+    if registry.get(name).is_none() {
+        let names: Vec<_> = registry.kinds().iter().map(|kind| kind.name()).collect();
+        return Err(CliError::usage(format!(
+            "there is no action `{name}`; actions are {}",
+            names.join(", ")
+        )));
+    }
+    let text = format!("[experiment]\nname = \"{name}\"\n\n[stage.{name}]\nkind = \"{name}\"\n");
+    let request = Request {
+        text: Some(text),
+        // Groups are found as from a file in `experiments/`.
+        ..Request::new(Path::new("experiments").join(name))
+    };
+    let experiment = load_request(&request.overrides(&args.overrides))?;
+    run_experiment(&experiment, &args.overrides, &args.options)
+}

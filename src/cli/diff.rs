@@ -1,0 +1,237 @@
+//! `novic diff`: what two runs have different.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::print::print;
+use super::{CliError, Exit};
+use crate::store::Project;
+use crate::tracking::{RunRecord, find_run, plain, read_record};
+
+/// Show what two runs have different
+///
+/// Values of the configuration, the program, the machine and the sources, and
+/// what came out: results and last metrics.
+///
+///   novic diff 170509 latest
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct DiffArgs {
+    /// Run id, a unique part of one, or `latest`
+    a: String,
+    /// Another one
+    b: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints the differences of two runs.
+pub fn cmd_diff(args: &DiffArgs) -> Result<Exit, CliError> {
+    let project =
+        Project::find(None).map_err(|error| CliError::from_error(Exit::Failed, &error))?;
+    let read = |run: &str| {
+        let (_, dir) =
+            find_run(&project, run).map_err(|error| CliError::from_error(Exit::Usage, &error))?;
+        read_record(&dir).map_err(|error| CliError::from_error(Exit::Failed, &error))
+    };
+    let (a, b) = (read(&args.a)?, read(&args.b)?);
+    let parts = [
+        (
+            "configuration",
+            differences(&configuration(&a), &configuration(&b)),
+        ),
+        (
+            "environment",
+            differences(&environment(&a), &environment(&b)),
+        ),
+        ("results", differences(&results(&a), &results(&b))),
+    ];
+    if args.json {
+        let mut object = Map::new();
+        object.insert("a".into(), a.header.run.as_str().into());
+        object.insert("b".into(), b.header.run.as_str().into());
+        for (name, found) in parts {
+            let found: Map<_, _> = found
+                .into_iter()
+                .map(|(name, (a, b))| (name, json!({ "a": a, "b": b })))
+                .collect();
+            object.insert(name.into(), found.into());
+        }
+        return print(&format!("{:#}\n", Value::Object(object)));
+    }
+    print(&text(&a.header.run, &b.header.run, &parts))
+}
+
+type Values = BTreeMap<String, Value>;
+type Differences = BTreeMap<String, (Option<Value>, Option<Value>)>;
+
+fn differences(a: &Values, b: &Values) -> Differences {
+    let names: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+    names
+        .into_iter()
+        .filter(|name| a.get(*name) != b.get(*name))
+        .map(|name| (name.clone(), (a.get(name).cloned(), b.get(name).cloned())))
+        .collect()
+}
+
+/// Values of the shared sections and, as `stage.NAME.KEY`, of the stages.
+fn configuration(record: &RunRecord) -> Values {
+    let mut values = Values::new();
+    for name in ["config", "experiment"] {
+        flatten(
+            if name == "config" { "" } else { name },
+            &record.config[name],
+            &mut values,
+        );
+    }
+    for stage in record.config["stages"].as_array().into_iter().flatten() {
+        let prefix = format!("stage.{}", plain(&stage["name"]));
+        for name in ["kind", "inputs"] {
+            values.insert(format!("{prefix}.{name}"), stage[name].clone());
+        }
+        flatten(&prefix, &stage["config"], &mut values);
+    }
+    values
+}
+
+/// The leaves of nested objects by their dotted paths.
+fn flatten(prefix: &str, value: &Value, values: &mut Values) {
+    let Value::Object(fields) = value else {
+        if !value.is_null() {
+            values.insert(prefix.to_owned(), value.clone());
+        }
+        return;
+    };
+    for (name, inner) in fields {
+        let path = if prefix.is_empty() {
+            name.clone()
+        } else {
+            format!("{prefix}.{name}")
+        };
+        flatten(&path, inner, values);
+    }
+}
+
+fn environment(record: &RunRecord) -> Values {
+    let mut values = Values::new();
+    values.insert("program".into(), record.header.program.as_str().into());
+    flatten("machine", &json!(record.environment), &mut values);
+    flatten("sources", &json!(record.git), &mut values);
+    values
+}
+
+/// Results of the stages, and the last value of each of their metrics.
+fn results(record: &RunRecord) -> Values {
+    let mut values = Values::new();
+    for stage in record.overview().stages {
+        flatten(&stage.name, &stage.results, &mut values);
+        values.insert(format!("{}.outcome", stage.name), json!(stage.outcome));
+    }
+    for (stage, metrics) in &record.metrics {
+        for name in metrics.names() {
+            if let Some(last) = metrics.last(name) {
+                values.insert(format!("{stage}.last.{name}"), last.to_json());
+            }
+        }
+    }
+    values
+}
+
+fn text(a: &str, b: &str, parts: &[(&str, Differences)]) -> String {
+    let mut text = format!("- {a}\n+ {b}\n");
+    let shown = |value: &Option<Value>| value.as_ref().map_or("–".to_owned(), plain);
+    for (name, found) in parts.iter().filter(|(_, found)| !found.is_empty()) {
+        text.push_str(&format!("\n{name}\n"));
+        let width = found
+            .keys()
+            .map(|name| name.chars().count())
+            .max()
+            .unwrap_or(0);
+        for (name, (a, b)) in found {
+            let change = match (a, b) {
+                (Some(Value::Number(a)), Some(Value::Number(b))) => {
+                    let (a, b) = (a.as_f64().unwrap_or(0.0), b.as_f64().unwrap_or(0.0));
+                    format!("  ({:+.3e})", b - a)
+                }
+                _ => String::new(),
+            };
+            text.push_str(&format!(
+                "  {name:width$}  {} → {}{change}\n",
+                shown(a),
+                shown(b)
+            ));
+        }
+    }
+    if parts.iter().all(|(_, found)| found.is_empty()) {
+        text.push_str("\nthe same\n");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::tracking::{Event, RunEnd, RunRecorder, RunStart, StageOutcome};
+
+    use super::*;
+
+    #[test]
+    fn values_results_and_metrics_are_compared() {
+        let dir = tempfile::tempdir().unwrap();
+        let project = Project::locate(dir.path(), None, None);
+        let record = |rate: f64, loss: f64| {
+            let stage = json!({"name": "train", "kind": "train", "inputs": [], "config": {"model.layers": 2}});
+            let start = RunStart {
+                config: json!({"config": {"train": {"lr": {"init": rate}}}, "stages": [stage]}),
+                ..Default::default()
+            };
+            let run = RunRecorder::start(&project, start).unwrap();
+            run.event(Event::StageQueued {
+                stage: "train".into(),
+                kind: "train".into(),
+                key: String::new(),
+            });
+            run.stage("train").row(&[("loss", loss.into())]);
+            run.event(Event::StageFinished {
+                stage: "train".into(),
+                outcome: StageOutcome::Done,
+                seconds: 1.0,
+                message: None,
+                results: json!({"best": loss}),
+            });
+            let dir = run.dir().to_owned();
+            run.finish(RunEnd {
+                exit_code: 0,
+                reason: String::new(),
+            })
+            .unwrap();
+            read_record(&dir).unwrap()
+        };
+        let (a, b) = (record(0.5, 2.0), record(0.25, 1.5));
+        let parts = [
+            (
+                "configuration",
+                differences(&configuration(&a), &configuration(&b)),
+            ),
+            (
+                "environment",
+                differences(&environment(&a), &environment(&b)),
+            ),
+            ("results", differences(&results(&a), &results(&b))),
+        ];
+        insta::assert_snapshot!(text("A", "B", &parts), @r"
+        - A
+        + B
+
+        configuration
+          train.lr.init  0.5 → 0.25  (-2.500e-1)
+
+        results
+          train.best       2.0 → 1.5  (-5.000e-1)
+          train.last.loss  2.0 → 1.5  (-5.000e-1)
+        ");
+        assert!(differences(&configuration(&a), &configuration(&a)).is_empty());
+    }
+}

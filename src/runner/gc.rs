@@ -1,0 +1,238 @@
+//! Which outputs can go: by reachability, age and size.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+
+use crate::store::{EntryId, Manifest, Project, Removal, Store};
+use crate::tracking::{RunOverview, RunState, list_runs};
+
+use super::error::RunError;
+
+/// What is to go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GcPolicy {
+    /// What no run used for so long.
+    pub older_than: Option<Duration>,
+    /// So much of what was not used for longest that no more than this stays.
+    pub max_bytes: Option<u64>,
+}
+
+/// Why something goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GcReason {
+    /// No run that is still listed used it.
+    Unreachable,
+    /// No run used it for long.
+    Old,
+    /// The store is too large, and it was not used for longest.
+    Size,
+}
+
+/// Something in the store.
+#[derive(Clone, Debug, Serialize)]
+pub struct GcItem {
+    /// Its name in the store.
+    pub id: EntryId,
+    /// Whether it is unfinished work.
+    pub unfinished: bool,
+    /// Stage that made it, as far as known.
+    pub stage: String,
+    /// Experiment that made it, as far as known.
+    pub experiment: String,
+    /// Size.
+    pub bytes: u64,
+    /// Last use, ms since 1970.
+    pub used_ms: u64,
+    /// Whether it goes, and why.
+    pub reason: Option<GcReason>,
+}
+
+/// Everything in the store and what goes.
+#[derive(Debug, Serialize)]
+pub struct GcPlan {
+    /// All outputs and all unfinished work, last used first.
+    pub items: Vec<GcItem>,
+    /// Directories on their way out whose process was killed.
+    pub leftovers: Vec<PathBuf>,
+}
+
+impl GcPlan {
+    /// Decides what goes. `keep` tells outputs that stay for whatever age and
+    /// size. What a running run uses always stays. Writes nothing.
+    ///
+    /// # Errors
+    /// The store or the runs cannot be listed.
+    pub fn of(
+        project: &Project,
+        policy: GcPolicy,
+        keep: &dyn Fn(&Manifest) -> bool,
+    ) -> Result<GcPlan, RunError> {
+        let store = Store::new(project.store_dir());
+        let (runs, _) = list_runs(project)?;
+        let mut manifests = Vec::new();
+        let mut items = Vec::new();
+        for kind in store.kinds()? {
+            manifests.extend(
+                store
+                    .entries(&kind)?
+                    .into_iter()
+                    .map(|e| e.manifest().clone()),
+            );
+            for partial in store.partials(&kind)? {
+                items.push(GcItem {
+                    stage: String::new(),
+                    experiment: String::new(),
+                    unfinished: true,
+                    bytes: partial.bytes,
+                    used_ms: partial.touched_ms,
+                    id: partial.id,
+                    reason: None,
+                });
+            }
+        }
+        let uses = Uses::of(&runs, &manifests);
+        let mut kept = HashSet::new();
+        for manifest in &manifests {
+            let Ok(id) = EntryId::new(&manifest.kind, manifest.key) else {
+                continue;
+            };
+            if keep(manifest) {
+                kept.insert(id.clone());
+            }
+            let used = uses.last_ms.get(&id.to_string()).copied().unwrap_or(0);
+            items.push(GcItem {
+                stage: manifest.description.stage.clone(),
+                experiment: manifest.description.experiment.clone(),
+                unfinished: false,
+                bytes: manifest.bytes,
+                used_ms: used.max(manifest.published_ms),
+                id,
+                reason: None,
+            });
+        }
+        items.sort_by_key(|item| (std::cmp::Reverse(item.used_ms), item.bytes));
+        choose(&mut items, policy, &uses, &kept);
+        Ok(GcPlan {
+            items,
+            leftovers: store.doomed()?,
+        })
+    }
+
+    /// What goes.
+    pub fn victims(&self) -> impl Iterator<Item = &GcItem> {
+        self.items.iter().filter(|item| item.reason.is_some())
+    }
+
+    /// Removes what goes; each output at once or not at all. Returns what was
+    /// in use after all and stays.
+    ///
+    /// # Errors
+    /// Something cannot be removed; what went before stays away.
+    pub fn execute(&self, project: &Project) -> Result<Vec<EntryId>, RunError> {
+        let store = Store::new(project.store_dir());
+        let mut busy = Vec::new();
+        for item in self.victims() {
+            let removal = if item.unfinished {
+                store.remove_partial(&item.id)?
+            } else {
+                store.remove_entry(&item.id)?
+            };
+            if removal == Removal::Busy {
+                busy.push(item.id.clone());
+            }
+        }
+        for dir in &self.leftovers {
+            std::fs::remove_dir_all(dir).map_err(crate::store::StoreError::io("remove", dir))?;
+        }
+        Ok(busy)
+    }
+}
+
+/// Which outputs runs use.
+struct Uses {
+    /// End of the last run that used it, by its name.
+    last_ms: HashMap<String, u64>,
+    /// Used by a listed run, or input of what is.
+    reachable: HashSet<String>,
+    /// Used by a run that is going on, or input of what is.
+    live: HashSet<String>,
+}
+
+impl Uses {
+    fn of(runs: &[RunOverview], manifests: &[Manifest]) -> Uses {
+        let mut uses = Uses {
+            last_ms: HashMap::new(),
+            reachable: HashSet::new(),
+            live: HashSet::new(),
+        };
+        for run in runs {
+            for stage in run.stages.iter().filter(|stage| !stage.key.is_empty()) {
+                let name = format!("{}/{}", stage.kind, stage.key);
+                let last = uses.last_ms.entry(name.clone()).or_default();
+                *last = run.last_ms.max(*last);
+                if run.state == RunState::Running {
+                    uses.live.insert(name.clone());
+                }
+                uses.reachable.insert(name);
+            }
+        }
+        let inputs: HashMap<String, Vec<String>> = manifests
+            .iter()
+            .map(|manifest| {
+                let inputs = manifest.description.inputs.iter();
+                let names = inputs.map(|input| format!("{}/{}", input.kind, input.key));
+                (
+                    format!("{}/{}", manifest.kind, manifest.key),
+                    names.collect(),
+                )
+            })
+            .collect();
+        for set in [&mut uses.reachable, &mut uses.live] {
+            let mut pending: Vec<String> = set.iter().cloned().collect();
+            while let Some(name) = pending.pop() {
+                for input in inputs.get(&name).into_iter().flatten() {
+                    if set.insert(input.clone()) {
+                        pending.push(input.clone());
+                    }
+                }
+            }
+        }
+        uses
+    }
+}
+
+/// Marks what goes. `items` are sorted, last used first.
+fn choose(items: &mut [GcItem], policy: GcPolicy, uses: &Uses, kept: &HashSet<EntryId>) {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64);
+    for item in items.iter_mut() {
+        let name = item.id.to_string();
+        if uses.live.contains(&name) {
+            continue;
+        }
+        let age = Duration::from_millis(now.saturating_sub(item.used_ms));
+        if !item.unfinished && !uses.reachable.contains(&name) {
+            item.reason = Some(GcReason::Unreachable);
+        } else if policy.older_than.is_some_and(|limit| age > limit) && !kept.contains(&item.id) {
+            item.reason = Some(GcReason::Old);
+        }
+    }
+    let Some(max) = policy.max_bytes else { return };
+    let staying = items.iter().filter(|item| item.reason.is_none());
+    let mut bytes: u64 = staying.map(|item| item.bytes).sum();
+    for item in items.iter_mut().rev() {
+        if bytes <= max {
+            break;
+        }
+        let fixed = uses.live.contains(&item.id.to_string()) || kept.contains(&item.id);
+        if item.reason.is_none() && !fixed {
+            item.reason = Some(GcReason::Size);
+            bytes -= item.bytes;
+        }
+    }
+}
