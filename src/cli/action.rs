@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 
 use super::experiment::load_request;
 use super::run::{RunOptions, run_experiment};
-use super::{CliError, Exit};
+use super::{CliError, Exit, complete};
 use crate::config::Request;
 use crate::stages;
 
@@ -21,9 +22,10 @@ use crate::stages;
 #[command(verbatim_doc_comment)]
 pub struct ActionArgs {
     /// Name of the action
+    #[arg(add = ArgValueCompleter::new(complete::actions))]
     name: String,
     /// Values, as for `novic config`
-    #[arg(value_name = "KEY=VALUE")]
+    #[arg(value_name = "KEY=VALUE", add = ArgValueCompleter::new(complete::overrides))]
     overrides: Vec<String>,
     #[command(flatten)]
     options: RunOptions,

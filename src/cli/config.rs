@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 use serde_json::{Map, Value, json};
 
 use super::experiment::load;
 use super::print::print;
-use super::{CliError, Exit};
+use super::{CliError, Exit, complete};
 use crate::config::schema::Config;
 use crate::config::{
     Experiment, Show, StageSpec, experiment_differences, experiment_json, flat_yaml, keys_read,
@@ -29,7 +30,7 @@ pub struct ConfigArgs {
     /// Experiment file
     file: PathBuf,
     /// Changes of values: `train.lr.init=1e-3`, `lr_warmup=2`, `use.embedder=so400m`, `~noise.scheme`; with --diff also another file
-    #[arg(value_name = "KEY=VALUE")]
+    #[arg(value_name = "KEY=VALUE", add = ArgValueCompleter::new(complete::overrides))]
     overrides: Vec<String>,
     /// Show where every value comes from, and what it replaces
     #[arg(long)]

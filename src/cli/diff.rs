@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 use serde_json::{Map, Value, json};
 
 use super::print::print;
-use super::{CliError, Exit};
+use super::{CliError, Exit, complete};
 use crate::store::Project;
 use crate::tracking::{RunRecord, find_run, plain, read_record};
 
@@ -20,8 +21,10 @@ use crate::tracking::{RunRecord, find_run, plain, read_record};
 #[command(verbatim_doc_comment)]
 pub struct DiffArgs {
     /// Run id, a unique part of one, or `latest`
+    #[arg(add = ArgValueCompleter::new(complete::runs))]
     a: String,
     /// Another one
+    #[arg(add = ArgValueCompleter::new(complete::runs))]
     b: String,
     /// Print JSON
     #[arg(long)]

@@ -5,10 +5,11 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use clap_complete::engine::ArgValueCompleter;
 use serde_json::json;
 
 use super::print::print;
-use super::{CliError, Exit};
+use super::{CliError, Exit, complete};
 use crate::store::{Project, write_file};
 use crate::tracking::{Metrics, Value, find_run, read_record};
 
@@ -23,6 +24,7 @@ use crate::tracking::{Metrics, Value, find_run, read_record};
 #[command(verbatim_doc_comment)]
 pub struct ExportArgs {
     /// Run id, a unique part of one, or `latest`
+    #[arg(add = ArgValueCompleter::new(complete::runs))]
     run: String,
     /// Only this stage
     #[arg(long, value_name = "NAME")]

@@ -1,10 +1,11 @@
 //! `novic tag` and `novic note`: what people say about a run.
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 use serde_json::json;
 
 use super::print::print;
-use super::{CliError, Exit};
+use super::{CliError, Exit, complete};
 use crate::store::Project;
 use crate::tracking::{Labels, find_run};
 
@@ -19,6 +20,7 @@ use crate::tracking::{Labels, find_run};
 #[command(verbatim_doc_comment)]
 pub struct TagArgs {
     /// Run id, a unique part of one, or `latest`
+    #[arg(add = ArgValueCompleter::new(complete::runs))]
     run: String,
     /// Tags to add
     tags: Vec<String>,
@@ -67,6 +69,7 @@ pub fn cmd_tag(args: &TagArgs) -> Result<Exit, CliError> {
 #[command(verbatim_doc_comment)]
 pub struct NoteArgs {
     /// Run id, a unique part of one, or `latest`
+    #[arg(add = ArgValueCompleter::new(complete::runs))]
     run: String,
     /// The note
     text: Option<String>,

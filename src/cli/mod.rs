@@ -2,6 +2,7 @@
 
 mod action;
 mod book;
+mod complete;
 mod config;
 mod diff;
 mod doctor;
@@ -21,14 +22,16 @@ mod run;
 mod schema;
 mod show;
 mod table;
+mod verify;
 mod why;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 pub use action::{ActionArgs, cmd_action};
 pub use book::{BookArgs, cmd_book};
+pub use complete::{CompletionsArgs, cmd_completions};
 pub use config::{ConfigArgs, cmd_config};
 pub use diff::{DiffArgs, cmd_diff};
 pub use doctor::{DoctorArgs, cmd_doctor};
@@ -46,6 +49,7 @@ pub use run::{RunArgs, cmd_run};
 pub use schema::{SchemaArgs, cmd_schema};
 pub use show::{ShowArgs, cmd_show};
 pub use table::{TableArgs, cmd_table};
+pub use verify::{VerifyArgs, cmd_verify};
 pub use why::{WhyArgs, cmd_why};
 
 /// Experiments with NOVIC: classify pictures without candidate labels.
@@ -73,6 +77,7 @@ enum Command {
     Ls(LsArgs),
     Show(ShowArgs),
     Diff(DiffArgs),
+    Verify(VerifyArgs),
     Tag(TagArgs),
     Note(NoteArgs),
     Rm(RmArgs),
@@ -81,10 +86,14 @@ enum Command {
     Nouns(NounsArgs),
     Schema(SchemaArgs),
     Doctor(DoctorArgs),
+    Completions(CompletionsArgs),
 }
 
 /// Parses the command line, runs the command and returns its exit code.
 pub fn main() -> ExitCode {
+    clap_complete::CompleteEnv::with_factory(Cli::command)
+        .var(complete::VARIABLE)
+        .complete();
     let cli = Cli::parse();
     let result: Result<Exit, CliError> = match cli.command {
         Command::Run(args) => cmd_run(&args),
@@ -99,6 +108,7 @@ pub fn main() -> ExitCode {
         Command::Ls(args) => cmd_ls(&args),
         Command::Show(args) => cmd_show(&args),
         Command::Diff(args) => cmd_diff(&args),
+        Command::Verify(args) => cmd_verify(&args),
         Command::Tag(args) => cmd_tag(&args),
         Command::Note(args) => cmd_note(&args),
         Command::Rm(args) => cmd_rm(&args),
@@ -107,6 +117,7 @@ pub fn main() -> ExitCode {
         Command::Nouns(args) => cmd_nouns(&args),
         Command::Schema(args) => cmd_schema(&args),
         Command::Doctor(args) => cmd_doctor(&args),
+        Command::Completions(args) => cmd_completions(&args),
     };
     match result {
         Ok(exit) => ExitCode::from(exit as u8),

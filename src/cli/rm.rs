@@ -4,10 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 use serde_json::json;
 
 use super::print::print;
-use super::{CliError, Exit};
+use super::{CliError, Exit, complete};
 use crate::store::Project;
 use crate::tracking::{RunState, find_run, remove_run};
 
@@ -23,7 +24,7 @@ use crate::tracking::{RunState, find_run, remove_run};
 #[command(verbatim_doc_comment)]
 pub struct RmArgs {
     /// Run ids, or unique parts of them
-    #[arg(required = true)]
+    #[arg(required = true, add = ArgValueCompleter::new(complete::runs))]
     runs: Vec<String>,
     /// Also remove `outputs/<run id>`
     #[arg(long)]

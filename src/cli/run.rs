@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 
 use super::book::write_page;
 use super::print::print;
-use super::{CliError, Exit, experiment};
-use crate::config::Experiment;
+use super::{CliError, Exit, complete, experiment};
+use crate::config::{Experiment, Request, recorded_experiment};
 use crate::reports::experiment::ExperimentReport;
 use crate::reports::table;
 use crate::runner::{
@@ -17,7 +18,8 @@ use crate::runner::{
     TerminalDisplay, execute, plan_text,
 };
 use crate::stages;
-use crate::tracking::{RunRecorder, RunStart};
+use crate::store::Project;
+use crate::tracking::{RunRecord, RunRecorder, RunStart, find_run, read_record};
 
 /// Time between two lines of progress where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -32,14 +34,19 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 ///   novic run experiments/quickstart.toml
 ///   novic run experiments/quickstart.toml noise.vec_norm=2.0 train.max_epochs=5
 ///   novic run experiments/ye2.toml --only train --keep-going
+///   novic run --from-run 170509 noise.vec_norm=1.5
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct RunArgs {
     /// Experiment file
-    file: PathBuf,
+    #[arg(required_unless_present = "from_run")]
+    file: Option<PathBuf>,
     /// Changes of values, as for `novic config`
-    #[arg(value_name = "KEY=VALUE")]
+    #[arg(value_name = "KEY=VALUE", add = ArgValueCompleter::new(complete::overrides))]
     overrides: Vec<String>,
+    /// Run what an old run recorded, whatever its file says now
+    #[arg(long, value_name = "RUN", add = ArgValueCompleter::new(complete::runs))]
+    from_run: Option<String>,
     #[command(flatten)]
     options: RunOptions,
 }
@@ -87,8 +94,35 @@ pub(super) struct RunOptions {
 
 /// Runs an experiment.
 pub fn cmd_run(args: &RunArgs) -> Result<Exit, CliError> {
-    let experiment = experiment::load(&args.file, &args.overrides)?;
-    run_experiment(&experiment, &args.overrides, &args.options)
+    let mut overrides = args.overrides.clone();
+    let experiment = match (&args.from_run, &args.file) {
+        (Some(run), first) => {
+            // Without a file, the first word is an override too.
+            let first = first.iter().map(|first| first.display().to_string());
+            overrides = first.chain(overrides).collect();
+            let failed = |error: &dyn std::error::Error| CliError::from_error(Exit::Failed, error);
+            let project = Project::find(None).map_err(|error| failed(&error))?;
+            let (_, dir) = find_run(&project, run)
+                .map_err(|error| CliError::from_error(Exit::Usage, &error))?;
+            let record = read_record(&dir).map_err(|error| failed(&error))?;
+            recorded(&record, &overrides)?
+        }
+        (None, Some(file)) => experiment::load(file, &overrides)?,
+        (None, None) => return Err(CliError::usage("name an experiment file")),
+    };
+    run_experiment(&experiment, &overrides, &args.options)
+}
+
+/// The experiment that a run recorded, with overrides.
+pub(super) fn recorded(record: &RunRecord, overrides: &[String]) -> Result<Experiment, CliError> {
+    let name = &record.header.experiment;
+    let file = record.header.file.clone().unwrap_or_else(|| name.into());
+    let request = Request {
+        file,
+        text: Some(recorded_experiment(&record.config)),
+        ..Request::default()
+    };
+    experiment::load_request(&request.overrides(overrides))
 }
 
 /// Runs an experiment that is loaded.

@@ -4,10 +4,11 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 use serde_json::{Map, Value, json};
 
 use super::print::print;
-use super::{CliError, Exit};
+use super::{CliError, Exit, complete};
 use crate::runner::time_text;
 use crate::store::Project;
 use crate::tracking::{
@@ -26,6 +27,7 @@ use crate::tracking::{
 #[command(verbatim_doc_comment)]
 pub struct ShowArgs {
     /// Run id, a unique part of one, or `latest`
+    #[arg(add = ArgValueCompleter::new(complete::runs))]
     run: String,
     /// Print only the lines that the run showed
     #[arg(long, conflicts_with = "json")]

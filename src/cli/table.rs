@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use clap_complete::engine::ArgValueCompleter;
 
 use super::print::print;
-use super::{CliError, Exit, experiment};
+use super::{CliError, Exit, complete, experiment};
 use crate::reports::experiment::ExperimentReport;
 use crate::reports::table;
 use crate::runner::Plan;
@@ -24,7 +25,7 @@ pub struct TableArgs {
     /// Experiment file
     file: PathBuf,
     /// Changes of values, as for `novic config`
-    #[arg(value_name = "KEY=VALUE")]
+    #[arg(value_name = "KEY=VALUE", add = ArgValueCompleter::new(complete::overrides))]
     overrides: Vec<String>,
     /// Only this table
     #[arg(long)]

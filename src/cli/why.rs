@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 
 use super::print::print;
-use super::{CliError, Exit, experiment};
+use super::{CliError, Exit, complete, experiment};
 use crate::runner::{Plan, Why, why_json, why_text};
 use crate::stages;
 
@@ -25,7 +26,7 @@ pub struct WhyArgs {
     /// Stage
     stage: String,
     /// Changes of values, as for `novic config`
-    #[arg(value_name = "KEY=VALUE")]
+    #[arg(value_name = "KEY=VALUE", add = ArgValueCompleter::new(complete::overrides))]
     overrides: Vec<String>,
     /// Read external files again although they seem unchanged
     #[arg(long)]

@@ -271,7 +271,8 @@ fn toml_edit_value(value: &Value) -> toml_edit::Value {
     }
 }
 
-fn toml_key(key: &str) -> String {
+/// A key as it must be written.
+pub(super) fn toml_key(key: &str) -> String {
     toml_edit::Key::new(key).to_string()
 }
 

@@ -5,6 +5,7 @@
 //! [`StageKind`], of which the [`Registry`] lists all there are.
 
 mod board;
+mod compare_files;
 mod context;
 mod display;
 mod error;
@@ -28,8 +29,10 @@ mod show;
 mod summary;
 mod terminal;
 mod unread;
+mod verify;
 mod why;
 
+pub use compare_files::{Agreement, TOLERANCE, compare_outputs};
 pub use context::{InputEntry, StageContext};
 pub use display::{Display, Quiet, StageReport};
 pub use error::{RunError, StageError};
@@ -50,4 +53,5 @@ pub use show::{plan_json, plan_text};
 pub use summary::{RunSummary, StepResult};
 pub use terminal::TerminalDisplay;
 pub use unread::unread_overrides;
+pub use verify::{Verdict, verify};
 pub use why::{Reason, Why, why_json, why_text};

@@ -256,6 +256,18 @@ fn what_is_shown_gives_the_same_experiment() {
             .collect::<Vec<_>>()
     };
     assert_eq!(stages(&again), stages(&experiment));
+    let recorded =
+        crate::config::recorded_experiment(&crate::config::experiment_json(&experiment, false));
+    let request = Request {
+        file: "main.toml".into(),
+        text: Some(recorded),
+        ..Request::default()
+    };
+    let recorded =
+        crate::config::Experiment::load(&request).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(recorded.info, experiment.info);
+    assert_eq!(stages(&recorded), stages(&experiment));
+    assert_eq!(recorded.cells[0].to_json(), experiment.cells[0].to_json());
     assert_eq!(again.cells[0].to_json(), experiment.cells[0].to_json());
 }
 

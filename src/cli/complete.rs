@@ -1,0 +1,225 @@
+//! Completion in shells: commands and options, and what only the program
+//! knows: keys and their values, groups, kinds, run ids.
+
+use std::ffi::OsStr;
+use std::fs;
+
+use clap::Args;
+use clap_complete::engine::CompletionCandidate;
+use clap_complete::env::Shells;
+
+use super::print::print;
+use super::{CliError, Exit};
+use crate::config::schema::{self, Key, Kind};
+use crate::stages;
+use crate::store::Project;
+
+/// Print what a shell needs to complete commands of novic
+///
+/// Options, keys and their values, groups, actions and run ids are completed.
+///
+///   novic completions bash >> ~/.bashrc
+///   novic completions zsh > ~/.zfunc/_novic
+///   novic completions fish > ~/.config/fish/completions/novic.fish
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct CompletionsArgs {
+    /// bash, elvish, fish, powershell or zsh
+    shell: String,
+    /// Print JSON: the script as a text
+    #[arg(long)]
+    json: bool,
+}
+
+/// Variable that makes the program complete instead of run.
+pub(super) const VARIABLE: &str = "COMPLETE";
+
+/// Prints the script of a shell.
+pub fn cmd_completions(args: &CompletionsArgs) -> Result<Exit, CliError> {
+    let script = script(&args.shell)?;
+    if args.json {
+        print(&format!("{:#}\n", serde_json::json!({ "script": script })))
+    } else {
+        print(&script)
+    }
+}
+
+fn script(name: &str) -> Result<String, CliError> {
+    let shells = Shells::builtins();
+    let Some(shell) = shells.completer(name) else {
+        let names: Vec<_> = shells.names().collect();
+        return Err(CliError::usage(format!(
+            "there is no completion for `{name}`, but for {}",
+            names.join(", ")
+        )));
+    };
+    let mut script = Vec::new();
+    shell
+        .write_registration(VARIABLE, "novic", "novic", "novic", &mut script)
+        .map_err(|error| CliError::failed(format!("failed to write the script: {error}")))?;
+    Ok(String::from_utf8_lossy(&script).into_owned())
+}
+
+/// Overrides that begin so: keys, and behind `=` their values.
+pub(super) fn overrides(current: &OsStr) -> Vec<CompletionCandidate> {
+    let Some(text) = current.to_str() else {
+        return Vec::new();
+    };
+    let sign = text.len() - text.trim_start_matches(['+', '~']).len();
+    let (sign, rest) = text.split_at(sign);
+    match rest.split_once('=') {
+        Some((name, value)) => values(name, value)
+            .into_iter()
+            .map(|value| CompletionCandidate::new(format!("{sign}{name}={value}")))
+            .collect(),
+        None => names(sign, rest),
+    }
+}
+
+fn names(sign: &str, begun: &str) -> Vec<CompletionCandidate> {
+    let end = if sign == "~" { "" } else { "=" };
+    let candidate = |name: &str, key: &Key| {
+        let help = key.doc.trim().lines().next().unwrap_or_default().to_owned();
+        CompletionCandidate::new(format!("{sign}{name}{end}")).help(Some(help.into()))
+    };
+    let nested = schema::keys()
+        .iter()
+        .filter(|key| key.path.starts_with(begun))
+        .map(|key| candidate(key.path, key));
+    // The original's names would be in the way of who does not ask for them.
+    let flat = schema::keys()
+        .iter()
+        .filter_map(|key| Some((key.flat?, key)));
+    let flat = flat
+        .filter(|(name, _)| !begun.is_empty() && name.starts_with(begun))
+        .map(|(name, key)| candidate(name, key));
+    let groups = groups()
+        .into_iter()
+        .map(|(group, _)| format!("use.{group}"));
+    let groups = groups
+        .filter(|name| name.starts_with(begun))
+        .map(|name| CompletionCandidate::new(format!("{sign}{name}{end}")));
+    nested.chain(flat).chain(groups).collect()
+}
+
+fn values(name: &str, begun: &str) -> Vec<String> {
+    if let Some(group) = name.strip_prefix("use.") {
+        let choices = groups().into_iter().filter(|(other, _)| other == group);
+        let choices = choices.flat_map(|(_, names)| names);
+        return choices.filter(|choice| choice.starts_with(begun)).collect();
+    }
+    let Some(key) = schema::key(name).or_else(|| schema::key_by_flat_name(name)) else {
+        return Vec::new();
+    };
+    let names: &[&str] = match key.kind {
+        Kind::Bool => &["true", "false"],
+        Kind::Choice { names, .. } | Kind::ChoiceOrInt { names } => names,
+        _ => &[],
+    };
+    let fits = |value: &&&str| !value.is_empty() && value.starts_with(begun);
+    names
+        .iter()
+        .filter(fits)
+        .map(|&name| name.to_owned())
+        .collect()
+}
+
+/// Groups beside the shipped experiments or here, with their choices.
+fn groups() -> Vec<(String, Vec<String>)> {
+    let mut found = Vec::new();
+    for base in ["experiments/base", "base"] {
+        for folder in fs::read_dir(base).into_iter().flatten().flatten() {
+            let files = fs::read_dir(folder.path()).into_iter().flatten().flatten();
+            let files = files.map(|file| file.path());
+            let toml = files.filter(|path| path.extension().is_some_and(|e| e == "toml"));
+            let mut names: Vec<String> = toml
+                .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+                .collect();
+            names.sort();
+            if !names.is_empty() {
+                found.push((folder.file_name().to_string_lossy().into_owned(), names));
+            }
+        }
+    }
+    found
+}
+
+/// Run ids that contain what was begun, the newest first.
+pub(super) fn runs(current: &OsStr) -> Vec<CompletionCandidate> {
+    let begun = current.to_string_lossy();
+    let Ok(project) = Project::find(None) else {
+        return Vec::new();
+    };
+    let mut names: Vec<String> = fs::read_dir(project.runs_dir())
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| name.starts_with("ovod_") && name.contains(begun.as_ref()))
+        .collect();
+    names.sort();
+    names.reverse();
+    if "latest".starts_with(begun.as_ref()) {
+        names.insert(0, "latest".to_owned());
+    }
+    names.into_iter().map(CompletionCandidate::new).collect()
+}
+
+/// Actions that begin so.
+pub(super) fn actions(current: &OsStr) -> Vec<CompletionCandidate> {
+    let begun = current.to_string_lossy();
+    let registry = stages::registry();
+    let kinds = registry.kinds().iter().map(|kind| kind.name());
+    kinds
+        .filter(|name| name.starts_with(begun.as_ref()))
+        .map(CompletionCandidate::new)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(found: Vec<CompletionCandidate>) -> Vec<String> {
+        let texts = found.iter().map(CompletionCandidate::get_value);
+        texts
+            .map(|text| text.to_string_lossy().into_owned())
+            .collect()
+    }
+
+    fn completed(text: &str) -> Vec<String> {
+        texts(overrides(OsStr::new(text)))
+    }
+
+    #[test]
+    fn keys_are_completed_by_both_names_and_values_by_their_key() {
+        assert_eq!(
+            completed("train.lr."),
+            ["init", "final", "schedule", "warmup_chunks"].map(|name| format!("train.lr.{name}="))
+        );
+        assert_eq!(completed("lr_w"), ["lr_warmup="]);
+        assert_eq!(completed("~train.lr.f"), ["~train.lr.final"]);
+        assert_eq!(
+            completed("train.optimizer.type=AdamP"),
+            ["train.optimizer.type=AdamP"]
+        );
+        assert_eq!(completed("++noun_cache=t"), ["++noun_cache=true"]);
+        assert!(completed("train.lr.init=").is_empty());
+        assert!(completed("").len() >= schema::keys().len());
+        assert_eq!(
+            texts(actions(OsStr::new("embedder_"))),
+            ["embedder_zero_shot"]
+        );
+    }
+
+    #[test]
+    fn every_shell_has_a_script() {
+        for shell in Shells::builtins().names() {
+            assert!(
+                script(shell).expect("a script").contains("novic"),
+                "{shell}"
+            );
+        }
+        assert!(script("dos").is_err());
+    }
+}

@@ -1,0 +1,131 @@
+//! `novic verify`: do stages of an old run again and compare.
+
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
+use serde_json::{Value, json};
+
+use super::print::print;
+use super::run::recorded;
+use super::{CliError, Exit, complete};
+use crate::runner::{Agreement, Display, LineDisplay, TOLERANCE, TerminalDisplay, Verdict, verify};
+use crate::stages;
+use crate::store::Project;
+use crate::tracking::{Environment, RunRecord, find_run, read_record};
+
+/// Do stages of an old run again, and compare what comes out
+///
+/// Each stage is done on the inputs that it had, beside the store, which stays
+/// as it is. Says for each whether every byte is equal, numbers are equal within
+/// a tolerance, or what differs first; and what of the machine and the program
+/// is another than it was, which may explain it.
+///
+///   novic verify latest
+///   novic verify 170509 --stage train
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct VerifyArgs {
+    /// Run id, a unique part of one, or `latest`
+    #[arg(add = ArgValueCompleter::new(complete::runs))]
+    run: String,
+    /// Only these stages
+    #[arg(long, value_name = "STAGE")]
+    stage: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Verifies a run. Exit code 1 if something differs or cannot be compared.
+pub fn cmd_verify(args: &VerifyArgs) -> Result<Exit, CliError> {
+    let failed = |error: &dyn std::error::Error| CliError::from_error(Exit::Failed, error);
+    let project = Project::find(None).map_err(|error| failed(&error))?;
+    let (run, dir) =
+        find_run(&project, &args.run).map_err(|error| CliError::from_error(Exit::Usage, &error))?;
+    let record = read_record(&dir).map_err(|error| failed(&error))?;
+    let experiment = recorded(&record, &[])?;
+    let mut display: Box<dyn Display> = if io::stderr().is_terminal() {
+        Box::new(TerminalDisplay::new())
+    } else {
+        Box::new(LineDisplay::new(io::stderr(), Duration::from_secs(10)))
+    };
+    let registry = stages::registry();
+    let verdicts = verify(
+        &experiment,
+        &run,
+        &args.stage,
+        &project,
+        &registry,
+        display.as_mut(),
+    )
+    .map_err(|error| failed(&error))?;
+    let differences = environment(&record);
+    let good = verdicts.iter().all(|(_, verdict)| {
+        matches!(
+            verdict,
+            Verdict::Compared(Agreement::Equal | Agreement::Close { .. })
+        )
+    });
+    if args.json {
+        let stages: Vec<Value> = verdicts
+            .iter()
+            .map(|(stage, verdict)| json!({ "stage": stage, "verdict": verdict }))
+            .collect();
+        let value = json!({ "run": run.run, "stages": stages, "environment": differences });
+        print(&format!("{value:#}\n"))?;
+    } else {
+        let mut text = String::new();
+        for (stage, verdict) in &verdicts {
+            text.push_str(&format!("{stage}: {}\n", verdict_text(verdict)));
+        }
+        if !good && !differences.is_empty() {
+            text.push_str("\nother than it was:\n");
+            for difference in &differences {
+                text.push_str(&format!("  {difference}\n"));
+            }
+        }
+        print(&text)?;
+    }
+    Ok(if good { Exit::Success } else { Exit::Failed })
+}
+
+fn verdict_text(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Compared(Agreement::Equal) => "equal".to_owned(),
+        Verdict::Compared(Agreement::Close { largest }) => {
+            format!("equal within {TOLERANCE:e} (largest relative difference {largest:.1e})")
+        }
+        Verdict::Compared(Agreement::Different { place, what }) => {
+            format!("DIFFERENT, first in {place}: {what}")
+        }
+        Verdict::Gone { stage } => format!("cannot be compared: the output of {stage} is gone"),
+        Verdict::Changed { changes } if changes.is_empty() => {
+            "cannot be compared: it depends on something that changed".to_owned()
+        }
+        Verdict::Changed { changes } => {
+            let changes: Vec<_> = changes.iter().map(ToString::to_string).collect();
+            format!("cannot be compared, changed: {}", changes.join(", "))
+        }
+        Verdict::Failed { message } => format!("FAILED: {message}"),
+    }
+}
+
+/// What of machine and program is another now.
+fn environment(record: &RunRecord) -> Vec<String> {
+    let now = Environment::capture();
+    let program = env!("CARGO_PKG_VERSION");
+    let mut found = Vec::new();
+    if record.header.program != program {
+        found.push(format!("program: {} → {program}", record.header.program));
+    }
+    let before = json!(record.environment);
+    let now = json!(now);
+    for (name, value) in now.as_object().into_iter().flatten() {
+        if !before[name].is_null() && before[name] != *value {
+            found.push(format!("{name}: {} → {value}", before[name]));
+        }
+    }
+    found
+}
