@@ -162,10 +162,11 @@ pub fn word_bool(word: &str) -> Option<bool> {
     }
 }
 
-/// Digits with an optional sign and `_` between digits.
+/// Digits with an optional sign and `_` between digits; a leading zero makes it
+/// a text, such as a number plate.
 pub fn word_int(word: &str) -> Option<i64> {
     let digits = word.strip_prefix(['+', '-']).unwrap_or(word);
-    if !digits_only(digits) {
+    if !whole_digits(digits) {
         return None;
     }
     word.replace('_', "").parse().ok()
@@ -187,17 +188,22 @@ pub fn word_float(word: &str) -> Option<f64> {
     }
     let valid = match mantissa.split_once('.') {
         Some((whole, fraction)) => {
-            (whole.is_empty() || digits_only(whole))
+            (whole.is_empty() || whole_digits(whole))
                 && (fraction.is_empty() || digits_only(fraction))
                 && !(whole.is_empty() && fraction.is_empty())
         }
-        None => exponent.is_some() && digits_only(mantissa),
+        None => exponent.is_some() && whole_digits(mantissa),
     };
     if valid {
         word.replace('_', "").parse().ok()
     } else {
         None
     }
+}
+
+/// Digits without a leading zero.
+fn whole_digits(text: &str) -> bool {
+    digits_only(text) && (text == "0" || !text.starts_with('0'))
 }
 
 fn digits_only(text: &str) -> bool {

@@ -112,11 +112,21 @@ pub fn parse(text: &str) -> Result<Override, SyntaxError> {
 
 /// Parses the value that begins at a byte offset and extends to the end.
 pub fn parse_value(text: &str, offset: usize) -> Result<Node, SyntaxError> {
-    if is_sweep(text[offset..].trim()) {
+    if is_call(text[offset..].trim(), SWEEPS) {
         return error(
             "this is a sweep, not a value",
             offset..text.len(),
             "use `novic sweep run`, or put a text in quotes",
+        );
+    }
+    if is_call(
+        text[offset..].trim(),
+        &["str", "int", "float", "bool", "json_str"],
+    ) {
+        return error(
+            "values are read by the type of their key, not by casts",
+            offset..text.len(),
+            "write the value alone, or put a text in quotes",
         );
     }
     let mut parser = Parser { text, at: offset };
@@ -485,12 +495,14 @@ fn is_escapable(c: char) -> bool {
     )
 }
 
-fn is_sweep(word: &str) -> bool {
-    [
-        "choice", "range", "interval", "glob", "sort", "shuffle", "tag",
-    ]
-    .iter()
-    .any(|function| {
+/// Functions that give several values.
+const SWEEPS: &[&str] = &[
+    "choice", "range", "interval", "glob", "sort", "shuffle", "tag",
+];
+
+/// Whether a word is a call of one of the functions.
+fn is_call(word: &str, functions: &[&str]) -> bool {
+    functions.iter().any(|function| {
         word.strip_prefix(function)
             .is_some_and(|rest| rest.starts_with('(') && rest.ends_with(')'))
     })

@@ -12,6 +12,8 @@ mod error;
 mod execute;
 mod format;
 mod gc;
+#[cfg(test)]
+mod gc_tests;
 mod history;
 mod interrupt;
 mod key;
@@ -30,7 +32,11 @@ mod summary;
 mod terminal;
 mod unread;
 mod verify;
+#[cfg(test)]
+mod verify_tests;
 mod why;
+#[cfg(test)]
+mod why_tests;
 
 pub use compare_files::{Agreement, TOLERANCE, compare_outputs};
 pub use context::{InputEntry, StageContext};

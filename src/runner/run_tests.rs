@@ -220,13 +220,13 @@ impl StageKind for Meets {
     }
 }
 
-fn registry() -> Registry {
+pub(super) fn registry() -> Registry {
     Registry::new(&[
         &Nothing, &Chain, &Join, &Fails, &Needs, &Deaf, &Flaky, &Meets,
     ])
 }
 
-const EXPERIMENT: &str = r#"
+pub(super) const EXPERIMENT: &str = r#"
 [experiment]
 title = "A chain"
 
@@ -243,12 +243,12 @@ kind = "merge_caches"
 inputs = ["first", { stage = "second", repeat = 2 }]
 "#;
 
-struct Bench {
-    dir: tempfile::TempDir,
+pub(super) struct Bench {
+    pub(super) dir: tempfile::TempDir,
 }
 
 impl Bench {
-    fn new(text: &str) -> Bench {
+    pub(super) fn new(text: &str) -> Bench {
         let bench = Bench {
             dir: tempfile::tempdir().unwrap(),
         };
@@ -256,15 +256,15 @@ impl Bench {
         bench
     }
 
-    fn write(&self, text: &str) {
+    pub(super) fn write(&self, text: &str) {
         fs::write(self.dir.path().join("test.toml"), text).unwrap();
     }
 
-    fn plan(&self) -> Plan {
+    pub(super) fn plan(&self) -> Plan {
         plan_in(self.dir.path())
     }
 
-    fn run_with(
+    pub(super) fn run_with(
         &self,
         display: &mut dyn Display,
         change: impl FnOnce(&mut Execution<'_>),
@@ -272,7 +272,7 @@ impl Bench {
         run_in(self.dir.path(), display, change)
     }
 
-    fn run(&self) -> RunSummary {
+    pub(super) fn run(&self) -> RunSummary {
         self.run_with(&mut Quiet, |_| {})
     }
 
@@ -280,7 +280,7 @@ impl Bench {
         outcomes(&self.run())
     }
 
-    fn executions(&self) -> usize {
+    pub(super) fn executions(&self) -> usize {
         fs::read_to_string(self.dir.path().join(".novic/executions"))
             .unwrap_or_default()
             .lines()
@@ -296,16 +296,21 @@ fn outcomes(summary: &RunSummary) -> Vec<(String, StageOutcome)> {
         .collect()
 }
 
-fn project_in(dir: &Path) -> Project {
+pub(super) fn project_in(dir: &Path) -> Project {
     Project::locate(dir, None, None)
 }
 
-fn plan_in(dir: &Path) -> Plan {
+pub(super) fn experiment_in(dir: &Path, overrides: &[&str]) -> Experiment {
     let request = Request {
         environment: Vec::new(),
         ..Request::new(dir.join("test.toml"))
     };
-    let experiment = Experiment::load(&request).unwrap_or_else(|errors| panic!("{errors}"));
+    Experiment::load(&request.overrides(overrides.iter().copied()))
+        .unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn plan_in(dir: &Path) -> Plan {
+    let experiment = experiment_in(dir, &[]);
     Plan::in_project(&experiment, &registry(), project_in(dir), false).unwrap()
 }
 
@@ -961,104 +966,6 @@ fn the_registry_checks_what_kinds_read() {
     registry().check().unwrap();
 }
 
-fn why(dir: &Path, overrides: &[&str], stage: &str) -> String {
-    let request = Request {
-        environment: Vec::new(),
-        ..Request::new(dir.join("test.toml"))
-    };
-    let experiment = Experiment::load(&request.overrides(overrides.iter().copied())).unwrap();
-    let plan = Plan::in_project(&experiment, &registry(), project_in(dir), false).unwrap();
-    let found = Why::of(&experiment, &plan, stage).unwrap();
-    let text: Vec<_> = found.iter().map(why_text).collect();
-    let run = regex::Regex::new("ovod_[0-9_]+[0-9]").unwrap();
-    let place = format!("{}/", dir.display());
-    run.replace_all(&text.concat(), "RUN").replace(&place, "")
-}
-
-#[test]
-fn a_change_is_followed_back_to_who_made_it() {
-    let bench = Bench::new(EXPERIMENT);
-    insta::assert_snapshot!(why(bench.dir.path(), &[], "joined"), @r"
-    joined (merge_caches): will run
-    the store has no earlier output of it
-    ");
-    bench.run();
-    insta::assert_snapshot!(why(bench.dir.path(), &[], "second"), @r"
-    second (train): up to date
-    its output was made in RUN
-
-    stages that take its output: joined
-    ");
-    let overrides = ["stage.second.train.max_chunks=41", "train.lr.init=0.5"];
-    insta::assert_snapshot!(why(bench.dir.path(), &overrides, "joined"), @r"
-    joined (merge_caches): will run
-    changed since its last output, of RUN:
-
-      train.lr.init 0.0015 → 0.5 (for its input first)
-          set by command line `train.lr.init=0.5`
-          over 0.0015 (default)
-      train.lr.init 0.0015 → 0.5 (for its input second)
-          set by command line `train.lr.init=0.5`
-          over 0.0015 (default)
-      train.max_chunks 40 → 41 (for its input second)
-          set by command line `stage.second.train.max_chunks=41`
-          over 40 (test.toml:11:20)
-          over 0 (default)
-    ");
-    insta::assert_snapshot!(why(bench.dir.path(), &overrides, "first"), @r"
-    first (train): will run
-    changed since its last output, of RUN:
-
-      train.lr.init 0.0015 → 0.5
-          set by command line `train.lr.init=0.5`
-          over 0.0015 (default)
-
-    goes stale with it: joined
-    ");
-    // The input was made again in the meantime; it still says why.
-    bench.write(&EXPERIMENT.replace("max_chunks = 40", "max_chunks = 42"));
-    bench.run_with(&mut Quiet, |execution| {
-        execution.selection.only = vec!["second".into()]
-    });
-    insta::assert_snapshot!(why(bench.dir.path(), &[], "joined"), @r"
-    joined (merge_caches): will run
-    changed since its last output, of RUN:
-
-      train.max_chunks 40 → 42 (for its input second)
-          set by test.toml:11:20
-          over 0 (default)
-    ");
-}
-
-#[test]
-fn overrides_that_no_stage_reads_are_reported() {
-    let bench = Bench::new(EXPERIMENT);
-    let unread = |overrides: &[&str]| {
-        let request = Request {
-            environment: Vec::new(),
-            ..Request::new(bench.dir.path().join("test.toml"))
-        };
-        let experiment = Experiment::load(&request.overrides(overrides.iter().copied())).unwrap();
-        let found = unread_overrides(&experiment, &registry());
-        found
-            .into_iter()
-            .map(|warning| warning.title)
-            .collect::<Vec<_>>()
-    };
-    assert!(unread(&["train.lr.init=1", "merge.multi_mode=2", "run.seed=3"]).is_empty());
-    assert_eq!(
-        unread(&[
-            "captions.templates=5",
-            "stage.joined.train.lr.init=1",
-            "train.lr.init=2"
-        ]),
-        [
-            "no stage of this experiment reads captions.templates: the override has no effect",
-            "no stage of this experiment reads train.lr.init: the override has no effect",
-        ]
-    );
-}
-
 #[test]
 fn what_fails_is_tried_again_as_often_as_it_may() {
     let bench = Bench::new("[stage.flaky]\nkind = \"test_embed_cache\"\n");
@@ -1097,117 +1004,4 @@ fn stages_that_do_not_need_each_other_run_at_the_same_time() {
         .collect();
     assert_eq!(names, ["first", "second", "joined"]);
     assert_eq!(summary.count(StageOutcome::Done), 3);
-}
-
-#[test]
-fn outputs_go_by_reachability_age_and_size_and_come_back() {
-    let bench = Bench::new(EXPERIMENT);
-    bench.run();
-    let project = project_in(bench.dir.path());
-    let plan = |older_than, max_bytes| {
-        let policy = GcPolicy {
-            older_than,
-            max_bytes,
-        };
-        GcPlan::of(&project, policy, &|manifest| {
-            manifest.kind == "merge_caches"
-        })
-        .unwrap()
-    };
-    assert_eq!(plan(None, None).victims().count(), 0);
-    assert_eq!(
-        plan(Some(Duration::from_secs(3600)), None)
-            .victims()
-            .count(),
-        0
-    );
-    let all: u64 = plan(None, None).items.iter().map(|item| item.bytes).sum();
-    // The one used longest ago goes first, and one is enough.
-    let victims: Vec<_> = plan(None, Some(all - 1))
-        .victims()
-        .map(|item| item.stage.clone())
-        .collect();
-    assert_eq!(victims.len(), 1);
-    // What is to be kept stays even if nothing else helps.
-    let smallest = plan(None, Some(0));
-    let reasons: Vec<_> = smallest.victims().map(|item| item.reason).collect();
-    assert_eq!(reasons, [Some(GcReason::Size); 2]);
-    assert!(smallest.execute(&project).unwrap().is_empty());
-    assert_eq!(plan(None, None).items.len(), 1);
-    assert_eq!(bench.run().count(StageOutcome::Done), 2);
-    // Without its runs, nothing is reachable.
-    for run in crate::tracking::list_runs(&project).unwrap().0 {
-        crate::tracking::remove_run(&project.runs_dir().join(run.run)).unwrap();
-    }
-    let unreachable = plan(None, None);
-    assert_eq!(unreachable.victims().count(), 3);
-    unreachable.execute(&project).unwrap();
-    assert!(plan(None, None).items.is_empty());
-    assert_eq!(bench.run().count(StageOutcome::Done), 3);
-}
-
-#[test]
-fn what_a_running_run_uses_stays() {
-    let bench = Bench::new(EXPERIMENT);
-    let plan = bench.plan();
-    let recorder = RunRecorder::start(plan.project(), RunStart::default()).unwrap();
-    let execution = Execution {
-        plan: &plan,
-        registry: &registry(),
-        recorder: &recorder,
-        interrupt: &Interrupt::new(),
-        selection: Selection::default(),
-        keep_going: false,
-        retries: Retries::default(),
-        jobs: 1,
-    };
-    execute(&execution, &mut Quiet).unwrap();
-    recorder.flush().unwrap();
-    let policy = GcPolicy {
-        older_than: Some(Duration::ZERO),
-        max_bytes: Some(0),
-    };
-    let gc = GcPlan::of(plan.project(), policy, &|_| false).unwrap();
-    assert_eq!((gc.items.len(), gc.victims().count()), (3, 0));
-}
-
-#[test]
-fn what_is_verified_is_done_again_and_compared() {
-    let bench = Bench::new(EXPERIMENT);
-    bench.run();
-    let project = project_in(bench.dir.path());
-    let verdicts = || {
-        let request = Request {
-            environment: Vec::new(),
-            ..Request::new(bench.dir.path().join("test.toml"))
-        };
-        let experiment = Experiment::load(&request).unwrap();
-        let (run, _) = crate::tracking::find_run(&project, "latest").unwrap();
-        verify(&experiment, &run, &[], &project, &registry(), &mut Quiet).unwrap()
-    };
-    let executions = bench.executions();
-    let equal = Verdict::Compared(Agreement::Equal);
-    let all: Vec<_> = ["first", "second", "joined"]
-        .map(|name| (name.to_owned(), equal.clone()))
-        .into();
-    assert_eq!(verdicts(), all);
-    assert_eq!(bench.executions(), executions, "the store is left alone");
-    let entry = match &bench.plan().steps()[1].state {
-        StepState::UpToDate(entry) => entry.dir().to_owned(),
-        other => panic!("{other:?}"),
-    };
-    // The output is another than what the stage makes.
-    let manifest = fs::read_to_string(entry.join("entry.json")).unwrap();
-    fs::write(
-        entry.join("entry.json"),
-        manifest.replacen("\"hash\": ", "\"hash\": 1", 1),
-    )
-    .unwrap();
-    let found = verdicts();
-    assert!(
-        matches!(&found[1].1, Verdict::Compared(Agreement::Different { place, .. }) if place == "results hash"),
-        "{found:?}"
-    );
-    bench.write(&EXPERIMENT.replace("max_chunks = 40", "max_chunks = 41"));
-    assert!(matches!(verdicts()[1].1, Verdict::Changed { .. }));
 }

@@ -77,12 +77,13 @@ pub(super) fn file(
 pub(super) fn embedder(query: &ResourceQuery<'_>) -> Result<Resource, StageError> {
     let name = &query.config.embedder.spec;
     let spec: EmbedderSpec = name.parse()?;
-    match Embedder::open(&spec) {
-        Ok(embedder) => {
-            let identity = embedder.identity()?;
-            let identity = ContentHash::of(identity.as_bytes());
-            Ok(Resource::present("embedder", name, None, identity))
-        }
+    let find = || {
+        Ok(ContentHash::of(
+            Embedder::open(&spec)?.identity()?.as_bytes(),
+        ))
+    };
+    match query.hashes.remembered(&format!("embedder {name}"), find) {
+        Ok(identity) => Ok(Resource::present("embedder", name, None, identity)),
         Err(EmbedderError::NotInCache { cache, .. }) => {
             let source = format!("weights and tokenizer: {}", model_repository(spec.name()));
             let embedded = embedded::models().iter().map(|model| model.name);

@@ -98,6 +98,7 @@ pub struct ContentHashes {
 struct Known {
     hints: HashMap<PathBuf, Hint>,
     fresh: Vec<Hint>,
+    named: HashMap<String, ContentHash>,
     lines: usize,
 }
 
@@ -189,6 +190,21 @@ impl ContentHashes {
             hasher.update(self.file(&path)?.as_str().as_bytes());
         }
         Ok(ContentHash(hasher.finalize().to_hex().to_string()))
+    }
+
+    /// An identity that takes long to find and that several stages need: found
+    /// once, and remembered as long as this value lives.
+    pub fn remembered<E>(
+        &self,
+        name: &str,
+        find: impl FnOnce() -> Result<ContentHash, E>,
+    ) -> Result<ContentHash, E> {
+        if let Some(hash) = self.known().named.get(name) {
+            return Ok(hash.clone());
+        }
+        let hash = find()?;
+        self.known().named.insert(name.to_owned(), hash.clone());
+        Ok(hash)
     }
 
     /// Writes down what was learned, for the next process.

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 
+use crate::config::hydra::points;
 use crate::config::overrides::{Operation, parse, parse_value};
 use crate::config::{Node, Raw};
 
@@ -112,5 +113,36 @@ proptest! {
         let node = parse_value(&format!("  {text}  "), 0)
             .map_err(|error| TestCaseError::fail(error.to_string()))?;
         prop_assert_eq!(node.text(), Some(text.as_str()));
+    }
+
+    #[test]
+    fn a_sweep_has_all_combinations_in_order(sizes in prop::collection::vec(1usize..5, 1..4)) {
+        let sweep: Vec<String> = sizes
+            .iter()
+            .enumerate()
+            .map(|(key, &size)| {
+                let values: Vec<_> = (0..size).map(|value| value.to_string()).collect();
+                format!("k{key}={}", values.join(","))
+            })
+            .collect();
+        let points = points(&sweep).map_err(|error| TestCaseError::fail(error.to_string()))?;
+        prop_assert_eq!(points.len(), sizes.iter().product::<usize>());
+        for (number, point) in points.iter().enumerate() {
+            // The last key varies fastest: the digits of the number.
+            let mut rest = number;
+            for (key, &size) in sizes.iter().enumerate().rev() {
+                prop_assert_eq!(&point[key], &format!("k{key}={}", rest % size));
+                rest /= size;
+            }
+        }
+    }
+
+    #[test]
+    fn any_sweep_is_listed_or_refused(text in "a=[-a1.,:=~+ '()\"\\\\\\[\\]{}]{0,16}") {
+        if let Ok(points) = points(&[&text]) {
+            for point in points {
+                prop_assert!(point[0].starts_with("a="));
+            }
+        }
     }
 }

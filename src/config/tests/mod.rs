@@ -2,6 +2,7 @@
 
 mod errors;
 mod grammar;
+mod hydra_corpus;
 mod import;
 mod json_schema;
 mod layers;

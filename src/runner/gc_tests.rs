@@ -1,0 +1,80 @@
+//! What goes from the store, and what stays.
+
+use std::time::Duration;
+
+use crate::tracking::{RunRecorder, RunStart, StageOutcome};
+
+use super::run_tests::{Bench, EXPERIMENT, project_in, registry};
+use super::*;
+
+#[test]
+fn outputs_go_by_reachability_age_and_size_and_come_back() {
+    let bench = Bench::new(EXPERIMENT);
+    bench.run();
+    let project = project_in(bench.dir.path());
+    let plan = |older_than, max_bytes| {
+        let policy = GcPolicy {
+            older_than,
+            max_bytes,
+        };
+        GcPlan::of(&project, policy, &|manifest| {
+            manifest.kind == "merge_caches"
+        })
+        .unwrap()
+    };
+    assert_eq!(plan(None, None).victims().count(), 0);
+    assert_eq!(
+        plan(Some(Duration::from_secs(3600)), None)
+            .victims()
+            .count(),
+        0
+    );
+    let all: u64 = plan(None, None).items.iter().map(|item| item.bytes).sum();
+    // The one used longest ago goes first, and one is enough.
+    let victims: Vec<_> = plan(None, Some(all - 1))
+        .victims()
+        .map(|item| item.stage.clone())
+        .collect();
+    assert_eq!(victims.len(), 1);
+    // What is to be kept stays even if nothing else helps.
+    let smallest = plan(None, Some(0));
+    let reasons: Vec<_> = smallest.victims().map(|item| item.reason).collect();
+    assert_eq!(reasons, [Some(GcReason::Size); 2]);
+    assert!(smallest.execute(&project).unwrap().is_empty());
+    assert_eq!(plan(None, None).items.len(), 1);
+    assert_eq!(bench.run().count(StageOutcome::Done), 2);
+    // Without its runs, nothing is reachable.
+    for run in crate::tracking::list_runs(&project).unwrap().0 {
+        crate::tracking::remove_run(&project.runs_dir().join(run.run)).unwrap();
+    }
+    let unreachable = plan(None, None);
+    assert_eq!(unreachable.victims().count(), 3);
+    unreachable.execute(&project).unwrap();
+    assert!(plan(None, None).items.is_empty());
+    assert_eq!(bench.run().count(StageOutcome::Done), 3);
+}
+
+#[test]
+fn what_a_running_run_uses_stays() {
+    let bench = Bench::new(EXPERIMENT);
+    let plan = bench.plan();
+    let recorder = RunRecorder::start(plan.project(), RunStart::default()).unwrap();
+    let execution = Execution {
+        plan: &plan,
+        registry: &registry(),
+        recorder: &recorder,
+        interrupt: &Interrupt::new(),
+        selection: Selection::default(),
+        keep_going: false,
+        retries: Retries::default(),
+        jobs: 1,
+    };
+    execute(&execution, &mut Quiet).unwrap();
+    recorder.flush().unwrap();
+    let policy = GcPolicy {
+        older_than: Some(Duration::ZERO),
+        max_bytes: Some(0),
+    };
+    let gc = GcPlan::of(plan.project(), policy, &|_| false).unwrap();
+    assert_eq!((gc.items.len(), gc.victims().count()), (3, 0));
+}

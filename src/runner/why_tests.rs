@@ -1,0 +1,96 @@
+//! Reasons for steps to run, and overrides without effect.
+
+use std::path::Path;
+
+use super::run_tests::{Bench, EXPERIMENT, experiment_in, project_in, registry};
+use super::*;
+
+fn why(dir: &Path, overrides: &[&str], stage: &str) -> String {
+    let experiment = experiment_in(dir, overrides);
+    let plan = Plan::in_project(&experiment, &registry(), project_in(dir), false).unwrap();
+    let found = Why::of(&experiment, &plan, stage).unwrap();
+    let text: Vec<_> = found.iter().map(why_text).collect();
+    let run = regex::Regex::new("ovod_[0-9_]+[0-9]").unwrap();
+    let place = format!("{}/", dir.display());
+    run.replace_all(&text.concat(), "RUN").replace(&place, "")
+}
+
+#[test]
+fn a_change_is_followed_back_to_who_made_it() {
+    let bench = Bench::new(EXPERIMENT);
+    insta::assert_snapshot!(why(bench.dir.path(), &[], "joined"), @r"
+    joined (merge_caches): will run
+    the store has no earlier output of it
+    ");
+    bench.run();
+    insta::assert_snapshot!(why(bench.dir.path(), &[], "second"), @r"
+    second (train): up to date
+    its output was made in RUN
+
+    stages that take its output: joined
+    ");
+    let overrides = ["stage.second.train.max_chunks=41", "train.lr.init=0.5"];
+    insta::assert_snapshot!(why(bench.dir.path(), &overrides, "joined"), @r"
+    joined (merge_caches): will run
+    changed since its last output, of RUN:
+
+      train.lr.init 0.0015 → 0.5 (for its input first)
+          set by command line `train.lr.init=0.5`
+          over 0.0015 (default)
+      train.lr.init 0.0015 → 0.5 (for its input second)
+          set by command line `train.lr.init=0.5`
+          over 0.0015 (default)
+      train.max_chunks 40 → 41 (for its input second)
+          set by command line `stage.second.train.max_chunks=41`
+          over 40 (test.toml:11:20)
+          over 0 (default)
+    ");
+    insta::assert_snapshot!(why(bench.dir.path(), &overrides, "first"), @r"
+    first (train): will run
+    changed since its last output, of RUN:
+
+      train.lr.init 0.0015 → 0.5
+          set by command line `train.lr.init=0.5`
+          over 0.0015 (default)
+
+    goes stale with it: joined
+    ");
+    // The input was made again in the meantime; it still says why.
+    bench.write(&EXPERIMENT.replace("max_chunks = 40", "max_chunks = 42"));
+    bench.run_with(&mut Quiet, |execution| {
+        execution.selection.only = vec!["second".into()]
+    });
+    insta::assert_snapshot!(why(bench.dir.path(), &[], "joined"), @r"
+    joined (merge_caches): will run
+    changed since its last output, of RUN:
+
+      train.max_chunks 40 → 42 (for its input second)
+          set by test.toml:11:20
+          over 0 (default)
+    ");
+}
+
+#[test]
+fn overrides_that_no_stage_reads_are_reported() {
+    let bench = Bench::new(EXPERIMENT);
+    let unread = |overrides: &[&str]| {
+        let experiment = experiment_in(bench.dir.path(), overrides);
+        let found = unread_overrides(&experiment, &registry());
+        found
+            .into_iter()
+            .map(|warning| warning.title)
+            .collect::<Vec<_>>()
+    };
+    assert!(unread(&["train.lr.init=1", "merge.multi_mode=2", "run.seed=3"]).is_empty());
+    assert_eq!(
+        unread(&[
+            "captions.templates=5",
+            "stage.joined.train.lr.init=1",
+            "train.lr.init=2"
+        ]),
+        [
+            "no stage of this experiment reads captions.templates: the override has no effect",
+            "no stage of this experiment reads train.lr.init: the override has no effect",
+        ]
+    );
+}
