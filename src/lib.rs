@@ -16,6 +16,7 @@ pub mod infer;
 pub mod net;
 pub mod nouns;
 pub mod ops;
+pub mod pickle;
 mod random;
 pub mod reports;
 pub mod runner;

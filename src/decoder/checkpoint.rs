@@ -66,6 +66,35 @@ impl CheckpointHeader {
         let invalid = self.num_invalid_target_nouns.min(self.target_nouns.len());
         &self.target_nouns[invalid..]
     }
+
+    /// Whether it has a noun list; old files of the original have none.
+    pub fn has_nouns(&self) -> bool {
+        !self.target_nouns.is_empty()
+    }
+
+    /// Reads the JSON text of a header.
+    ///
+    /// # Errors
+    /// A reason, if it is damaged or written by a newer program.
+    pub fn from_text(text: &str) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Version {
+            format_version: u32,
+        }
+        let invalid = |error: serde_json::Error| format!("invalid header: {error}");
+        let Version { format_version } = serde_json::from_str(text).map_err(invalid)?;
+        if format_version > FORMAT_VERSION {
+            return Err(format!(
+                "written by a newer program (format {format_version}, this one reads up to \
+                 {FORMAT_VERSION}): update novic"
+            ));
+        }
+        let header: Self = serde_json::from_str(text).map_err(invalid)?;
+        if header.num_invalid_target_nouns > header.target_nouns.len() {
+            return Err("invalid header: fewer target nouns than invalid ones".to_owned());
+        }
+        Ok(header)
+    }
 }
 
 /// A checkpoint in memory.
@@ -149,27 +178,9 @@ impl Checkpoint {
         let content =
             safetensors::serialize(tensors, Some(metadata)).map_err(|e| write_error(path, e))?;
 
-        let directory = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-            _ => PathBuf::from("."),
-        };
-        let mut file =
-            tempfile::NamedTempFile::new_in(&directory).map_err(|e| write_error(path, e))?;
-        let mut writer = BufWriter::new(file.as_file_mut());
-        writer
-            .write_all(&content)
-            .and_then(|()| writer.flush())
-            .map_err(|e| write_error(path, e))?;
-        drop(writer);
-        file.as_file()
-            .sync_all()
-            .map_err(|e| write_error(path, e))?;
-        file.persist(path).map_err(|e| write_error(path, e.error))?;
-        // The rename itself must survive a power cut, where directories can be synced.
-        if let Ok(directory) = File::open(&directory) {
-            directory.sync_all().map_err(|e| write_error(path, e))?;
-        }
-        Ok(())
+        publish(path, |file| {
+            file.write_all(&content).map_err(|error| error.to_string())
+        })
     }
 
     /// Reads a file.
@@ -195,6 +206,34 @@ impl Checkpoint {
         }
         Ok(Self { header, tensors })
     }
+}
+
+/// Writes a file beside `path`, syncs it and renames it to `path`.
+///
+/// # Errors
+/// The directory cannot be written, the disk is full, or what `write` says.
+pub(crate) fn publish(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<&mut File>) -> Result<(), String>,
+) -> Result<(), DecoderError> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    };
+    let mut file = tempfile::NamedTempFile::new_in(&directory).map_err(|e| write_error(path, e))?;
+    let mut writer = BufWriter::new(file.as_file_mut());
+    write(&mut writer).map_err(|reason| write_error(path, reason))?;
+    writer.flush().map_err(|e| write_error(path, e))?;
+    drop(writer);
+    file.as_file()
+        .sync_all()
+        .map_err(|e| write_error(path, e))?;
+    file.persist(path).map_err(|e| write_error(path, e.error))?;
+    // The rename itself must survive a power cut, where directories can be synced.
+    if let Ok(directory) = File::open(&directory) {
+        directory.sync_all().map_err(|e| write_error(path, e))?;
+    }
+    Ok(())
 }
 
 impl CheckpointHeader {
@@ -231,25 +270,7 @@ fn parse<'a>(
             format!("no checkpoint of this program: the metadata entry `{HEADER_KEY}` is missing");
         return Err(read_error(path, reason));
     };
-    #[derive(Deserialize)]
-    struct Version {
-        format_version: u32,
-    }
-    let invalid = |e: serde_json::Error| read_error(path, format!("invalid header: {e}"));
-    let Version { format_version } = serde_json::from_str(text).map_err(invalid)?;
-    if format_version > FORMAT_VERSION {
-        let reason = format!(
-            "written by a newer program (format {format_version}, this one reads up to {FORMAT_VERSION}): update novic"
-        );
-        return Err(read_error(path, reason));
-    }
-    let header: CheckpointHeader = serde_json::from_str(text).map_err(invalid)?;
-    if header.num_invalid_target_nouns > header.target_nouns.len() {
-        return Err(read_error(
-            path,
-            "invalid header: fewer target nouns than invalid ones",
-        ));
-    }
+    let header = CheckpointHeader::from_text(text).map_err(|reason| read_error(path, reason))?;
     let file = SafeTensors::deserialize(content).map_err(damaged)?;
     Ok((header, file))
 }

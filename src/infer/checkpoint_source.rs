@@ -8,6 +8,7 @@ use std::str::FromStr;
 use super::model::InferError;
 use crate::decoder::checkpoint::Checkpoint;
 use crate::store::Project;
+use crate::train::exchange;
 
 /// The decoder in the program; `extras/decoder/README.md` tells how it was
 /// trained.
@@ -34,7 +35,7 @@ impl FromStr for CheckpointSource {
             "embedded" => Self::Embedded,
             "latest" => Self::Latest,
             _ if text.contains('/')
-                || text.ends_with(".safetensors")
+                || exchange::Form::of_name(Path::new(text)).is_some()
                 || Path::new(text).exists() =>
             {
                 Self::File(PathBuf::from(text))
@@ -68,7 +69,7 @@ impl CheckpointSource {
             Self::Latest => self.find(|_| true)?,
             Self::Run(run) => self.find(|made_by| made_by == run)?,
         };
-        Ok((Checkpoint::load(&path)?, path))
+        Ok((exchange::load(&path)?, path))
     }
 
     /// The newest checkpoint in the store that a wanted run made.

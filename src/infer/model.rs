@@ -115,6 +115,13 @@ impl NovicModel {
             path: path.clone(),
             reason,
         };
+        if !header.has_nouns() {
+            return Err(wrong(
+                "it has no noun list, as old files of the original: give it one with `novic \
+                 checkpoint fix`"
+                    .to_owned(),
+            ));
+        }
         let config: Config = serde_json::from_value(header.config.clone())
             .map_err(|error| wrong(format!("its configuration: {error}")))?;
         let target: TargetConfig = serde_json::from_value(header.target_config.clone())

@@ -14,6 +14,7 @@ use crate::decoder::{Decoder, DecoderError, DropoutSites, ForwardOptions};
 
 use super::averages::BatchSums;
 use super::error::{Result, TrainError};
+use super::exchange;
 use super::mean_shift::MeanShift;
 use super::snapshot::{Snapshot, SnapshotEntry};
 use super::trainer::{LearnStep, Learner};
@@ -61,7 +62,7 @@ impl DecoderLearner {
     /// # Errors
     /// A file that cannot be read, has other nouns or does not fit the model.
     pub fn load_weights(&mut self, path: &Path) -> Result<()> {
-        let checkpoint = Checkpoint::load(path)?;
+        let checkpoint = exchange::load(path)?;
         self.take_weights(path, &checkpoint)
     }
 
@@ -91,7 +92,7 @@ fn difference(stored: &CheckpointHeader, now: &CheckpointHeader) -> Option<Strin
             stored.embed_dim, now.embed_dim
         ));
     }
-    if stored.vocabulary() != now.vocabulary() {
+    if stored.has_nouns() && stored.vocabulary() != now.vocabulary() {
         let (old, new) = (stored.vocabulary(), now.vocabulary());
         let first = old.iter().zip(new).find(|(old, new)| old != new);
         let detail = match first {
@@ -178,7 +179,7 @@ impl Learner for DecoderLearner {
     }
 
     fn load(&mut self, path: &Path) -> Result<Snapshot> {
-        let checkpoint = Checkpoint::load(path)?;
+        let checkpoint = exchange::load(path)?;
         let unusable = |reason: String| TrainError::Resume {
             path: path.to_path_buf(),
             reason,

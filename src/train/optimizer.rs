@@ -225,15 +225,29 @@ impl Moments {
 }
 
 fn parameter_groups(parameters: &[Tensor], settings: &OptimizerSettings) -> Vec<ParameterGroup> {
-    let decays = |parameter: &Tensor| settings.decay_1d || parameter.rank() >= 2;
-    let (with, without): (Vec<usize>, Vec<usize>) =
-        (0..parameters.len()).partition(|index| decays(&parameters[*index]));
-    [(0.0, without), (settings.weight_decay, with)]
+    group_indices(parameters.iter().map(Tensor::rank), settings)
         .into_iter()
-        .filter(|(_, parameters)| !parameters.is_empty())
         .map(|(weight_decay, parameters)| ParameterGroup {
             weight_decay,
             parameters,
+        })
+        .collect()
+}
+
+/// Weight decay and parameter numbers of each group, for parameters with these
+/// numbers of dimensions: without decay first, empty groups left out.
+pub(super) fn group_indices(
+    ranks: impl Iterator<Item = usize>,
+    settings: &OptimizerSettings,
+) -> Vec<(f64, Vec<usize>)> {
+    let decays = |(_, rank): &(usize, usize)| settings.decay_1d || *rank >= 2;
+    let (with, without): (Vec<_>, Vec<_>) = ranks.enumerate().partition(decays);
+    [(0.0, without), (settings.weight_decay, with)]
+        .into_iter()
+        .filter(|(_, parameters)| !parameters.is_empty())
+        .map(|(weight_decay, parameters)| {
+            let indices = parameters.into_iter().map(|(index, _)| index);
+            (weight_decay, indices.collect())
         })
         .collect()
 }

@@ -34,6 +34,43 @@ pub struct Schedule {
     /// Chunks finished since set-up.
     finished: u64,
     rate: f64,
+    /// Rate after the warm-up's part of the last advance, before the cosine's;
+    /// absent in checkpoints of earlier versions.
+    #[serde(default)]
+    warmup_rate: Option<f64>,
+}
+
+/// Where a schedule stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ScheduleState {
+    /// Half period of the cosine in chunks; none for a constant rate.
+    pub cosine_period: Option<u64>,
+    /// Chunks finished since set-up.
+    pub finished: u64,
+    /// The rate in force.
+    pub rate: f64,
+    /// Rate after the warm-up's part of the last advance, before the cosine's.
+    pub warmup_rate: f64,
+}
+
+impl ScheduleSettings {
+    fn check(&self) -> Result<()> {
+        if !(self.init.is_finite() && self.init > 0.0) {
+            return Err(TrainError::Setting {
+                key: "train.lr.init",
+                value: self.init.to_string(),
+                rule: "a learning rate is a positive number",
+            });
+        }
+        if !(self.last.is_finite() && self.last >= 0.0) {
+            return Err(TrainError::Setting {
+                key: "train.lr.final",
+                value: self.last.to_string(),
+                rule: "the final rate is a number of at least 0",
+            });
+        }
+        Ok(())
+    }
 }
 
 impl Schedule {
@@ -49,20 +86,7 @@ impl Schedule {
             cosine,
             warmup_chunks,
         } = *settings;
-        if !(init.is_finite() && init > 0.0) {
-            return Err(TrainError::Setting {
-                key: "train.lr.init",
-                value: init.to_string(),
-                rule: "a learning rate is a positive number",
-            });
-        }
-        if !(last.is_finite() && last >= 0.0) {
-            return Err(TrainError::Setting {
-                key: "train.lr.final",
-                value: last.to_string(),
-                rule: "the final rate is a number of at least 0",
-            });
-        }
+        settings.check()?;
         let end = if last > 0.0 {
             max_chunks
         } else {
@@ -79,7 +103,52 @@ impl Schedule {
             } else {
                 init
             },
+            warmup_rate: None,
         })
+    }
+
+    /// A schedule at some point of its course.
+    ///
+    /// # Errors
+    /// As [`Schedule::new`]; a rate that is not a number.
+    pub fn restored(settings: &ScheduleSettings, state: ScheduleState) -> Result<Self> {
+        settings.check()?;
+        if !state.rate.is_finite() {
+            return Err(TrainError::Setting {
+                key: "train.lr.init",
+                value: state.rate.to_string(),
+                rule: "the rate in force must be a number",
+            });
+        }
+        Ok(Self {
+            init: settings.init,
+            last: settings.last,
+            warmup_chunks: settings.warmup_chunks,
+            cosine_period: state.cosine_period.map(|period| period.max(1)),
+            finished: state.finished,
+            rate: state.rate,
+            warmup_rate: Some(state.warmup_rate),
+        })
+    }
+
+    /// What it was made from.
+    pub fn settings(&self) -> ScheduleSettings {
+        ScheduleSettings {
+            init: self.init,
+            last: self.last,
+            cosine: self.cosine_period.is_some(),
+            warmup_chunks: self.warmup_chunks,
+        }
+    }
+
+    /// Where it stands.
+    pub fn state(&self) -> ScheduleState {
+        ScheduleState {
+            cosine_period: self.cosine_period,
+            finished: self.finished,
+            rate: self.rate,
+            warmup_rate: self.warmup_rate.unwrap_or(self.rate),
+        }
     }
 
     /// The rate in force.
@@ -125,6 +194,7 @@ impl Schedule {
         if self.finished <= self.warmup_chunks {
             self.rate *= (1.0 + t) / t;
         }
+        self.warmup_rate = Some(self.rate);
         let Some(period) = self.cosine_period else {
             return;
         };

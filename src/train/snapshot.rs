@@ -15,9 +15,9 @@ use super::state::StoredLoopState;
 pub type NamedTensors = Vec<(String, Tensor)>;
 
 /// Prefixes of tensor names; none of them begins another.
-const EXP_AVG: &str = "optimizer.exp_avg.";
-const EXP_AVG_SQ: &str = "optimizer.exp_avg_sq.";
-const GRADIENT: &str = "optimizer.gradient.";
+pub(super) const EXP_AVG: &str = "optimizer.exp_avg.";
+pub(super) const EXP_AVG_SQ: &str = "optimizer.exp_avg_sq.";
+pub(super) const GRADIENT: &str = "optimizer.gradient.";
 
 /// Where the training stands in its data and in time.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! Training: configuration, optimizers, schedules, lengths, recorded runs
 //! (`tests/golden/training/README.md`).
 
+mod checkpoints;
 mod config;
 mod expression;
 mod lengths;

@@ -289,6 +289,18 @@ pub fn weights(run: &Run, recorder: &Recorder, reference: &HashMap<String, Tenso
     );
 }
 
+/// Weights that were taken over, not computed.
+pub fn equal_weights(own: &Tensor, expected: &Tensor, what: &str) {
+    let bits = |tensor: &Tensor| -> Vec<u32> {
+        let values = tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        values.into_iter().map(f32::to_bits).collect()
+    };
+    assert!(
+        bits(own) == bits(expected),
+        "{what}: not taken over exactly"
+    );
+}
+
 pub fn same_weights(name: &str, own: &Tensor, expected: &Tensor, what: &str) {
     assert_eq!(own.dims(), expected.dims(), "{what}");
     let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();

@@ -1,6 +1,7 @@
 //! Replays every recorded run. A run that starts from a checkpoint starts from
-//! that of the replay of the run that wrote it, reduced to what the original's
-//! file holds.
+//! the original's file, as it is and converted to the native form; where that
+//! file is not kept, from that of the replay of the run that wrote it, reduced
+//! to what the original's file holds.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use candle_core::{Device, Tensor};
 use novic::cache::TargetConfig;
 use novic::config::schema::Config;
 use novic::decoder::checkpoint::Checkpoint;
+use novic::train::exchange::{self, Form};
 use novic::train::{
     CheckpointFolder, Learner, LoopConfig, Outcome, ScheduleSettings, StoredLoopState, Trainer,
 };
@@ -30,8 +32,36 @@ fn recorded_runs_are_reproduced() {
         if !run.record["error"].is_null() {
             continue;
         }
-        replay(run, &folder.path().join(&run.name), &mut written);
+        replay(
+            run,
+            &folder.path().join(&run.name),
+            &mut written,
+            Form::Original,
+        );
     }
+}
+
+#[test]
+fn resumed_runs_are_reproduced_after_conversion() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut replayed = 0;
+    for run in Run::all()
+        .iter()
+        .filter(|run| run.record["error"].is_null())
+    {
+        if stored_checkpoint(run).is_some() {
+            let folder = folder.path().join(&run.name);
+            replay(run, &folder, &mut HashMap::new(), Form::Native);
+            replayed += 1;
+        }
+    }
+    assert!(replayed > 0);
+}
+
+/// The original's file that a run starts from, if it is kept.
+fn stored_checkpoint(run: &Run) -> Option<PathBuf> {
+    let path = golden::area(AREA).join("outputs").join(run.load_model()?);
+    path.is_file().then_some(path)
 }
 
 #[test]
@@ -116,14 +146,21 @@ struct Written {
     config: Config,
 }
 
-fn replay(run: &Run, folder: &Path, written: &mut HashMap<String, Written>) {
-    let loaded = run.load_model().map(|path| {
-        written
-            .iter()
-            .find(|(file, _)| file.ends_with(&path))
-            .unwrap_or_else(|| panic!("{}: no earlier run wrote {path}", run.name))
-            .1
+fn replay(run: &Run, folder: &Path, written: &mut HashMap<String, Written>, form: Form) {
+    std::fs::create_dir_all(folder).unwrap();
+    let stored = stored_checkpoint(run);
+    let loaded = run.load_model().map(|path| match &stored {
+        Some(stored) => start_of(stored, folder, form),
+        None => {
+            let earlier = written.iter().find(|(file, _)| file.ends_with(&path));
+            let earlier = earlier.unwrap_or_else(|| panic!("{}: no {path}", run.name));
+            let path = folder.join("resumed.safetensors");
+            as_the_original_stores(&earlier.1.path, &path);
+            let config = earlier.1.config.clone();
+            Written { path, config }
+        }
     });
+    let loaded = loaded.as_ref();
     let target = target_config(run).unwrap();
     let Parts {
         config,
@@ -164,8 +201,8 @@ fn replay(run: &Run, folder: &Path, written: &mut HashMap<String, Written>) {
     let rates = [config.model.input_dropout, config.model.layer_dropout];
     checks_dropouts(run, &dropouts, &rates, 1.0);
 
-    // Resumed weights come from a replay: close to the recorded ones, which
-    // are what the record goes on from.
+    // Resumed weights are taken over from the file; if that comes from a
+    // replay, they are close to the recorded ones.
     let init = initial_weights(&reference);
     if resume.is_none() && !init.is_empty() {
         learner.learner.decoder().load_state_dict(&init).unwrap();
@@ -177,12 +214,14 @@ fn replay(run: &Run, folder: &Path, written: &mut HashMap<String, Written>) {
         ..Recorder::default()
     };
     if let Some(loaded) = resume {
-        let file = folder.join("resumed.safetensors");
-        as_the_original_stores(&loaded.path, &file);
-        let warnings = trainer.resume_from(&file).unwrap();
+        let warnings = trainer.resume_from(&loaded.path).unwrap();
         checks::warnings(run, &warnings);
         for (name, tensor) in parameters.iter().filter(|_| !init.is_empty()) {
-            checks::same_weights(name, tensor, &init[name], &format!("{}: {name}", run.name));
+            let what = format!("{}: {name}", run.name);
+            checks::same_weights(name, tensor, &init[name], &what);
+            if stored.is_some() {
+                checks::equal_weights(tensor, &init[name], &what);
+            }
         }
         if !config.checkpoint.resume_lr {
             trainer
@@ -253,6 +292,21 @@ fn initial_weights(reference: &HashMap<String, Tensor>) -> HashMap<String, Tenso
         .iter()
         .filter_map(|(name, tensor)| Some((name.strip_prefix("init/")?.to_owned(), tensor.clone())))
         .collect()
+}
+
+/// A start from a file of the original in one of the forms.
+fn start_of(stored: &Path, folder: &Path, form: Form) -> Written {
+    let checkpoint = exchange::load(stored).unwrap();
+    let config = serde_json::from_value(checkpoint.header.config.clone()).unwrap();
+    let path = match form {
+        Form::Original => stored.to_owned(),
+        Form::Native => {
+            let path = folder.join("converted.safetensors");
+            exchange::save(&path, &checkpoint, form).unwrap();
+            path
+        }
+    };
+    Written { path, config }
 }
 
 /// The original's files know neither the place in the epoch nor the gradients

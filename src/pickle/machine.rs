@@ -1,0 +1,480 @@
+//! A pickle machine that builds values and can do nothing else: it knows the
+//! operations of data files (protocols 2–5) and the names of
+//! [`super::globals`]; calling any of these makes a map, a list or a view of a
+//! storage. What a file wants beyond that is an error that names it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use safetensors::Dtype;
+
+use super::error::Fault;
+use super::globals::{Allow, Global};
+use super::heap::{Heap, Item, Object};
+use super::opcode::*;
+use super::operands::Operands;
+use super::storage::{Storage, TensorInfo};
+use super::value::Value;
+
+/// Largest pickle; real ones have some hundred kilobytes.
+const MAX_BYTES: usize = 64 << 20;
+/// Most operations.
+const MAX_OPERATIONS: usize = 4_000_000;
+/// Highest protocol.
+const MAX_PROTOCOL: u8 = 5;
+
+/// The value that a pickle without storages describes.
+///
+/// # Errors
+/// Everything but plain values.
+pub fn load(pickle: &[u8]) -> Result<Value, Fault> {
+    Machine::new(pickle, Allow::Tensors, &|_| None)?.run()
+}
+
+/// A machine with one pickle to run.
+pub(super) struct Machine<'a> {
+    input: Operands<'a>,
+    allow: Allow,
+    /// Bytes of a storage by its key, if there is one.
+    storage_bytes: &'a dyn Fn(&str) -> Option<u64>,
+    storages: HashMap<Arc<str>, Dtype>,
+    total_bytes: usize,
+    stack: Vec<Item>,
+    marks: Vec<usize>,
+    memo: HashMap<u32, Item>,
+    heap: Heap,
+}
+
+impl<'a> Machine<'a> {
+    pub(super) fn new(
+        pickle: &'a [u8],
+        allow: Allow,
+        storage_bytes: &'a dyn Fn(&str) -> Option<u64>,
+    ) -> Result<Self, Fault> {
+        if pickle.len() > MAX_BYTES {
+            return Err(Fault::TooLarge {
+                what: "bytes",
+                limit: MAX_BYTES,
+            });
+        }
+        Ok(Self {
+            input: Operands::new(pickle),
+            allow,
+            storage_bytes,
+            storages: HashMap::new(),
+            total_bytes: 0,
+            stack: Vec::new(),
+            marks: Vec::new(),
+            memo: HashMap::new(),
+            heap: Heap::default(),
+        })
+    }
+
+    /// Runs to the end.
+    pub(super) fn run(mut self) -> Result<Value, Fault> {
+        for _ in 0..MAX_OPERATIONS {
+            let at = self.input.at();
+            let code = self.input.u8()?;
+            if code == STOP {
+                let result = self.pop()?;
+                if !self.stack.is_empty() || !self.marks.is_empty() {
+                    return Err(self.input.malformed("something is left over at its end"));
+                }
+                return self.heap.tree(&result, self.total_bytes);
+            }
+            self.operation(code, at)?;
+        }
+        Err(Fault::TooLarge {
+            what: "operations",
+            limit: MAX_OPERATIONS,
+        })
+    }
+
+    fn operation(&mut self, code: u8, at: usize) -> Result<(), Fault> {
+        match code {
+            PROTO => {
+                let protocol = self.input.u8()?;
+                if !(2..=MAX_PROTOCOL).contains(&protocol) {
+                    return Err(self
+                        .input
+                        .malformed(format!("protocol {protocol} is unknown")));
+                }
+            }
+            FRAME => {
+                self.input.u64()?;
+            }
+            NONE => self.stack.push(Item::None),
+            NEWTRUE => self.stack.push(Item::Bool(true)),
+            NEWFALSE => self.stack.push(Item::Bool(false)),
+            BININT => {
+                let number = self.input.i32()?;
+                self.stack.push(Item::Int(number.into()));
+            }
+            BININT1 => {
+                let number = self.input.u8()?;
+                self.stack.push(Item::Int(number.into()));
+            }
+            BININT2 => {
+                let number = self.input.u16()?;
+                self.stack.push(Item::Int(number.into()));
+            }
+            LONG1 => {
+                let number = self.input.long()?;
+                self.stack.push(Item::Int(number));
+            }
+            BINFLOAT => {
+                let number = self.input.f64()?;
+                self.stack.push(Item::Float(number));
+            }
+            BINUNICODE | SHORT_BINUNICODE => {
+                let length = self.length(code == SHORT_BINUNICODE)?;
+                let text = self.input.text(length)?;
+                self.stack.push(Item::Text(text.into()));
+            }
+            // Texts of Python 2: bytes unless they happen to be UTF-8.
+            BINSTRING | SHORT_BINSTRING => {
+                let length = self.length(code == SHORT_BINSTRING)?;
+                let bytes = self.input.take(length)?;
+                self.stack.push(match std::str::from_utf8(bytes) {
+                    Ok(text) => Item::Text(text.into()),
+                    Err(_) => Item::Bytes(bytes.into()),
+                });
+            }
+            BINBYTES | SHORT_BINBYTES => {
+                let length = self.length(code == SHORT_BINBYTES)?;
+                let bytes = self.input.take(length)?;
+                self.stack.push(Item::Bytes(bytes.into()));
+            }
+            MARK => self.marks.push(self.stack.len()),
+            EMPTY_TUPLE => self.push_tuple(Vec::new()),
+            TUPLE => {
+                let items = self.since_mark()?;
+                self.push_tuple(items);
+            }
+            TUPLE1 | TUPLE2 | TUPLE3 => {
+                let items = self.pop_many(usize::from(code - TUPLE1) + 1)?;
+                self.push_tuple(items);
+            }
+            EMPTY_LIST => {
+                let list = self.heap.add(Object::List(Vec::new()));
+                self.stack.push(list);
+            }
+            EMPTY_DICT => self.push_dict(false),
+            APPEND => {
+                let item = self.pop()?;
+                self.append(vec![item])?;
+            }
+            APPENDS => {
+                let items = self.since_mark()?;
+                self.append(items)?;
+            }
+            SETITEM => {
+                let items = self.pop_many(2)?;
+                self.set_items(items)?;
+            }
+            SETITEMS => {
+                let items = self.since_mark()?;
+                self.set_items(items)?;
+            }
+            BINPUT => {
+                let place = self.input.u8()?;
+                self.put(place.into())?;
+            }
+            LONG_BINPUT => {
+                let place = self.input.u32()?;
+                self.put(place)?;
+            }
+            MEMOIZE => {
+                let place = u32::try_from(self.memo.len());
+                let place = place.map_err(|_| self.input.malformed("too much is remembered"))?;
+                self.put(place)?;
+            }
+            BINGET => {
+                let place = self.input.u8()?;
+                self.get(place.into())?;
+            }
+            LONG_BINGET => {
+                let place = self.input.u32()?;
+                self.get(place)?;
+            }
+            GLOBAL => {
+                let module = self.input.line()?;
+                let name = self.input.line()?;
+                let global = Global::find(module, name, self.allow)?;
+                self.stack.push(Item::Global(global));
+            }
+            STACK_GLOBAL => match self.pop_many(2)?.as_slice() {
+                [Item::Text(module), Item::Text(name)] => {
+                    let global = Global::find(module, name, self.allow)?;
+                    self.stack.push(Item::Global(global));
+                }
+                _ => return Err(self.input.malformed("a name that is not a text")),
+            },
+            REDUCE => self.call()?,
+            NEWOBJ => self.new_object()?,
+            BUILD => self.build()?,
+            BINPERSID => {
+                let id = self.pop()?;
+                let storage = self.storage(&id)?;
+                self.stack.push(Item::Storage(storage));
+            }
+            code => return Err(Fault::Operation { code, at }),
+        }
+        Ok(())
+    }
+
+    fn length(&mut self, short: bool) -> Result<usize, Fault> {
+        if short {
+            Ok(self.input.u8()?.into())
+        } else {
+            Ok(self.input.u32()? as usize)
+        }
+    }
+
+    /// Where the part of the stack begins that operations may take from.
+    fn floor(&self) -> usize {
+        self.marks.last().copied().unwrap_or(0)
+    }
+
+    fn pop(&mut self) -> Result<Item, Fault> {
+        if self.stack.len() > self.floor()
+            && let Some(item) = self.stack.pop()
+        {
+            return Ok(item);
+        }
+        Err(self.input.malformed("it takes more than there is"))
+    }
+
+    fn pop_many(&mut self, count: usize) -> Result<Vec<Item>, Fault> {
+        match self.stack.len().checked_sub(count) {
+            Some(from) if from >= self.floor() => Ok(self.stack.split_off(from)),
+            _ => Err(self.input.malformed("it takes more than there is")),
+        }
+    }
+
+    fn since_mark(&mut self) -> Result<Vec<Item>, Fault> {
+        let mark = self.marks.pop();
+        let mark = mark.ok_or_else(|| self.input.malformed("a mark is missing"))?;
+        Ok(self.stack.split_off(mark))
+    }
+
+    fn push_tuple(&mut self, items: Vec<Item>) {
+        let tuple = self.heap.add(Object::Tuple(items));
+        self.stack.push(tuple);
+    }
+
+    fn push_dict(&mut self, ordered: bool) {
+        let entries = Vec::new();
+        let dict = self.heap.add(Object::Dict { ordered, entries });
+        self.stack.push(dict);
+    }
+
+    /// The object on top of the stack, which stays there.
+    fn top_object(&mut self) -> Option<&mut Object> {
+        let floor = self.floor();
+        let top = self.stack.get(floor..)?.last()?;
+        self.heap.get_mut(top)
+    }
+
+    fn append(&mut self, items: Vec<Item>) -> Result<(), Fault> {
+        match self.top_object() {
+            Some(Object::List(list)) => {
+                list.extend(items);
+                Ok(())
+            }
+            _ => Err(self.input.malformed("it appends to something but a list")),
+        }
+    }
+
+    fn set_items(&mut self, items: Vec<Item>) -> Result<(), Fault> {
+        if items.len() % 2 != 0 {
+            return Err(self.input.malformed("a key without a value"));
+        }
+        let mut items = items.into_iter();
+        match self.top_object() {
+            Some(Object::Dict { entries, .. }) => {
+                while let (Some(key), Some(value)) = (items.next(), items.next()) {
+                    entries.push((key, value));
+                }
+                Ok(())
+            }
+            _ => Err(self
+                .input
+                .malformed("it sets entries of something but a dictionary")),
+        }
+    }
+
+    fn put(&mut self, place: u32) -> Result<(), Fault> {
+        let floor = self.floor();
+        let top = self.stack.get(floor..).and_then(|part| part.last());
+        let top = top.ok_or_else(|| self.input.malformed("nothing to remember"))?;
+        self.memo.insert(place, top.clone());
+        Ok(())
+    }
+
+    fn get(&mut self, place: u32) -> Result<(), Fault> {
+        let item = self.memo.get(&place).cloned();
+        let item = item.ok_or_else(|| {
+            self.input
+                .malformed(format!("it remembers number {place}, which was never kept"))
+        })?;
+        self.stack.push(item);
+        Ok(())
+    }
+
+    /// "Calls" a global: builds what its result would be.
+    fn call(&mut self) -> Result<(), Fault> {
+        let arguments = self.pop()?;
+        let callee = self.pop()?;
+        let Some(arguments) = self.heap.tuple(&arguments) else {
+            return Err(self.input.malformed("arguments that are not a tuple"));
+        };
+        let result = match (callee, arguments) {
+            (Item::Global(Global::OrderedDict), []) => {
+                self.push_dict(true);
+                return Ok(());
+            }
+            (Item::Global(Global::RebuildTensor), arguments) => {
+                Item::Tensor(Arc::new(self.tensor(arguments)?))
+            }
+            (
+                Item::Global(Global::RebuildParameter),
+                [tensor @ Item::Tensor(_), Item::Bool(_), hooks],
+            ) if self.is_empty_dict(hooks) => tensor.clone(),
+            (Item::Global(Global::TypedList), [list @ Item::Object(_)])
+                if matches!(self.heap.get(list), Some(Object::List(_))) =>
+            {
+                list.clone()
+            }
+            (Item::Global(Global::TypeTag), [value, Item::Text(_)]) => value.clone(),
+            _ => {
+                return Err(self
+                    .input
+                    .malformed("something is called that cannot be, or with other arguments"));
+            }
+        };
+        self.stack.push(result);
+        Ok(())
+    }
+
+    fn new_object(&mut self) -> Result<(), Fault> {
+        let parts = self.pop_many(2)?;
+        match parts.as_slice() {
+            [Item::Global(Global::Script(class)), arguments]
+                if self.heap.tuple(arguments).is_some_and(<[Item]>::is_empty) =>
+            {
+                let module = self.heap.add(Object::Module {
+                    class: class.clone(),
+                    state: Item::None,
+                });
+                self.stack.push(module);
+                Ok(())
+            }
+            _ => Err(self.input.malformed("an object is made of no known class")),
+        }
+    }
+
+    /// Gives a module its attributes. Attributes of an ordered dictionary (the
+    /// versions of modules in state dictionaries) are left out.
+    fn build(&mut self) -> Result<(), Fault> {
+        let state = self.pop()?;
+        let is_dict = matches!(self.heap.get(&state), Some(Object::Dict { .. }));
+        match self.top_object() {
+            Some(Object::Module { state: own, .. }) => *own = state,
+            Some(Object::Dict { ordered: true, .. }) if is_dict => {}
+            _ => return Err(self.input.malformed("something is built that cannot be")),
+        }
+        Ok(())
+    }
+
+    /// The storage with a persistent id: (`storage`, class, key, device,
+    /// elements). Its member must be here and as long as it says.
+    fn storage(&mut self, id: &Item) -> Result<Storage, Fault> {
+        let Some(
+            [
+                Item::Text(what),
+                Item::Global(Global::Storage(dtype)),
+                Item::Text(key),
+                Item::Text(_),
+                Item::Int(elements),
+            ],
+        ) = self.heap.tuple(id)
+        else {
+            return Err(self.input.malformed("a reference that is not to a storage"));
+        };
+        if &**what != "storage" {
+            return Err(self.input.malformed("a reference that is not to a storage"));
+        }
+        let member = |reason: String| Fault::Member {
+            name: format!("data/{key}"),
+            reason,
+        };
+        let bytes = (self.storage_bytes)(key);
+        let bytes = bytes.ok_or_else(|| member("is missing".to_owned()))?;
+        let width = (dtype.bitsize() / 8) as u64;
+        let wanted = u64::try_from(*elements)
+            .ok()
+            .and_then(|elements| elements.checked_mul(width));
+        if wanted != Some(bytes) {
+            return Err(member(format!(
+                "has {bytes} bytes, but {elements} elements of {width} bytes are wanted"
+            )));
+        }
+        let storage = Storage {
+            key: key.clone(),
+            dtype: *dtype,
+            elements: (bytes / width) as usize,
+        };
+        match self.storages.insert(key.clone(), *dtype) {
+            None => self.total_bytes = self.total_bytes.saturating_add(bytes as usize),
+            Some(earlier) if earlier == storage.dtype => {}
+            Some(_) => return Err(member("is used with two types".to_owned())),
+        }
+        Ok(storage)
+    }
+
+    /// Arguments: storage, offset, sizes, strides, requires_grad, no hooks, and
+    /// in newer files no metadata.
+    fn tensor(&self, arguments: &[Item]) -> Result<TensorInfo, Fault> {
+        let wrong = || {
+            self.input
+                .malformed("a tensor is described in an unknown way")
+        };
+        let (arguments, rest) = arguments.split_at_checked(6).ok_or_else(wrong)?;
+        let metadata_free = match rest {
+            [] | [Item::None] => true,
+            [metadata] => self.is_empty_dict(metadata),
+            _ => false,
+        };
+        let [
+            Item::Storage(storage),
+            Item::Int(offset),
+            sizes,
+            strides,
+            Item::Bool(_),
+            hooks,
+        ] = arguments
+        else {
+            return Err(wrong());
+        };
+        if !metadata_free || !self.is_empty_dict(hooks) {
+            return Err(wrong());
+        }
+        let offset = usize::try_from(*offset).map_err(|_| wrong())?;
+        let sizes = self.sizes(sizes).ok_or_else(wrong)?;
+        let strides = self.sizes(strides).ok_or_else(wrong)?;
+        TensorInfo::new(storage.clone(), offset, sizes, strides)
+    }
+
+    fn is_empty_dict(&self, item: &Item) -> bool {
+        matches!(self.heap.get(item), Some(Object::Dict { entries, .. }) if entries.is_empty())
+    }
+
+    fn sizes(&self, item: &Item) -> Option<Vec<usize>> {
+        let size = |item: &Item| match item {
+            Item::Int(size) => usize::try_from(*size).ok(),
+            _ => None,
+        };
+        self.heap.tuple(item)?.iter().map(size).collect()
+    }
+}
