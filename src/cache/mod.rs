@@ -11,6 +11,7 @@ mod epoch;
 mod error;
 pub mod hash;
 pub mod header;
+mod inspect;
 pub mod json_scalar;
 mod keyed_permutation;
 mod loader;

@@ -2,6 +2,7 @@
 
 mod action;
 mod book;
+mod checkpoint;
 mod complete;
 mod config;
 mod diff;
@@ -31,6 +32,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 pub use action::{ActionArgs, cmd_action};
 pub use book::{BookArgs, cmd_book};
+pub use checkpoint::{CheckpointArgs, cmd_checkpoint};
 pub use complete::{CompletionsArgs, cmd_completions};
 pub use config::{ConfigArgs, cmd_config};
 pub use diff::{DiffArgs, cmd_diff};
@@ -84,6 +86,7 @@ enum Command {
     Export(ExportArgs),
     Gc(GcArgs),
     Nouns(NounsArgs),
+    Checkpoint(CheckpointArgs),
     Schema(SchemaArgs),
     Doctor(DoctorArgs),
     Completions(CompletionsArgs),
@@ -115,6 +118,7 @@ pub fn main() -> ExitCode {
         Command::Export(args) => cmd_export(&args),
         Command::Gc(args) => cmd_gc(&args),
         Command::Nouns(args) => cmd_nouns(&args),
+        Command::Checkpoint(args) => cmd_checkpoint(&args),
         Command::Schema(args) => cmd_schema(&args),
         Command::Doctor(args) => cmd_doctor(&args),
         Command::Completions(args) => cmd_completions(&args),

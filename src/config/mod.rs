@@ -8,6 +8,7 @@
 
 mod cell;
 mod check;
+pub mod compare;
 mod compose;
 mod experiment;
 mod experiment_diff;

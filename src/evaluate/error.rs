@@ -41,6 +41,16 @@ pub enum EvaluateError {
     #[error("failed to compare embeddings: {0}")]
     Tensor(#[from] candle_core::Error),
 
+    /// A dataset without targets.
+    #[error("the data have no target nouns to compare with")]
+    NoTargets,
+    /// Data that cannot be read.
+    #[error(transparent)]
+    Cache(#[from] crate::cache::CacheError),
+    /// The model failed.
+    #[error(transparent)]
+    Decoder(#[from] crate::decoder::DecoderError),
+
     /// No model to evaluate.
     #[error("no model was found; name a checkpoint or a directory that holds some in model.load")]
     NoModels,

@@ -7,6 +7,8 @@ mod json_text;
 mod model_selection;
 mod prediction_file;
 mod statistics;
+mod token_accuracy;
+mod token_evaluation;
 mod zero_shot;
 
 pub use error::{EvaluateError, Result};
@@ -17,4 +19,6 @@ pub use prediction_file::{GenerationFields, PredictionEntry, PredictionFile};
 pub use statistics::{
     ClassCounts, NounSets, Percentages, PredictionType, TopKRatios, TopKStatistics,
 };
+pub use token_accuracy::{TokenResults, TokenSums};
+pub use token_evaluation::{FirstBatch, Subject, TokenEvaluation};
 pub use zero_shot::{ClassEmbeddings, ZeroShot, zero_shot_line};

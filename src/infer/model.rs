@@ -61,6 +61,18 @@ pub enum InferError {
     Store(#[from] StoreError),
 }
 
+impl InferError {
+    /// A checkpoint without noun list.
+    pub(super) fn no_nouns(path: &std::path::Path) -> Self {
+        Self::Header {
+            path: path.to_owned(),
+            reason: "it has no noun list, as old files of the original: give it one with `novic \
+                     checkpoint fix`"
+                .to_owned(),
+        }
+    }
+}
+
 /// A predicted noun.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Label {
@@ -116,11 +128,7 @@ impl NovicModel {
             reason,
         };
         if !header.has_nouns() {
-            return Err(wrong(
-                "it has no noun list, as old files of the original: give it one with `novic \
-                 checkpoint fix`"
-                    .to_owned(),
-            ));
+            return Err(InferError::no_nouns(&path));
         }
         let config: Config = serde_json::from_value(header.config.clone())
             .map_err(|error| wrong(format!("its configuration: {error}")))?;

@@ -134,7 +134,7 @@ fn calls_are_refused_by_name() {
             "os.system",
         ),
         (
-            b"\x80\x02cbuiltins\neval\nX\x01\0\0\01\x85R.",
+            b"\x80\x02cbuiltins\neval\nX\x01\0\0\0\x31\x85R.",
             "builtins.eval",
         ),
         (b"\x80\x02ctorch\nload\n)R.", "torch.load"),
@@ -414,7 +414,7 @@ fn operation() -> impl Strategy<Value = Vec<u8>> {
         b"\x93",
         b"X\x01\0\0\0a",
         b"X\x07\0\0\0storage",
-        b"X\x01\0\0\00",
+        b"X\x01\0\0\0\x30",
         b"ccollections\nOrderedDict\n",
         b"ctorch._utils\n_rebuild_tensor_v2\n",
         b"ctorch\nFloatStorage\n",

@@ -287,7 +287,7 @@ impl<'a> Machine<'a> {
     }
 
     fn set_items(&mut self, items: Vec<Item>) -> Result<(), Fault> {
-        if items.len() % 2 != 0 {
+        if !items.len().is_multiple_of(2) {
             return Err(self.input.malformed("a key without a value"));
         }
         let mut items = items.into_iter();

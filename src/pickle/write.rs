@@ -10,11 +10,12 @@ use safetensors::Dtype;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-use super::error::Fault;
+use super::archive::Archive;
+use super::error::{Fault, PickleError};
 use super::globals::{dtype_name, storage_class};
 use super::opcode::*;
 use super::storage::{Storage, TensorInfo};
-use super::value::Value;
+use super::value::{Dict, Value};
 
 /// Alignment of members in bytes.
 const ALIGNMENT: u16 = 64;
@@ -61,6 +62,59 @@ impl<'a> ArchiveWriter<'a> {
         }
         self.storages.push(bytes);
         Ok(Value::Tensor(Arc::new(info)))
+    }
+
+    /// Takes over the storages of all tensors in a value of another archive;
+    /// returns the value that refers to them here.
+    ///
+    /// # Errors
+    /// A damaged storage.
+    pub fn copy(&mut self, archive: &'a Archive, value: &Value) -> Result<Value, PickleError> {
+        let mut places = HashMap::new();
+        self.copied(archive, value, &mut places)
+    }
+
+    fn copied(
+        &mut self,
+        archive: &'a Archive,
+        value: &Value,
+        places: &mut HashMap<Arc<str>, Storage>,
+    ) -> Result<Value, PickleError> {
+        let mut all = |values: &[Value]| -> Result<Vec<Value>, PickleError> {
+            let values = values.iter();
+            values
+                .map(|value| self.copied(archive, value, places))
+                .collect()
+        };
+        Ok(match value {
+            Value::List(items) => Value::List(all(items)?),
+            Value::Tuple(items) => Value::Tuple(all(items)?),
+            Value::Dict(dict) => {
+                let (keys, values): (Vec<_>, Vec<_>) = dict.entries.iter().cloned().unzip();
+                Value::Dict(Dict {
+                    ordered: dict.ordered,
+                    entries: keys.into_iter().zip(all(&values)?).collect(),
+                })
+            }
+            Value::Tensor(info) => {
+                let key = &info.storage.key;
+                if !places.contains_key(key) {
+                    let bytes = archive.member(&format!("data/{key}"))?;
+                    let storage = Storage {
+                        key: self.storages.len().to_string().into(),
+                        ..info.storage.clone()
+                    };
+                    self.storages.push(bytes.into());
+                    places.insert(key.clone(), storage);
+                }
+                let storage = places.get(key).unwrap_or(&info.storage).clone();
+                Value::Tensor(Arc::new(TensorInfo {
+                    storage,
+                    ..(**info).clone()
+                }))
+            }
+            plain => plain.clone(),
+        })
     }
 
     /// Writes the archive; `root` is the name of its folder.

@@ -5,6 +5,7 @@ mod cache_captions;
 mod cache_noun_multiset;
 mod convert_noun_dataset;
 mod embedder_zero_shot;
+mod eval;
 mod eval_cls_decoding;
 mod infer;
 mod inputs;
@@ -24,6 +25,7 @@ pub fn registry() -> Registry {
         &cache_noun_multiset::CacheNounMultiset,
         &convert_noun_dataset::ConvertNounDataset,
         &embedder_zero_shot::EmbedderZeroShot,
+        &eval::Eval,
         &eval_cls_decoding::EvalClsDecoding,
         &infer::Infer,
         &merge_caches::MergeCaches,

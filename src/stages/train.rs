@@ -5,27 +5,30 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
-use super::inputs;
 use super::text_cache::CACHE_FILE;
+use super::{inputs, trained};
 use crate::cache::{
     Accumulation, Cache, CacheFile, DataConfig, DataRequest, Loader, LoaderInfo, LoaderMode,
     OpenOptions, TargetConfig,
 };
-use crate::config::schema::Config;
+use crate::config::compare::{self, Weight};
+use crate::config::keys_read;
+use crate::config::schema::{Action, CheckpointExport, Config, Key, ModelType};
 use crate::decoder::checkpoint::{CheckpointHeader, FORMAT_VERSION};
 use crate::decoder::noise::EmbeddingNoise;
 use crate::decoder::{Decoder, Dimensions};
 use crate::embedders::Embedder;
 use crate::runner::{Resource, ResourceQuery, StageContext, StageError, StageKind, StageOutput};
 use crate::tracking::{self, StageLog};
+use crate::train::exchange::{self, Form};
 use crate::train::metrics::{
     BatchProgress, ChunkRecord, EndRecord, EpochRecord, Metric, StartRecord,
 };
 use crate::train::{
-    CheckpointFolder, DataSize, DecoderLearner, LoaderSource, LoopConfig, MeanShift, Observer,
-    OptimizerSettings, Outcome, ScheduleSettings, Trainer,
+    CheckpointFolder, DataSize, DecoderLearner, KeepPolicy, LoaderSource, LoopConfig, MeanShift,
+    Observer, OptimizerSettings, Outcome, ScheduleSettings, StopRule, Trainer,
 };
 
 /// Time between two points from which a killed training goes on.
@@ -61,6 +64,10 @@ impl StageKind for Train {
             "checkpoint.save_every_max",
             "checkpoint.save_top1_min",
             "checkpoint.save_top1_delta",
+            "checkpoint.keep_last",
+            "checkpoint.keep_best",
+            "checkpoint.keep_every",
+            "checkpoint.export",
         ]
     }
 
@@ -80,7 +87,7 @@ impl StageKind for Train {
         }
         if !config.checkpoint.load.is_empty() {
             let path = &config.checkpoint.load;
-            resources.push(inputs::file(query, "checkpoint", path, "checkpoint")?);
+            resources.push(trained::start_resource(query, path)?);
         }
         Ok(resources)
     }
@@ -88,12 +95,24 @@ impl StageKind for Train {
     fn run(&self, context: &StageContext<'_>) -> Result<StageOutput, StageError> {
         let embedder = inputs::open_embedder(context)?;
         let data = TrainingData::open(context, &embedder)?;
-        let mut learner = learner(context, &embedder, &data)?;
+        let start = start_checkpoint(context);
+        let config = match &start {
+            Some(path) => with_start(context, self, path)?,
+            None => context.config().clone(),
+        };
+        if config.model.r#type == ModelType::DudDecoder {
+            return Err(StageError::failed(
+                "model.type = \"DudDecoder\" has no parameters to train; evaluate it with a stage \
+                 of kind `eval`",
+            ));
+        }
+        if config.model.amp {
+            context.warn("model.amp has no effect on the CPU: the decoder is trained in f32");
+        }
+        let mut learner = learner(context, &config, &embedder, &data)?;
         let samples = data.cache.len();
         let valid_nouns = data.nouns().len().saturating_sub(1) as u64;
         let (loop_config, mut source) = data.into_loop(context)?;
-        let config = context.config();
-        let start = start_checkpoint(context);
         if let (Some(path), false) = (&start, config.checkpoint.resume) {
             learner.load_weights(path)?;
         }
@@ -107,8 +126,10 @@ impl StageKind for Train {
                 context.out().to_owned(),
                 context.work().to_owned(),
                 CHECKPOINT_EVERY,
-            )?,
-        )?;
+            )?
+            .keeping(KeepPolicy::from(&config.checkpoint)),
+        )?
+        .stopping_by(StopRule::from(&config.train.stop));
         for warning in trainer.resume_latest()? {
             context.warn(&warning);
         }
@@ -117,6 +138,7 @@ impl StageKind for Train {
             for warning in trainer.resume_from(path)? {
                 context.warn(&warning);
             }
+            trainer.forget_stop();
             if !config.checkpoint.resume_lr {
                 trainer.replan(&ScheduleSettings::from(&config.train.lr))?;
             }
@@ -150,7 +172,27 @@ impl StageKind for Train {
 /// The checkpoint that the configuration starts from, if it names one.
 fn start_checkpoint(context: &StageContext<'_>) -> Option<PathBuf> {
     let configured = &context.config().checkpoint.load;
-    (!configured.is_empty()).then(|| inputs::path(context.project(), configured))
+    (!configured.is_empty()).then(|| trained::named(context.project(), configured))
+}
+
+/// The configuration of a training that starts from a checkpoint: what the
+/// weights depend on is the checkpoint's.
+fn with_start(context: &StageContext<'_>, kind: &Train, path: &Path) -> Result<Config, StageError> {
+    let header = exchange::load_header(path)?;
+    let stored: Config = serde_json::from_value(header.config.clone())?;
+    let used = context.config();
+    let given = |key: &Key| compare::differs_from_default(used, key);
+    let (config, notes) = compare::with_checkpoint(used, &stored, given);
+    let read = keys_read(kind.reads())?;
+    let differences = compare::differences(&header.cfg_flat, &config, Action::Train)
+        .into_iter()
+        .filter(|difference| difference.weight <= Weight::Relevant)
+        .filter(|difference| read.iter().any(|key| key.path == difference.key.path))
+        .map(|difference| difference.to_string());
+    for text in notes.into_iter().chain(differences) {
+        context.warn(&format!("{}: {text}", path.display()));
+    }
+    Ok(config)
 }
 
 /// The mean-shift file; `$EMBEDDER` is the path-safe specification.
@@ -250,10 +292,10 @@ fn cache_path(context: &StageContext<'_>) -> Result<PathBuf, StageError> {
 
 fn learner(
     context: &StageContext<'_>,
+    config: &Config,
     embedder: &Embedder,
     data: &TrainingData,
 ) -> Result<DecoderLearner, StageError> {
-    let config = context.config();
     let dimensions = Dimensions {
         embed_dim: embedder.dim(),
         vocab_size: data.target_config.vocab_size,
@@ -291,6 +333,7 @@ fn learner(
         embed_dim: embedder.dim(),
         format_version: FORMAT_VERSION,
         program_version: env!("CARGO_PKG_VERSION").to_owned(),
+        extra: extra(context, data.nouns()),
         ..CheckpointHeader::default()
     };
     Ok(DecoderLearner::new(
@@ -300,6 +343,17 @@ fn learner(
         noise,
         header,
     ))
+}
+
+/// Sections of the header that only people and the original's form need.
+fn extra(context: &StageContext<'_>, nouns: &[String]) -> Map<String, Value> {
+    let hash = blake3::hash(nouns.join("\n").as_bytes());
+    let mut extra = Map::new();
+    let run_dir = format!("outputs/{}", context.run_id());
+    extra.insert(exchange::RUN_DIR.to_owned(), run_dir.into());
+    extra.insert("nouns_blake3".to_owned(), hash.to_hex().as_str().into());
+    extra.insert("seed".to_owned(), context.seed().into());
+    extra
 }
 
 /// Carries what a training reports to the run: metrics, progress, notes.
@@ -323,6 +377,20 @@ impl<'a, 'c> RunObserver<'a, 'c> {
             total: lengths.chunk_samples().saturating_mul(lengths.max_chunks),
             batch: 0,
         })
+    }
+
+    /// Puts a saved checkpoint in the original's form among what people take
+    /// away.
+    fn export(&self, path: &Path) -> Result<(), StageError> {
+        let exported = self
+            .context
+            .outputs()?
+            .join(path.file_name().unwrap_or(path.as_os_str()))
+            .with_extension("train");
+        exchange::save(&exported, &exchange::load(path)?, Form::Original)?;
+        let text = format!("exported {}", exported.display());
+        self.context.note(&text);
+        Ok(())
     }
 
     fn log(&self, metrics: &[Metric]) {
@@ -402,6 +470,16 @@ impl Observer for RunObserver<'_, '_> {
             "saved {} after chunk {chunk}",
             name.to_string_lossy()
         ));
+        if self.context.config().checkpoint.export == CheckpointExport::Train
+            && let Err(error) = self.export(path)
+        {
+            self.context
+                .warn(&format!("no exported checkpoint: {error}"));
+        }
+    }
+
+    fn note(&mut self, message: &str) {
+        self.context.note(message);
     }
 
     fn warning(&mut self, message: &str) {

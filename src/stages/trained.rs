@@ -1,34 +1,99 @@
 //! What stages that use a trained decoder share: finding it, and writing
 //! prediction files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::inputs;
+use crate::config::schema::Config;
 use crate::decoder::generate::GenerationConfig;
 use crate::evaluate::{
     GenerationFields, Percentages, PredictionEntry, PredictionFile, PredictionType,
 };
-use crate::infer::{CheckpointSource, Label, NovicModel};
+use crate::infer::{CheckpointNames, CheckpointSource, Label, NovicModel, ProjectPlaces};
 use crate::runner::{Resource, ResourceQuery, StageContext, StageError};
+use crate::store::Project;
 
 /// The checkpoint for the plan, if it does not come from another stage.
 pub(super) fn resources(query: &ResourceQuery<'_>) -> Result<Option<Resource>, StageError> {
     if !query.inputs.is_empty() {
         return Ok(None);
     }
-    let path = &query.config.checkpoint.load;
-    if path.is_empty() {
+    let name = &query.config.checkpoint.load;
+    if name.is_empty() {
         return Err(StageError::failed(
             "no decoder to use: give the stage `inputs = [\"train\"]` or set checkpoint.load",
         ));
     }
-    inputs::file(query, "checkpoint", path, "checkpoint").map(Some)
+    start_resource(query, name).map(Some)
+}
+
+/// The checkpoint that `checkpoint.load` names, for the plan.
+pub(super) fn start_resource(
+    query: &ResourceQuery<'_>,
+    name: &str,
+) -> Result<Resource, StageError> {
+    resource(query, &named(query.project, name))
+}
+
+/// All checkpoints that the configuration names, for the plan.
+pub(super) fn all_resources(query: &ResourceQuery<'_>) -> Result<Vec<Resource>, StageError> {
+    if query.inputs.contains(&"train") {
+        return Ok(Vec::new());
+    }
+    all_named(query.project, query.config)
+        .iter()
+        .map(|path| resource(query, path))
+        .collect()
+}
+
+fn resource(query: &ResourceQuery<'_>, path: &Path) -> Result<Resource, StageError> {
+    inputs::file(
+        query,
+        "checkpoint",
+        &path.display().to_string(),
+        "checkpoint",
+    )
+}
+
+/// The file that a name stands for: a path, a run, or the newest of a
+/// directory.
+pub(super) fn named(project: &Project, name: &str) -> PathBuf {
+    let found = CheckpointNames {
+        load: name,
+        per_dir: 1,
+        ..CheckpointNames::default()
+    }
+    .find(&ProjectPlaces::of(project).places());
+    let found = found.into_iter().next();
+    found.unwrap_or_else(|| inputs::path(project, name))
+}
+
+fn all_named(project: &Project, config: &Config) -> Vec<PathBuf> {
+    CheckpointNames {
+        load: &config.checkpoint.load,
+        load_many: &config.checkpoint.load_many,
+        per_dir: config.checkpoint.per_dir,
+    }
+    .find(&ProjectPlaces::of(project).places())
+}
+
+/// All checkpoints of a running stage, newest first: those of its inputs, else
+/// those that the configuration names.
+pub(super) fn paths(context: &StageContext<'_>) -> Result<Vec<PathBuf>, StageError> {
+    let made: Vec<PathBuf> = (context.inputs().iter())
+        .filter(|input| input.entry.manifest().kind == "train")
+        .map(|input| checkpoint_of(&input.entry))
+        .collect::<Result<_, _>>()?;
+    if made.is_empty() {
+        return Ok(all_named(context.project(), context.config()));
+    }
+    Ok(made)
 }
 
 /// The decoder of a running stage.
 pub(super) fn open(context: &StageContext<'_>) -> Result<NovicModel, StageError> {
     let path = match context.inputs() {
-        [] => inputs::path(context.project(), &context.config().checkpoint.load),
+        [] => named(context.project(), &context.config().checkpoint.load),
         [input] => checkpoint_of(&input.entry)?,
         _ => {
             return Err(StageError::failed(

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::{Result, TrainError};
+use super::keeping::KeepPolicy;
+use crate::decoder::checkpoint::CheckpointHeader;
 
 /// Points to go on from that are kept.
 const KEPT: usize = 2;
@@ -19,6 +21,7 @@ pub struct CheckpointFolder {
     published: PathBuf,
     working: PathBuf,
     interval: Duration,
+    keep: KeepPolicy,
 }
 
 impl CheckpointFolder {
@@ -36,7 +39,15 @@ impl CheckpointFolder {
             published,
             working,
             interval,
+            keep: KeepPolicy::default(),
         })
+    }
+
+    /// The same with another choice of published checkpoints that stay.
+    #[must_use]
+    pub fn keeping(mut self, keep: KeepPolicy) -> Self {
+        self.keep = keep;
+        self
     }
 
     /// Time after which a point to go on from is written.
@@ -59,16 +70,10 @@ impl CheckpointFolder {
     /// # Errors
     /// A folder that cannot be read.
     pub fn last_published(&self) -> Result<Option<PathBuf>> {
-        let chunk = |path: &PathBuf| -> Option<u64> {
-            let stem = name(path)
-                .strip_prefix("ovod_chunk")?
-                .strip_suffix(ENDING)?;
-            stem.split('_').next()?.parse().ok()
-        };
         Ok(entries(&self.published)?
             .into_iter()
-            .filter(|path| chunk(path).is_some())
-            .max_by_key(chunk))
+            .filter(|path| chunk_of(path).is_some())
+            .max_by_key(|path| chunk_of(path)))
     }
 
     /// Writes the checkpoint of finished chunk `chunk` under its published
@@ -97,7 +102,30 @@ impl CheckpointFolder {
             fs::copy(&path, &point).map_err(|source| failed("write", &point, source))?;
         }
         self.prune()?;
+        self.remove_surplus()?;
         Ok(path)
+    }
+
+    /// Removes the published checkpoints that the policy does not keep.
+    fn remove_surplus(&self) -> Result<()> {
+        if self.keep.keeps_all() {
+            return Ok(());
+        }
+        let published: Vec<(u64, PathBuf)> = entries(&self.published)?
+            .into_iter()
+            .filter_map(|path| Some((chunk_of(&path)?, path)))
+            .collect();
+        let saved: Vec<(u64, f64)> = published
+            .iter()
+            .map(|(chunk, path)| (*chunk, saved_top1(path)))
+            .collect();
+        let surplus = self.keep.surplus(&saved);
+        for (chunk, path) in &published {
+            if surplus.contains(chunk) {
+                remove(path)?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes a point to go on from, unless this one exists.
@@ -139,6 +167,28 @@ impl CheckpointFolder {
         }
         Ok(())
     }
+}
+
+/// Finished chunks of a published checkpoint.
+fn chunk_of(path: &Path) -> Option<u64> {
+    let stem = name(path)
+        .strip_prefix("ovod_chunk")?
+        .strip_suffix(ENDING)?;
+    stem.split('_').next()?.parse().ok()
+}
+
+/// Running accuracy when a checkpoint was saved; the lowest if it cannot be
+/// read.
+fn saved_top1(path: &Path) -> f64 {
+    let training = CheckpointHeader::load(path).ok();
+    let training = training.and_then(|header| header.training);
+    let top1 = training.and_then(|training| {
+        training
+            .get("train_loop_state")?
+            .get("saved_ewa_train_top1")?
+            .as_f64()
+    });
+    top1.unwrap_or(f64::NEG_INFINITY)
 }
 
 fn name(path: &Path) -> &str {
@@ -197,6 +247,23 @@ mod tests {
         assert_eq!(latest.len(), 2);
         assert!(latest[0].ends_with("batch_1000000000000.safetensors"));
         assert!(latest[1].ends_with("batch_000000000011.safetensors"));
+    }
+
+    #[test]
+    fn only_what_the_policy_keeps_stays_published() {
+        let (_dir, folder) = folder();
+        let folder = folder.keeping(KeepPolicy {
+            last: 2,
+            best: 0,
+            every: 5,
+        });
+        for chunk in [3, 5, 7, 9] {
+            folder.publish(chunk, chunk, write("x")).unwrap();
+        }
+        let mut chunks: Vec<_> = entries(&folder.published).unwrap();
+        chunks.sort();
+        let chunks: Vec<_> = chunks.iter().filter_map(|path| chunk_of(path)).collect();
+        assert_eq!(chunks, [5, 7, 9]);
     }
 
     #[test]

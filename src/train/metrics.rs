@@ -28,6 +28,8 @@ pub trait Observer {
     fn saved(&mut self, _path: &Path, _chunk: u64) {}
     /// The training is complete.
     fn finished(&mut self, _record: &EndRecord) {}
+    /// Something worth a line.
+    fn note(&mut self, _message: &str) {}
     /// Something the user should know.
     fn warning(&mut self, _message: &str) {}
     /// Asked after every batch: true ends the training with a checkpoint from

@@ -10,6 +10,7 @@ use super::loop_config::LoopConfig;
 use super::optimizer::{Moments, Optimizer, OptimizerKind, OptimizerSettings};
 use super::schedule::Schedule;
 use super::state::StoredLoopState;
+use super::stopping::StopState;
 
 /// Tensors of a snapshot by name.
 pub type NamedTensors = Vec<(String, Tensor)>;
@@ -56,6 +57,9 @@ pub struct SnapshotEntry {
     pub position: Position,
     /// Optimizer.
     pub optimizer: StoredOptimizer,
+    /// What the rule for ending early has seen; absent in earlier versions.
+    #[serde(default)]
+    pub stop: StopState,
 }
 
 /// A training at one point.
@@ -71,6 +75,8 @@ pub struct Snapshot {
     pub position: Position,
     /// Optimizer.
     pub optimizer: StoredOptimizer,
+    /// What the rule for ending early has seen.
+    pub stop: StopState,
     tensors: NamedTensors,
 }
 
@@ -82,6 +88,7 @@ impl Snapshot {
         state: StoredLoopState,
         schedule: Schedule,
         position: Position,
+        stop: StopState,
         optimizer: &Optimizer,
         gradients: &GradientSums,
     ) -> Self {
@@ -104,6 +111,7 @@ impl Snapshot {
                 settings: *optimizer.settings(),
                 parameters: optimizer.names().iter().cloned().zip(steps).collect(),
             },
+            stop,
             tensors,
         }
     }
@@ -117,6 +125,7 @@ impl Snapshot {
             schedule: entry.schedule,
             position: entry.position,
             optimizer: entry.optimizer,
+            stop: entry.stop,
             tensors,
         }
     }
@@ -137,6 +146,7 @@ impl Snapshot {
             schedule: self.schedule.clone(),
             position: self.position,
             optimizer: self.optimizer.clone(),
+            stop: self.stop,
         }
     }
 

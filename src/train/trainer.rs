@@ -19,6 +19,7 @@ use super::optimizer::{Optimizer, OptimizerSettings};
 use super::schedule::{Schedule, ScheduleSettings};
 use super::snapshot::{Position, Snapshot};
 use super::state::{LoopState, StoredLoopState};
+use super::stopping::{StopRule, StopState};
 
 /// Added to the gradient norm before dividing by it.
 const CLIP_EPSILON: f64 = 1e-6;
@@ -125,6 +126,8 @@ pub struct Trainer<'a> {
     epoch_place: u64,
     clock: Clock,
     resumed: bool,
+    stop_rule: StopRule,
+    stop: StopState,
 }
 
 impl<'a> Trainer<'a> {
@@ -157,7 +160,21 @@ impl<'a> Trainer<'a> {
                 begun: Instant::now(),
             },
             resumed: false,
+            stop_rule: StopRule::default(),
+            stop: StopState::default(),
         })
+    }
+
+    /// The same training, ended early by a rule.
+    #[must_use]
+    pub fn stopping_by(mut self, rule: StopRule) -> Self {
+        self.stop_rule = rule;
+        self
+    }
+
+    /// Goes on even where a rule ended the training that wrote the checkpoint.
+    pub fn forget_stop(&mut self) {
+        self.stop = StopState::default();
     }
 
     /// Goes on from the latest point in the working folder, or from an earlier
@@ -226,6 +243,7 @@ impl<'a> Trainer<'a> {
         self.state.fit_norms(norm_slots(&self.config));
         self.epoch_place = snapshot.position.epoch_place;
         self.clock.before = snapshot.position.seconds;
+        self.stop = snapshot.stop;
         self.resumed = true;
         Ok(warnings)
     }
@@ -271,14 +289,13 @@ impl<'a> Trainer<'a> {
     /// gradients that are not finite. Earlier checkpoints stay.
     pub fn run(&mut self, observer: &mut dyn Observer) -> Result<Outcome> {
         self.clock.begun = Instant::now();
-        let max_chunks = self.config.lengths.max_chunks;
         self.warn_of_surprises(observer);
         self.state.start_time.get_or_insert(self.clock.now());
         observer.started(&self.start_record());
         let mut checkpoint = None;
         let mut placed = false;
         let mut saved_at = Instant::now();
-        while self.state.chunk_id <= max_chunks {
+        while !self.is_done() {
             if self.state.epoch_batches_left == Some(0) {
                 self.end_epoch(observer);
                 placed = false;
@@ -293,7 +310,7 @@ impl<'a> Trainer<'a> {
                     checkpoint = Some(path);
                     saved_at = Instant::now();
                 }
-                if self.state.chunk_id > max_chunks {
+                if self.is_done() {
                     break;
                 }
             }
@@ -316,6 +333,11 @@ impl<'a> Trainer<'a> {
             checkpoint = self.folder.last_published()?;
         }
         Ok(Outcome::Finished { checkpoint })
+    }
+
+    /// Whether there is no further chunk to train.
+    fn is_done(&self) -> bool {
+        self.stop.stopped || self.state.chunk_id > self.config.lengths.max_chunks
     }
 
     fn warn_of_surprises(&self, observer: &mut dyn Observer) {
@@ -447,8 +469,12 @@ impl<'a> Trainer<'a> {
         self.schedule.advance();
         self.state.chunk_id += 1;
         self.state.chunk_started = false;
-        let stopping = self.state.chunk_id > self.config.lengths.max_chunks;
         let averages = self.state.averages;
+        let reason = (self.stop).chunk_end(&self.stop_rule, chunk, averages.loss, now);
+        if let Some(reason) = reason {
+            observer.note(&format!("the training ends early: {reason}"));
+        }
+        let stopping = self.is_done();
         let save = self.state.saves.chunk_end(
             &self.config.save_rule(),
             chunk,
@@ -473,9 +499,7 @@ impl<'a> Trainer<'a> {
         }
         let path = self
             .folder
-            .publish(chunk, self.state.batch_id - 1, |path| {
-                self.learner.save(path, &self.snapshot())
-            })?;
+            .publish(chunk, self.state.batch_id - 1, |path| self.save(path))?;
         observer.saved(&path, chunk);
         Ok(Some(path))
     }
@@ -493,9 +517,19 @@ impl<'a> Trainer<'a> {
     }
 
     fn save_to_go_on(&self) -> Result<PathBuf> {
-        self.folder.keep(self.state.batch_id - 1, |path| {
-            self.learner.save(path, &self.snapshot())
-        })
+        self.folder
+            .keep(self.state.batch_id - 1, |path| self.save(path))
+    }
+
+    /// Writes a checkpoint; weights that are not finite never replace good
+    /// ones.
+    fn save(&self, path: &Path) -> Result<()> {
+        for parameter in self.optimizer.parameters() {
+            if let Some(value) = first_not_finite(parameter)? {
+                return Err(self.not_finite("a weight", value));
+            }
+        }
+        self.learner.save(path, &self.snapshot())
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -508,6 +542,7 @@ impl<'a> Trainer<'a> {
                 accumulated: self.gradients.batches(),
                 seconds: self.clock.now(),
             },
+            self.stop,
             &self.optimizer,
             &self.gradients,
         )
@@ -535,6 +570,12 @@ impl<'a> Trainer<'a> {
             total_time: now - self.state.start_time.unwrap_or(now),
         }
     }
+}
+
+fn first_not_finite(tensor: &Tensor) -> candle_core::Result<Option<f64>> {
+    let values = crate::ops::tape::host(tensor)?;
+    let bad = values.iter().find(|value| !value.is_finite());
+    Ok(bad.map(|&value| value.into()))
 }
 
 fn norm_slots(config: &LoopConfig) -> Option<u64> {

@@ -2,6 +2,7 @@
 //! and what it prints, leaves behind and answers is looked at.
 
 mod bad_input;
+mod checkpoints;
 mod folder;
 mod kills;
 mod printed;

@@ -275,6 +275,7 @@ pub mod readers {
     pub const IMAGES: &[Action] = &[CacheImages];
     pub const MERGE: &[Action] = &[MergeCaches];
     pub const FIX: &[Action] = &[FixCheckpoints];
+    pub const EVAL: &[Action] = &[Eval];
     pub const EVAL_CLS: &[Action] = &[EvalCls];
     pub const EVAL_CLS_DECODING: &[Action] = &[EvalClsDecoding];
     pub const INFER: &[Action] = &[Infer];

@@ -38,6 +38,12 @@ section! {
         save_top1_delta: f64 = 0.5 => flat("save_top1_delta").unit("%").read_by(readers::TRAIN);
         /// Use the current dictionary for all checkpoints that are repaired.
         fix_force_vocab: bool = false => flat("fix_force_vtx").read_by(readers::FIX);
+        /// Newest saved checkpoints that are kept; with `keep_best` and `keep_every` also 0: all.
+        keep_last: usize = 0 => read_by(readers::TRAIN);
+        /// Best saved checkpoints, by running token accuracy, that are kept.
+        keep_best: usize = 0 => read_by(readers::TRAIN);
+        /// Saved checkpoints are kept whose chunk is a multiple of this; 0: none for that reason.
+        keep_every: usize = 0 => read_by(readers::TRAIN);
         /// Also write every checkpoint in this form to `outputs/<run id>/`.
         export: CheckpointExport = CheckpointExport::None => read_by(readers::TRAIN);
     }

@@ -53,6 +53,8 @@ section! {
         guided: bool = false => flat("eval_guided").read_by(readers::EVALUATION);
         /// Print the first batch with its predictions.
         debug: bool = false => flat("eval_debug").read_by(readers::EVALUATION);
+        /// Give every batch all token columns, so that further end tokens (`model.num_end_loss`) count whatever the batch.
+        batch_independent: bool = false => read_by(readers::EVAL);
         /// Samples per dataset; 0: all.
         samples_max: usize = 0 => flat("eval_samples_max").read_by(readers::EVAL_CLS_DECODING);
         /// Categories of images to copy; empty: none.

@@ -51,5 +51,5 @@ pub use tables::{PredsTable, RunsTable, Sample, Tables, TablesPreds, TablesRuns,
 pub use target::Target;
 pub use train::{
     LrSchedule, Noise, NoiseScheme, OptimizerType, Train, TrainLastDropout, TrainLr,
-    TrainMeanShift, TrainOptimizer,
+    TrainMeanShift, TrainOptimizer, TrainStop,
 };

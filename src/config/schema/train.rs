@@ -70,6 +70,8 @@ section! {
         optimizer: TrainOptimizer,
         /// Learning rate.
         lr: TrainLr,
+        /// Ending before the last chunk.
+        stop: TrainStop,
     }
 }
 
@@ -122,6 +124,16 @@ section! {
         schedule: LrSchedule = LrSchedule::Cosine => flat("lr_scheduler").read_by(readers::TRAIN);
         /// Chunks of linear warm-up.
         warmup_chunks: usize = 0 => flat("lr_warmup").read_by(readers::TRAIN);
+    }
+}
+
+section! {
+    /// Ending before the last chunk.
+    pub struct TrainStop("train.stop") {
+        /// End after this many chunks without a new lowest running loss; 0: never.
+        plateau_chunks: usize = 0 => unit("chunks").read_by(readers::TRAIN);
+        /// End after this time of training, over all attempts; 0: never.
+        hours: f64 = 0.0 => at_least(0.0).unit("h").read_by(readers::TRAIN);
     }
 }
 

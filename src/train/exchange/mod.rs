@@ -13,17 +13,21 @@ mod optimizer;
 mod plain;
 mod read;
 mod schedule;
+#[cfg(test)]
+mod tests;
+mod verify;
 mod write;
 
 use std::path::Path;
 
+use crate::cache::TargetConfig;
 use crate::decoder::DecoderError;
 use crate::decoder::checkpoint::{Checkpoint, CheckpointHeader};
-use crate::pickle::{Archive, Fault, PickleError};
+use crate::pickle::{Archive, Dict, Fault, PickleError};
 
 /// Section of a header with the entries of the original that training does not
 /// use.
-const ORIGINAL: &str = "original";
+pub const ORIGINAL: &str = "original";
 /// Entry of a `.train` file with what the original does not know.
 const OWN_ENTRY: &str = "novic";
 /// Section of a header with the run's output directory, as the original's
@@ -102,6 +106,30 @@ pub fn save(path: &Path, checkpoint: &Checkpoint, form: Form) -> Result<(), Deco
         Form::Native => checkpoint.save(path),
         Form::Original => write::file(path, checkpoint),
     }
+}
+
+/// Reads everything in a checkpoint and checks that its parts belong together.
+///
+/// # Errors
+/// What is wrong first.
+pub fn verify(path: &Path) -> Result<(), DecoderError> {
+    if Form::of_file(path)? == Form::Original {
+        let archive = open(path)?;
+        archive
+            .verify()
+            .map_err(|error| read_error(path, error.fault))?;
+    }
+    verify::parts(&load(path)?).map_err(|reason| read_error(path, reason))
+}
+
+/// The target configuration among the entries of a file of the original.
+pub(super) fn target_config(archive: &Archive, top: &Dict) -> Result<TargetConfig, String> {
+    let read = || -> Result<TargetConfig, Problem> {
+        let dict = top.require("target_config", "the file")?;
+        let fields = read::target_config(archive, dict.dict("target_config")?)?;
+        serde_json::from_value(fields).map_err(|error| Problem::content(error.to_string()))
+    };
+    read().map_err(|problem| problem.to_string())
 }
 
 fn open(path: &Path) -> Result<Archive, DecoderError> {

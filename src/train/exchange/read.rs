@@ -16,6 +16,7 @@ use crate::train::lengths::Lengths;
 use crate::train::loop_config::LoopConfig;
 use crate::train::snapshot::{Position, SnapshotEntry};
 use crate::train::state::StoredLoopState;
+use crate::train::stopping::StopState;
 
 /// Entries that a whole training has beside those of its weights.
 const LOOP_CONFIG: &str = "train_loop_config";
@@ -130,7 +131,7 @@ fn nouns(top: &Dict) -> Result<(Vec<String>, usize), Problem> {
 }
 
 /// The twelve fields, types by name and maps as lists.
-fn target_config(archive: &Archive, dict: &Dict) -> Result<Json, Problem> {
+pub(super) fn target_config(archive: &Archive, dict: &Dict) -> Result<Json, Problem> {
     let mut fields = Map::new();
     for (name, value) in dict.named("target_config")? {
         let field = match value {
@@ -185,6 +186,7 @@ fn training(
                 seconds: 0.0,
             },
             optimizer: optimizer.optimizer,
+            stop: StopState::default(),
         },
         moments: optimizer.moments,
         original: Json::Object(original),

@@ -3,6 +3,7 @@
 
 mod checkpoints;
 mod config;
+mod evaluation;
 mod expression;
 mod lengths;
 mod optimizers;

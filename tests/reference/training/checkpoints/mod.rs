@@ -4,5 +4,7 @@
 mod contents;
 mod conversion;
 mod files;
+mod fix;
+mod paths;
 mod scan;
 mod values;
