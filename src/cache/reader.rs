@@ -372,14 +372,20 @@ impl Targets {
         let mut tokens = vec![0; layout.tokens.size() as usize];
         read_at(file, &mut tokens, layout.tokens.offset)?;
         let mut tokens = header.target_dtype.decode(&tokens);
-        if let Some(translation) = translation {
-            translation.apply(&mut tokens)?;
-        }
+        let left_out = match translation {
+            Some(translation) => translation.apply_rows(&mut tokens, config.token_length)?,
+            None => Vec::new(),
+        };
         let mut masks = vec![0; layout.masks.size() as usize];
         read_at(file, &mut masks, layout.masks.offset)?;
+        let mut padding: Vec<bool> = masks.into_iter().map(|byte| byte != 0).collect();
+        for row in left_out {
+            let start = row * config.token_length;
+            padding[start..start + config.token_length].fill(true);
+        }
         Ok(Self {
             tokens: token_ids(&tokens, &nouns, config.token_length)?,
-            padding: masks.into_iter().map(|byte| byte != 0).collect(),
+            padding,
             columns: config.token_length,
             per_sample: usize::from(header.embed_targets_dim),
             nouns,

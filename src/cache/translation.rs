@@ -12,6 +12,7 @@ use super::target_config::TargetConfig;
 pub struct Translation {
     mapping: Mapping,
     notices: Vec<TranslationNotice>,
+    leaves_out_unknown: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,7 +113,36 @@ impl Translation {
                 .filter(|(_, differs)| *differs)
                 .map(|(notice, _)| notice)
                 .collect(),
+            leaves_out_unknown: false,
         })
+    }
+
+    /// The same, with nouns that the model cannot express absent instead of an
+    /// error.
+    #[must_use]
+    pub fn leaving_out_unknown(mut self) -> Self {
+        self.leaves_out_unknown = true;
+        self
+    }
+
+    /// Translates the rows of a token table in place. Returns the rows that
+    /// are left out; their tokens mean nothing.
+    ///
+    /// # Errors
+    /// An id that the model does not have, unless such rows are left out.
+    pub(super) fn apply_rows(&self, ids: &mut [i64], columns: usize) -> Result<Vec<usize>> {
+        let mut left_out = Vec::new();
+        for (row, ids) in ids.chunks_mut(columns.max(1)).enumerate() {
+            match self.apply(ids) {
+                Ok(()) => {}
+                Err(CacheError::NotASuperset { .. }) if self.leaves_out_unknown => {
+                    ids.fill(0);
+                    left_out.push(row);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(left_out)
     }
 
     /// Properties in which the data differ from the model.

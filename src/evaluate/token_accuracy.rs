@@ -13,6 +13,8 @@ pub struct TokenSums {
     nouns_correct: u64,
     valid_targets: u64,
     samples: u64,
+    /// Samples without any target, if these are left out.
+    skipped: Option<u64>,
     batches: u64,
 }
 
@@ -35,6 +37,8 @@ pub struct TokenResults {
     pub num_valid_targets: u64,
     /// Samples.
     pub num_samples: u64,
+    /// Samples left out because they have no target.
+    pub num_skipped: u64,
     /// Batches.
     pub num_batches: u64,
 }
@@ -47,14 +51,16 @@ struct Positions<'a> {
 }
 
 impl TokenSums {
-    /// No batches yet; `token_length` columns are reported.
-    pub fn new(token_length: usize) -> Self {
+    /// No batches yet; `token_length` columns are reported. Samples without
+    /// any target count as wrong unless they are left out.
+    pub fn new(token_length: usize, leaves_out_absent: bool) -> Self {
         Self {
             loss: Loss::default(),
             columns: vec![(0, 0); token_length],
             nouns_correct: 0,
             valid_targets: 0,
             samples: 0,
+            skipped: leaves_out_absent.then_some(0),
             batches: 0,
         }
     }
@@ -106,6 +112,7 @@ impl TokenSums {
         samples: usize,
     ) -> Vec<bool> {
         let mut right = vec![false; samples];
+        let mut present = vec![false; samples];
         if positions.columns == 0 {
             return right;
         }
@@ -131,9 +138,13 @@ impl TokenSums {
                 TargetLayout::Multi { targets } => row / targets.max(1),
                 TargetLayout::MultiFirst { .. } => row % samples.max(1),
             };
-            if let Some(right) = right.get_mut(sample) {
-                *right |= counted > 0 && hits == counted;
+            if sample < samples {
+                right[sample] |= counted > 0 && hits == counted;
+                present[sample] |= counted > 0;
             }
+        }
+        if let Some(skipped) = &mut self.skipped {
+            *skipped += present.iter().filter(|&&present| !present).count() as u64;
         }
         self.nouns_correct += right.iter().filter(|&&right| right).count() as u64;
         self.samples += samples as u64;
@@ -144,9 +155,11 @@ impl TokenSums {
     /// What the batches say so far.
     pub fn results(&self) -> TokenResults {
         let share = |part: u64, all: u64| part as f64 / all as f64;
+        let skipped = self.skipped.unwrap_or(0);
+        let samples = self.samples - skipped;
         TokenResults {
             loss: self.loss.mean(),
-            noun_top1: share(self.nouns_correct, self.samples),
+            noun_top1: share(self.nouns_correct, samples),
             top1: share(self.loss.correct as u64, self.loss.tokens as u64),
             top1_at: self
                 .columns
@@ -156,7 +169,8 @@ impl TokenSums {
             tokens_at: self.columns.iter().map(|&(_, counted)| counted).collect(),
             tokens: self.loss.tokens as u64,
             num_valid_targets: self.valid_targets,
-            num_samples: self.samples,
+            num_samples: samples,
+            num_skipped: skipped,
             num_batches: self.batches,
         }
     }
@@ -202,7 +216,7 @@ mod tests {
 
     fn count(layout: TargetLayout, samples: usize, correct: &[u8], padding: &[u8]) -> TokenSums {
         let bools = |bits: &[u8]| bits.iter().map(|&bit| bit == 1).collect::<Vec<_>>();
-        let mut sums = TokenSums::new(3);
+        let mut sums = TokenSums::new(3, false);
         let dud = DudPrediction {
             ids: vec![0; correct.len()],
             padding: bools(padding),

@@ -2,6 +2,7 @@
 
 use candle_core::{Device, Tensor};
 
+use crate::cache::batch::TargetLayout;
 use crate::cache::{Loader, TargetConfig};
 use crate::decoder::generate::NounTrie;
 use crate::decoder::{Decoder, DropoutSites, DudDecoder, ForwardOptions};
@@ -27,6 +28,8 @@ pub struct TokenEvaluation<'a> {
     pub dropout_seed: Option<u64>,
     /// End tokens that count.
     pub num_end_loss: usize,
+    /// Samples without any target are left out, not wrong.
+    pub leaves_out_absent: bool,
 }
 
 /// The first batch, for people.
@@ -53,7 +56,7 @@ impl TokenEvaluation<'_> {
         data: &TargetConfig,
         mut after: impl FnMut(u64) -> bool,
     ) -> Result<(TokenResults, Option<FirstBatch>)> {
-        let mut sums = TokenSums::new(data.token_length);
+        let mut sums = TokenSums::new(data.token_length, self.leaves_out_absent);
         let mut first = None;
         let mut done = 0;
         for (number, batch) in (0..).zip(loader.epoch(0, 0, u64::MAX)) {
@@ -81,16 +84,16 @@ impl TokenEvaluation<'_> {
                 }
             };
             if number == 0 {
-                let rows = targets.ids.chunks(targets.columns.max(1));
-                let step = rows.len() / batch.samples.max(1);
-                let step = match targets.layout {
-                    crate::cache::batch::TargetLayout::Multi { .. } => step,
-                    _ => 1,
+                let rows_per_sample = match targets.layout {
+                    TargetLayout::Multi { targets } => targets,
+                    TargetLayout::Single | TargetLayout::MultiFirst { .. } => 1,
                 };
-                let rows = rows.step_by(step.max(1)).take(batch.samples);
+                let stride = rows_per_sample * targets.columns;
+                let ids =
+                    |sample: usize| targets.ids[sample * stride..][..targets.columns].to_vec();
                 first = Some(FirstBatch {
                     embeds,
-                    targets: rows.map(<[u32]>::to_vec).collect(),
+                    targets: (0..batch.samples).map(ids).collect(),
                     right,
                 });
             }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::find::{CheckpointNames, SearchPlaces};
 use super::model::InferError;
 use crate::decoder::checkpoint::Checkpoint;
 use crate::store::Project;
@@ -65,6 +66,12 @@ impl CheckpointSource {
                 let path = PathBuf::from("embedded");
                 return Ok((Checkpoint::from_bytes(&path, EMBEDDED)?, path));
             }
+            Self::File(path) if path.is_dir() => {
+                newest_in(path).ok_or_else(|| InferError::NoCheckpoint {
+                    wanted: self.to_string(),
+                    folder: path.clone(),
+                })?
+            }
             Self::File(path) => path.clone(),
             Self::Latest => self.find(|_| true)?,
             Self::Run(run) => self.find(|made_by| made_by == run)?,
@@ -93,6 +100,22 @@ impl CheckpointSource {
                 folder,
             })
     }
+}
+
+/// The newest checkpoint in a directory.
+fn newest_in(folder: &Path) -> Option<PathBuf> {
+    let name = folder.display().to_string();
+    let names = CheckpointNames {
+        load: &name,
+        per_dir: 1,
+        ..CheckpointNames::default()
+    };
+    let places = SearchPlaces {
+        working_dir: Path::new(""),
+        outputs: Path::new(""),
+        trainings: None,
+    };
+    names.find(&places).into_iter().next()
 }
 
 /// When and by which run the output in a folder was made, and its checkpoint.

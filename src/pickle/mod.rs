@@ -8,6 +8,7 @@
 //! allocated. Knows nothing of models and checkpoints.
 
 mod archive;
+mod calls;
 mod error;
 mod globals;
 mod heap;
@@ -23,7 +24,6 @@ mod write;
 pub use archive::Archive;
 pub use error::{Fault, PickleError};
 pub use globals::Allow;
-pub use machine::load;
 pub use storage::{Storage, TensorData, TensorInfo};
 pub use value::{Dict, Module, Value};
 pub use write::ArchiveWriter;

@@ -58,6 +58,9 @@ fn resource(query: &ResourceQuery<'_>, path: &Path) -> Result<Resource, StageErr
 /// The file that a name stands for: a path, a run, or the newest of a
 /// directory.
 pub(super) fn named(project: &Project, name: &str) -> PathBuf {
+    if name.starts_with("$SOURCE") {
+        return inputs::path(project, name);
+    }
     let found = CheckpointNames {
         load: name,
         per_dir: 1,

@@ -92,6 +92,17 @@ fn difference(stored: &CheckpointHeader, now: &CheckpointHeader) -> Option<Strin
             stored.embed_dim, now.embed_dim
         ));
     }
+    let identity = |header: &CheckpointHeader| {
+        let identity = header.embedder.get("identity");
+        identity.and_then(Value::as_str).map(str::to_owned)
+    };
+    if let (Some(old), Some(new)) = (identity(stored), identity(now))
+        && old != new
+    {
+        return Some(format!(
+            "it was trained on another embedder or another version of it: {advice}"
+        ));
+    }
     if stored.has_nouns() && stored.vocabulary() != now.vocabulary() {
         let (old, new) = (stored.vocabulary(), now.vocabulary());
         let first = old.iter().zip(new).find(|(old, new)| old != new);

@@ -11,6 +11,7 @@ use super::lengths::{LengthInput, Lengths};
 use super::optimizer::{OptimizerKind, OptimizerSettings};
 use super::saving::SaveRule;
 use super::schedule::ScheduleSettings;
+use super::state::any_number;
 
 /// Sizes of the data a training runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +37,9 @@ pub struct LoopConfig {
     pub save_top1_min: f64,
     /// Gain per chunk that counts as flattened, 0–1.
     pub save_top1_delta: f64,
-    /// Maximum gradient norm; 0 or less: no clipping.
+    /// Maximum gradient norm; 0 or less: no clipping. The original's files may
+    /// have infinity.
+    #[serde(with = "any_number")]
     pub gradient_clip: f64,
     /// Length of the final phase with rescaled dropout, in chunks.
     pub last_dropout_chunks: u64,

@@ -310,7 +310,7 @@ impl TryFrom<StoredLoopState> for LoopState {
 }
 
 /// Numbers including those that JSON lacks.
-mod any_number {
+pub(super) mod any_number {
     use serde::de::{Deserializer, Error, Unexpected, Visitor};
     use serde::ser::Serializer;
 

@@ -181,3 +181,60 @@ fn pictures_are_labelled_with_a_checkpoint_of_the_original() {
     }
     assert!(compared > 0);
 }
+
+#[test]
+fn a_trained_decoder_is_evaluated_and_exported() {
+    let folder = Folder::new();
+    let tiny = repository("tests/program/tiny.toml");
+    let text = format!(
+        "extends = {:?}\n\n[stage.train]\ncheckpoint.export = \"train\"\n\
+         checkpoint.keep_last = 1\n\n[stage.check]\nkind = \"eval\"\n\
+         inputs = [\"nouns\", \"train\"]\neval.guided = true\n",
+        tiny.display().to_string()
+    );
+    fs::write(folder.path("mine.toml"), text).unwrap();
+    let call = folder
+        .call(&["run", "mine.toml", "--until", "check"])
+        .expect(0);
+    let all = call.out + &call.err;
+    assert!(all.contains("noun top-1"), "{all}");
+    let output = folder.output_of("eval");
+    let records = fs::read_to_string(output.join("records.json")).unwrap();
+    let records: Value = serde_json::from_str(&records).unwrap();
+    assert!(records[0]["num_samples"].as_f64().unwrap() > 0.0);
+
+    let exported: Vec<PathBuf> = files(&folder.path("outputs"))
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|ending| ending == "train"))
+        .collect();
+    assert!(!exported.is_empty());
+    let published = files(&folder.output_of("train"));
+    let native = published.iter().find(|path| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        name.starts_with("ovod_chunk") && name.ends_with(".safetensors")
+    });
+    let [newest, native] =
+        [exported.last().unwrap(), native.unwrap()].map(|path| path.to_str().unwrap().to_owned());
+    let same = folder
+        .call(&["checkpoint", "diff", &newest, &native])
+        .expect(0);
+    assert_eq!(same.out, "identical\n");
+    let labels = folder.call(&["infer", "--checkpoint", &newest, "demo/fox.png"]);
+    assert!(!labels.expect(0).out.is_empty());
+}
+
+#[test]
+fn a_training_refuses_checkpoints_of_other_data() {
+    let (folder, _) = with_original();
+    let tiny = repository("tests/program/tiny.toml");
+    let text = format!(
+        "extends = {:?}\n\n[stage.train]\ncheckpoint.load = \"original.train\"\n",
+        tiny.display().to_string()
+    );
+    fs::write(folder.path("mine.toml"), text).unwrap();
+    let call = folder
+        .call(&["run", "mine.toml", "--until", "train"])
+        .expect(1);
+    assert!(call.err.contains("original.train"), "{}", call.err);
+    assert!(call.err.contains("dimensions"), "{}", call.err);
+}

@@ -7,3 +7,4 @@ mod folder;
 mod kills;
 mod printed;
 mod quickstart;
+mod reference_experiment;

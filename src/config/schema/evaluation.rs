@@ -55,6 +55,8 @@ section! {
         debug: bool = false => flat("eval_debug").read_by(readers::EVALUATION);
         /// Give every batch all token columns, so that further end tokens (`model.num_end_loss`) count whatever the batch.
         batch_independent: bool = false => read_by(readers::EVAL);
+        /// Leave out samples whose nouns a model cannot express, and count them; else they are an error.
+        skip_unknown: bool = false => read_by(readers::EVAL);
         /// Samples per dataset; 0: all.
         samples_max: usize = 0 => flat("eval_samples_max").read_by(readers::EVAL_CLS_DECODING);
         /// Categories of images to copy; empty: none.

@@ -15,7 +15,8 @@ use crate::decoder::{DecoderError, Dimensions, ParameterLayout, StateEntry};
 use crate::embedders::tokenizer::TokenDtype;
 use crate::ops::tape::host;
 use crate::pickle::{ArchiveWriter, Dict, Value};
-use crate::train::snapshot::{GRADIENT, SnapshotEntry};
+use crate::train::optimizer::group_indices;
+use crate::train::snapshot::{EXP_AVG, EXP_AVG_SQ, GRADIENT, SnapshotEntry};
 
 /// Writes a checkpoint; the folder in the archive is named after the file.
 pub(super) fn file(path: &Path, checkpoint: &Checkpoint) -> Result<(), DecoderError> {
@@ -219,12 +220,8 @@ impl<'a, 'w> Entries<'a, 'w> {
             moment,
             self.archive,
         )?;
-        let mut groups = 2;
-        if let Some((_, Value::Dict(state))) = optimizer.get(1)
-            && let Some(Value::List(list)) = state.get("param_groups")
-        {
-            groups = list.len();
-        }
+        let ranks = parameters.iter().map(|spec| spec.shape.len());
+        let groups = group_indices(ranks, &entry.optimizer.settings).len();
         let schedulers = schedule::written(&entry.schedule, groups);
         let mut entries = vec![
             (
@@ -317,7 +314,6 @@ fn bytes(tensor: &Tensor) -> Result<Vec<u8>, Problem> {
 }
 
 fn sorted_moments(checkpoint: &Checkpoint) -> Vec<(&str, &Tensor)> {
-    use crate::train::snapshot::{EXP_AVG, EXP_AVG_SQ};
     let all = checkpoint.tensors.iter();
     let mut moments: Vec<(&str, &Tensor)> = all
         .map(|(name, tensor)| (name.as_str(), tensor))

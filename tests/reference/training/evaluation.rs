@@ -33,8 +33,12 @@ fn evaluations_give_the_recorded_numbers() {
         if reference.is_empty() {
             assert!(!case["error"].is_null(), "{name}");
             for (model, dataset) in pairs(case) {
-                let outcome = evaluate(case, &model, dataset, &tokenizer);
+                let outcome = evaluate(case, &model, dataset, &tokenizer, false);
                 assert!(outcome.is_err(), "{name}: {outcome:?}");
+                if model.is_file() {
+                    let kept = evaluate(case, &model, dataset, &tokenizer, true).unwrap();
+                    assert!(kept.num_skipped > 0 && kept.num_samples > 0, "{name}");
+                }
             }
             continue;
         }
@@ -45,7 +49,7 @@ fn evaluations_give_the_recorded_numbers() {
                 continue;
             }
             let dataset = record["Eval/dataset"].as_str().unwrap();
-            let results = evaluate(case, &model, dataset, &tokenizer)
+            let results = evaluate(case, &model, dataset, &tokenizer, false)
                 .unwrap_or_else(|error| panic!("{name}: {error}"));
             let batch_size_differs = case["tracked"].as_array().unwrap().is_empty();
             compare(&results, record, batch_size_differs, name);
@@ -121,6 +125,7 @@ fn evaluate(
     model: &Path,
     dataset: &str,
     tokenizer: &WordTokenizer,
+    skip_unknown: bool,
 ) -> Result<TokenResults, Failure> {
     let config = config(case);
     let model = TrainedDecoder::load(model, &config, given)?;
@@ -147,7 +152,10 @@ fn evaluate(
         ..DataRequest::default()
     };
     let data = DataConfig::resolve(&nominal, &strict, &request, true)?;
-    let translation = Translation::new(&data_target, &model.target)?;
+    let mut translation = Translation::new(&data_target, &model.target)?;
+    if skip_unknown {
+        translation = translation.leaving_out_unknown();
+    }
     let cache = file.enter(Some(&data_target), Some(&translation))?;
     let mode = LoaderMode::Evaluation;
     let info = LoaderInfo::new(cache.len(), config.data.batch_size, mode, 0)?;
@@ -162,6 +170,7 @@ fn evaluate(
         guide: guide.as_ref(),
         dropout_seed: config.eval.train_mode.then_some(1),
         num_end_loss: model.config.model.num_end_loss,
+        leaves_out_absent: skip_unknown,
     };
     Ok(evaluation.run(&loader, &data_target, |_| true)?.0)
 }

@@ -3,6 +3,7 @@
 
 mod contents;
 mod conversion;
+mod damage;
 mod files;
 mod fix;
 mod paths;

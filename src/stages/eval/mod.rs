@@ -1,0 +1,174 @@
+//! `eval`: loss, token accuracy and noun accuracy of decoders on embedding
+//! caches, under teacher forcing (`training.md` 4).
+
+mod dataset;
+mod report;
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use self::dataset::Dataset;
+use self::report::report;
+use super::text_cache::CACHE_FILE;
+use super::{inputs, pictures, trained};
+use crate::config::compare::{self, Weight};
+use crate::config::keys_read;
+use crate::config::schema::{Action, Config, Key};
+use crate::embedders::Embedder;
+use crate::infer::TrainedDecoder;
+use crate::runner::{Resource, ResourceQuery, StageContext, StageError, StageKind, StageOutput};
+
+/// The stage kind.
+#[derive(Debug)]
+pub(super) struct Eval;
+
+impl StageKind for Eval {
+    fn name(&self) -> &'static str {
+        "eval"
+    }
+
+    fn code_version(&self) -> u32 {
+        1
+    }
+
+    fn reads(&self) -> &'static [&'static str] {
+        &[
+            "embedder.spec",
+            "data.dataset",
+            "data.datasets",
+            "data.batch_size",
+            "data.cache_dir",
+            "data.strict_embedder",
+            "target",
+            "model",
+            "eval.train_mode",
+            "eval.guided",
+            "eval.debug",
+            "eval.batch_independent",
+            "eval.skip_unknown",
+            "checkpoint.load",
+            "checkpoint.load_many",
+            "checkpoint.per_dir",
+        ]
+    }
+
+    fn draws_random(&self) -> bool {
+        true
+    }
+
+    fn resources(&self, query: &ResourceQuery<'_>) -> Result<Vec<Resource>, StageError> {
+        let mut resources = vec![inputs::embedder(query)?];
+        if !query.inputs.iter().any(|kind| is_cache(kind)) {
+            for name in datasets(query.config) {
+                let path = inputs::cache_path(query.project, query.config, &name);
+                let path = path.display().to_string();
+                resources.push(inputs::file(query, "cache", &path, "cache")?);
+            }
+        }
+        resources.extend(trained::all_resources(query)?);
+        Ok(resources)
+    }
+
+    fn run(&self, context: &StageContext<'_>) -> Result<StageOutput, StageError> {
+        let embedder = inputs::open_embedder(context)?;
+        let paths = trained::paths(context)?;
+        if paths.is_empty() {
+            context.warn(
+                "no checkpoint was found: a model with random weights is evaluated; set \
+                 checkpoint.load or checkpoint.load_many",
+            );
+        }
+        let models = models(context, self, &embedder, &paths)?;
+        let datasets = dataset_files(context)?;
+        let mut records = Vec::new();
+        let mut summary = Vec::new();
+        for (name, path) in &datasets {
+            let dataset = Dataset::open(context, &embedder, name, path)?;
+            if models.is_empty() {
+                let random = dataset.random_model(context, &embedder)?;
+                let results = dataset.evaluate(context, &embedder, None, &random)?;
+                report(context, &mut records, &mut summary, name, None, results)?;
+            }
+            for model in &models {
+                context.check_interrupt()?;
+                let results = dataset.evaluate(context, &embedder, Some(model), &model.subject)?;
+                report(
+                    context,
+                    &mut records,
+                    &mut summary,
+                    name,
+                    Some(model),
+                    results,
+                )?;
+            }
+        }
+        pictures::write_records(context, &records)?;
+        Ok(StageOutput::of(json!({ "summary": summary.join("; ") })))
+    }
+}
+
+/// Whether a stage of this kind makes caches.
+fn is_cache(kind: &str) -> bool {
+    kind != "train"
+}
+
+/// Names of the datasets of a configuration.
+fn datasets(config: &Config) -> Vec<String> {
+    if config.data.datasets.is_empty() {
+        vec![config.data.dataset.clone()]
+    } else {
+        config.data.datasets.clone()
+    }
+}
+
+/// Datasets by name with their files.
+fn dataset_files(context: &StageContext<'_>) -> Result<Vec<(String, PathBuf)>, StageError> {
+    let made: Vec<_> = (context.inputs().iter())
+        .filter(|input| is_cache(&input.entry.manifest().kind))
+        .map(|input| Ok((input.stage.clone(), input.entry.file(CACHE_FILE)?)))
+        .collect::<Result<_, StageError>>()?;
+    if !made.is_empty() {
+        return Ok(made);
+    }
+    let config = context.config();
+    let path = |name: &str| inputs::cache_path(context.project(), config, name);
+    let named = datasets(config).into_iter();
+    Ok(named.map(|name| (name.clone(), path(&name))).collect())
+}
+
+fn models(
+    context: &StageContext<'_>,
+    kind: &Eval,
+    embedder: &Embedder,
+    paths: &[PathBuf],
+) -> Result<Vec<TrainedDecoder>, StageError> {
+    let identity = embedder.identity()?.to_hex();
+    let read = keys_read(kind.reads())?;
+    let mut models = Vec::with_capacity(paths.len());
+    for path in paths {
+        let used = context.config();
+        let given = |key: &Key| compare::differs_from_default(used, key);
+        let model = TrainedDecoder::load(path, used, given)?;
+        let name = model.path.display();
+        if model.is_of_other_embedder(identity.as_str()) || model.header.embed_dim != embedder.dim()
+        {
+            return Err(StageError::failed(format!(
+                "{name} was trained on another embedder than {}",
+                context.config().embedder.spec
+            )));
+        }
+        for note in &model.notes {
+            context.warn(&format!("{name}: {note}"));
+        }
+        let loaded = &model.header.cfg_flat;
+        for difference in compare::differences(loaded, &model.config, Action::Eval) {
+            let is_read = read.iter().any(|key| key.path == difference.key.path);
+            if is_read && difference.weight <= Weight::Relevant {
+                context.warn(&format!("{name}: {difference}"));
+            }
+        }
+        models.push(model);
+    }
+    Ok(models)
+}
