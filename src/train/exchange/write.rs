@@ -187,7 +187,7 @@ impl<'a, 'w> Entries<'a, 'w> {
 
         let loop_config = match kept("train_loop_config").and_then(Json::as_object) {
             Some(kept) => kept.clone(),
-            None => loop_config(entry, run_dir.unwrap_or_else(|| json!("")), header),
+            None => loop_config(entry, run_dir.unwrap_or_else(|| json!(""))),
         };
         let parameters = self.layout.as_ref().map(|layout| layout.parameters.clone());
         let parameters = parameters.unwrap_or_default();
@@ -323,14 +323,9 @@ fn sorted_moments(checkpoint: &Checkpoint) -> Vec<(&str, &Tensor)> {
     moments
 }
 
-fn loop_config(
-    entry: &SnapshotEntry,
-    run_dir: Json,
-    header: &CheckpointHeader,
-) -> Map<String, Json> {
+fn loop_config(entry: &SnapshotEntry, run_dir: Json) -> Map<String, Json> {
     let config = entry.train_loop_config;
     let lengths = config.lengths;
-    let on_cpu = header.cfg_flat.get("device").and_then(Json::as_str) == Some("cpu");
     let fields = json!({
         "run_dir": run_dir,
         "wandb": true,
@@ -341,7 +336,8 @@ fn loop_config(
         "gradient_clip": finite(config.gradient_clip),
         "last_dropout_chunks": config.last_dropout_chunks,
         "last_dropout_factor": config.last_dropout_factor,
-        "device_is_cpu": on_cpu,
+        // Whatever device was wished: this program trains on the CPU.
+        "device_is_cpu": true,
         "epoch_batches": lengths.epoch_batches,
         "chunk_batches": lengths.chunk_batches,
         "chunk_samples": lengths.chunk_samples(),
