@@ -14,8 +14,8 @@ use std::time::Instant;
 
 use novic::cache::{
     Cache, CacheFile, CacheWriter, DataConfig, DataRequest, EmbedderSignature, FileFlags, FilePlan,
-    FloatDtype, Loader, LoaderInfo, LoaderMode, NounTable, OpenOptions, ResumableCacheWriter,
-    RowOrder, SampleRows, TargetConfig, TargetOptions, TargetPlan,
+    FloatDtype, Loader, LoaderInfo, LoaderMode, MergeOptions, NounTable, OpenOptions,
+    ResumableCacheWriter, RowOrder, SampleRows, TargetConfig, TargetOptions, TargetPlan,
 };
 use novic::embedders::tokenizer::{TextTokenizer, TokenDtype, TokenizerConstants, TokenizerError};
 use serde_json::json;
@@ -56,6 +56,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     report("write shuffled", shuffled);
     report("write shuffled, 16 checkpoints", resumable);
 
+    let merged = folder.path().join("merged.bin");
+    std::fs::remove_file(folder.path().join("resumable.bin"))?;
+    let merge = timed(|| work.merge(&path, &merged))?;
+    report("merge", merge);
+    let converted = timed(|| work.convert(&path, &folder.path().join("small.bin")))?;
+    report("store in half precision", converted);
+
     let cache = Arc::new(work.open(&path)?);
     for workers in [0, 1, 2, 4] {
         let seconds = timed(|| work.read(&cache, workers))?;
@@ -63,6 +70,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             &format!("read 512-sample batches, {workers} threads"),
             seconds,
         );
+    }
+    let cache = Arc::new(work.merged(&path)?);
+    for workers in [1, 4] {
+        let seconds = timed(|| work.read(&cache, workers))?;
+        report(&format!("read a virtual merge, {workers} threads"), seconds);
     }
     Ok(())
 }
@@ -84,6 +96,15 @@ fn copy(from: &Path, to: &Path) -> Result<(), Box<dyn Error>> {
         to.write_all(&buffer[..len])?;
     }
     Ok(to.sync_all()?)
+}
+
+fn copy_rows(cache: &Cache, plan: &FilePlan, out: &Path) -> Result<(), Box<dyn Error>> {
+    let mut writer = CacheWriter::create(out, plan)?;
+    let default_weights = cache.header().default_weights;
+    cache.for_each_chunk(0..cache.len(), |samples| {
+        writer.write(&samples.rows(default_weights))
+    })?;
+    Ok(writer.finish()?)
 }
 
 struct Work {
@@ -172,6 +193,29 @@ impl Work {
             Ok(())
         })?;
         Ok(writer.finish()?)
+    }
+
+    /// A shuffled merge of one file: as many bytes are read and written as by
+    /// a copy.
+    fn merged(&self, path: &Path) -> Result<Cache, Box<dyn Error>> {
+        let file = CacheFile::open(path, &self.signature, OpenOptions::default())?;
+        let options = MergeOptions::shuffled(1);
+        let merged = CacheFile::merged(vec![file], &[1], options, &self.signature)?;
+        Ok(merged.enter(Some(&self.config), None)?)
+    }
+
+    fn merge(&self, path: &Path, out: &Path) -> Result<(), Box<dyn Error>> {
+        let cache = self.merged(path)?;
+        copy_rows(&cache, &FilePlan::copying(&cache)?, out)
+    }
+
+    fn convert(&self, path: &Path, out: &Path) -> Result<(), Box<dyn Error>> {
+        let cache = self.open(path)?;
+        copy_rows(
+            &cache,
+            &FilePlan::copying(&cache)?.stored_as(FloatDtype::F16)?,
+            out,
+        )
     }
 
     fn open(&self, path: &Path) -> Result<Cache, Box<dyn Error>> {

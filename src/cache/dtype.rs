@@ -254,6 +254,17 @@ impl<'a> FloatSlice<'a> {
         }
     }
 
+    /// The elements rounded to nearest in another type.
+    pub(super) fn rounded_to(self, dtype: FloatDtype) -> FloatVec {
+        let all = (0..self.len()).map(|index| self.get(index));
+        match dtype {
+            FloatDtype::F16 => FloatVec::F16(all.map(f16::from_f64).collect()),
+            FloatDtype::BF16 => FloatVec::BF16(all.map(bf16::from_f64).collect()),
+            FloatDtype::F32 => FloatVec::F32(all.map(|value| value as f32).collect()),
+            FloatDtype::F64 => FloatVec::F64(all.collect()),
+        }
+    }
+
     /// One element.
     pub(super) fn get(self, index: usize) -> f64 {
         match self {

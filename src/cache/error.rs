@@ -52,7 +52,7 @@ pub enum CacheError {
     #[error("the file was not written to its end; write it again")]
     Incomplete,
     /// It has another format version.
-    #[error("format version {version} is unknown, version 1 is what can be read")]
+    #[error("format version {version} is unknown, 1 (and 2 in half precision) can be read")]
     UnknownVersion {
         /// Version in the header.
         version: u8,
@@ -64,6 +64,26 @@ pub enum CacheError {
         kind: &'static str,
         /// Id in the header.
         id: u16,
+    },
+    /// It does not start with the marker of text caches.
+    #[error("this is not a text cache of a noun dataset")]
+    NotATextCache,
+    /// It describes no merge.
+    #[error("this is not a virtual merge: {reason}")]
+    InvalidVirtualMerge {
+        /// What is wrong.
+        reason: String,
+    },
+    /// Embeddings that are not single precision cannot be stored in less.
+    #[error(
+        "only {:?} embeddings can be stored as {stored:?}, these are {dtype:?}",
+        FloatDtype::F32
+    )]
+    NotCompactable {
+        /// Their type.
+        dtype: FloatDtype,
+        /// The wanted one.
+        stored: FloatDtype,
     },
     /// It changed between opening and reading.
     #[error("the file changed while it was open; start again when nothing writes to it")]
@@ -348,8 +368,8 @@ pub enum CacheError {
     },
     /// Inputs whose nouns have different tokens.
     #[error(
-        "the tokens of {} are not those of this embedder's tokenizer; write it again with this \
-         embedder", path.display()
+        "the nouns of {} have other tokens than they should; write it again with this embedder",
+        path.display()
     )]
     OtherTokens {
         /// The input.

@@ -11,8 +11,12 @@ pub const MAGIC: [u8; 32] = [
     0x42, 0x19, 0xdb, 0x4a, 0xb8, 0x93, 0xb2, 0x26, 0xa0, 0x1a, 0x3d, 0xe4, 0xad, 0x52, 0xb1, 0x99,
 ];
 
-/// Version of the format.
+/// Version of files as the original writes them.
 pub const VERSION: u8 = 1;
+
+/// Version of files whose embeddings are stored in another type than they are
+/// delivered in, which is single precision, as are the weights.
+pub const VERSION_COMPACT: u8 = 2;
 
 /// Bytes of the header.
 pub const HEADER_SIZE: usize = 128;
@@ -20,6 +24,8 @@ pub const HEADER_SIZE: usize = 128;
 /// Metadata of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
+    /// Version of the format.
+    pub version: u8,
     /// Samples have targets.
     pub use_targets: bool,
     /// No target is absent.
@@ -50,7 +56,7 @@ pub struct Header {
     pub embed_targets_dtype: IntDtype,
     /// Embedding dimension `F`.
     pub embed_dim: u16,
-    /// Type of embeddings and weights.
+    /// Type of embeddings; of weights, too, in version 1.
     pub embed_dtype: FloatDtype,
 }
 
@@ -65,11 +71,13 @@ impl Header {
         if bytes[..MAGIC.len()] != MAGIC {
             return Err(CacheError::NotACache);
         }
-        let version = bytes[32];
-        if version != VERSION {
+        let (raw, version) = (RawHeader { bytes }, bytes[32]);
+        let dtype = FloatDtype::from_id(raw.u16(126));
+        let is_compact = matches!(dtype, Ok(FloatDtype::F16 | FloatDtype::BF16));
+        if version != VERSION && !(version == VERSION_COMPACT && is_compact) {
             return Err(CacheError::UnknownVersion { version });
         }
-        Ok(RawHeader { bytes })
+        Ok(raw)
     }
 
     /// Bytes of the header, with zeros instead of the magic bytes while the
@@ -77,7 +85,7 @@ impl Header {
     pub(super) fn encode(&self, complete: bool) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEADER_SIZE);
         out.extend_from_slice(if complete { &MAGIC } else { &[0; 32] });
-        out.push(VERSION);
+        out.push(self.version);
         for flag in [
             self.use_targets,
             self.full_targets,
@@ -100,6 +108,14 @@ impl Header {
         out.extend_from_slice(&self.embed_dim.to_le_bytes());
         out.extend_from_slice(&self.embed_dtype.id().to_le_bytes());
         out
+    }
+
+    /// Type in which embeddings and weights are delivered.
+    pub fn delivered_dtype(&self) -> FloatDtype {
+        match self.version {
+            VERSION_COMPACT => FloatDtype::F32,
+            _ => self.embed_dtype,
+        }
     }
 
     /// Where the sections lie.
@@ -164,6 +180,7 @@ impl RawHeader<'_> {
             });
         }
         Ok(Header {
+            version: self.bytes[32],
             use_targets: self.use_targets(),
             full_targets: self.flag(34),
             default_weights: self.flag(35),
@@ -244,6 +261,7 @@ impl Layout {
             section
         };
         let float = header.embed_dtype.bytes();
+        let weight = header.delivered_dtype().bytes();
         let nouns = header.target_nouns_num;
         let columns = usize::from(header.target_dim);
         let targets = usize::from(header.embed_targets_dim);
@@ -253,7 +271,7 @@ impl Layout {
             tokens: section(nouns, columns * header.target_dtype.bytes()),
             masks: section(nouns, columns),
             target_ids: section(samples, targets * header.embed_targets_dtype.bytes()),
-            weights: section(samples, targets * float),
+            weights: section(samples, targets * weight),
             embeds: section(samples, usize::from(header.embed_dim) * float),
         }
     }
@@ -271,6 +289,7 @@ mod tests {
     #[test]
     fn a_hundred_million_wide_samples_are_counted_right() {
         let header = Header {
+            version: VERSION,
             use_targets: true,
             full_targets: false,
             default_weights: true,

@@ -3,7 +3,7 @@
 
 use super::error::{CacheError, Result};
 use super::hash::ConfigHash;
-use super::header::Header;
+use super::header::{Header, VERSION};
 use super::merged::MergeOptions;
 use super::noun_table::NounTable;
 use super::plan::ID_DTYPE;
@@ -106,6 +106,7 @@ fn header(
     })?;
     let first = &files[0].header;
     let mut header = Header {
+        version: VERSION,
         use_targets: false,
         full_targets: true,
         default_weights: true,
@@ -121,7 +122,7 @@ fn header(
         embed_targets_dim: 0,
         embed_targets_dtype: ID_DTYPE,
         embed_dim: first.embed_dim,
-        embed_dtype: first.embed_dtype,
+        embed_dtype: first.delivered_dtype(),
     };
     if files[0].nouns.is_some() {
         let counts = || headers().map(|header| header.embed_targets_dim);

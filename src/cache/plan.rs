@@ -1,9 +1,9 @@
 //! What a file to be written will hold (`embedding-cache.md` sections 5, 7).
 
-use super::dtype::IntDtype;
+use super::dtype::{FloatDtype, IntDtype};
 use super::error::{CacheError, Result};
 use super::hash::ConfigHash;
-use super::header::Header;
+use super::header::{HEADER_SIZE, Header, VERSION, VERSION_COMPACT};
 use super::noun_table::NounTable;
 use super::reader::Cache;
 use super::signature::EmbedderSignature;
@@ -130,6 +130,7 @@ impl FilePlan {
         }
         let dim = narrow("embedding dimension", embedder.dim)?;
         let mut header = Header {
+            version: VERSION,
             use_targets: targets.is_some(),
             full_targets: true,
             default_weights: true,
@@ -187,7 +188,9 @@ impl FilePlan {
     /// # Errors
     /// A token that the type of the token table cannot hold.
     pub fn copying(cache: &Cache) -> Result<Self> {
-        let header = cache.header().clone();
+        let mut header = cache.header().clone();
+        header.embed_dtype = header.delivered_dtype();
+        header.version = VERSION;
         let mut preamble = header.encode(false);
         if let Some(targets) = &cache.targets {
             preamble.extend(targets.nouns.encode());
@@ -209,6 +212,29 @@ impl FilePlan {
             preamble,
             order: RowOrder::AsWritten,
         })
+    }
+
+    /// The same plan with embeddings stored in another type. Single precision
+    /// gives a file of version 1, less one of version 2.
+    ///
+    /// # Errors
+    /// The embeddings are not of single precision.
+    pub fn stored_as(mut self, stored: FloatDtype) -> Result<Self> {
+        if stored == self.header.embed_dtype {
+            return Ok(self);
+        }
+        let dtype = self.header.delivered_dtype();
+        if dtype != FloatDtype::F32 || stored == FloatDtype::F64 {
+            return Err(CacheError::NotCompactable { dtype, stored });
+        }
+        self.header.version = match stored {
+            FloatDtype::F32 => VERSION,
+            _ => VERSION_COMPACT,
+        };
+        self.header.embed_dtype = stored;
+        self.preamble
+            .splice(..HEADER_SIZE, self.header.encode(false));
+        Ok(self)
     }
 
     /// Metadata of the file.

@@ -18,6 +18,7 @@ use super::rows::{FileRows, Floats, Rows, count, read_at};
 use super::signature::EmbedderSignature;
 use super::target_config::TargetConfig;
 use super::translation::Translation;
+use super::virtual_merge::VirtualMerge;
 
 /// How to open a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +76,34 @@ impl CacheFile {
         options: OpenOptions,
     ) -> Result<Self> {
         let path = path.as_ref();
-        Self::check(path, embedder, options).map_err(|error| error.in_file(path))
+        let open = || match VirtualMerge::read(path)? {
+            Some(merge) => merge.open(path, Some(embedder), options),
+            None => Self::check(path, embedder, options),
+        };
+        open().map_err(|error| error.in_file(path))
+    }
+
+    /// Opens a file for whichever embedder wrote it: for tools that only look
+    /// at files.
+    ///
+    /// # Errors
+    /// As [`CacheFile::open`].
+    pub fn open_any(path: impl AsRef<Path>, options: OpenOptions) -> Result<Self> {
+        let path = path.as_ref();
+        let open = || {
+            if let Some(merge) = VirtualMerge::read(path)? {
+                return merge.open(path, None, options);
+            }
+            let file = File::open(path).map_err(CacheError::Open)?;
+            if !file.metadata().map_err(CacheError::Open)?.is_file() {
+                return Err(CacheError::NotACache);
+            }
+            let mut start = [0; HEADER_SIZE];
+            read_at(&file, &mut start, 0)?;
+            let header = Header::check_start(&start)?.parse_fields()?;
+            Self::check(path, &EmbedderSignature::of_file(&header), options)
+        };
+        open().map_err(|error| error.in_file(path))
     }
 
     fn check(path: &Path, embedder: &EmbedderSignature, options: OpenOptions) -> Result<Self> {
@@ -119,10 +147,11 @@ impl CacheFile {
         if header.embed_num == 0 {
             return Err(CacheError::NoSamples);
         }
-        if usize::from(header.embed_dim) != embedder.dim || header.embed_dtype != embedder.dtype {
+        let dtype = header.delivered_dtype();
+        if usize::from(header.embed_dim) != embedder.dim || dtype != embedder.dtype {
             return Err(CacheError::OtherVectors {
                 file_dim: usize::from(header.embed_dim),
-                file_dtype: header.embed_dtype,
+                file_dtype: dtype,
                 dim: embedder.dim,
                 dtype: embedder.dtype,
             });
@@ -187,6 +216,26 @@ impl CacheFile {
         DataConfig::of_file(&self.header)
     }
 
+    /// First bytes of the file, if it is one file.
+    pub(super) fn start(&self) -> Option<&[u8; HEADER_SIZE]> {
+        match &self.body {
+            Body::File { start, .. } => Some(start),
+            Body::Merged { .. } => None,
+        }
+    }
+
+    /// Makes the samples available with the tokens that the file holds,
+    /// whatever target configuration they are of: for tools that only look at
+    /// files.
+    ///
+    /// # Errors
+    /// As [`CacheFile::enter`].
+    pub fn enter_as_is(self) -> Result<Cache> {
+        let path = self.path.clone();
+        self.enter_unnamed(Tables::AsTheyAre)
+            .map_err(|error| error.in_file(&path))
+    }
+
     /// Makes the samples available. With targets, `config` is the target
     /// configuration of this file's nouns; `translation` maps its tokens to
     /// those of a model.
@@ -201,24 +250,15 @@ impl CacheFile {
         translation: Option<&Translation>,
     ) -> Result<Cache> {
         let path = self.path.clone();
-        self.enter_unnamed(config, translation)
+        self.enter_unnamed(Tables::For(config, translation))
             .map_err(|error| error.in_file(&path))
     }
 
-    fn enter_unnamed(
-        self,
-        config: Option<&TargetConfig>,
-        translation: Option<&Translation>,
-    ) -> Result<Cache> {
+    fn enter_unnamed(self, tables: Tables<'_>) -> Result<Cache> {
         match self.body {
-            Body::Merged { inputs, options } => enter_merged(
-                self.path,
-                self.header,
-                inputs,
-                &options,
-                config,
-                translation,
-            ),
+            Body::Merged { inputs, options } => {
+                enter_merged(self.path, self.header, inputs, &options, tables)
+            }
             Body::File {
                 file,
                 start,
@@ -226,19 +266,19 @@ impl CacheFile {
                 check_hash,
             } => {
                 check_unchanged(&file, &self.header, &start, modified)?;
-                let targets = match (self.nouns, config) {
-                    (None, _) if translation.is_some() => return Err(CacheError::NoTargets),
+                let targets = match (self.nouns, tables) {
+                    (None, Tables::For(_, Some(_))) => return Err(CacheError::NoTargets),
                     (None, _) => None,
-                    (Some(_), None) => return Err(CacheError::NoTargetConfig),
-                    (Some(nouns), Some(config)) => {
+                    (Some(_), Tables::For(None, _)) => return Err(CacheError::NoTargetConfig),
+                    (Some(nouns), Tables::For(Some(config), translation)) => {
                         check_config(&self.header, config, check_hash)?;
-                        Some(Targets::read(
-                            &file,
-                            &self.header,
-                            nouns,
-                            config,
-                            translation,
-                        )?)
+                        let mut targets = Targets::read(&file, &self.header, nouns, translation)?;
+                        targets.fixed_token_length = config.fixed_token_length;
+                        targets.use_masks = config.use_masks;
+                        Some(targets)
+                    }
+                    (Some(nouns), Tables::AsTheyAre) => {
+                        Some(Targets::read(&file, &self.header, nouns, None)?)
                     }
                 };
                 Ok(Cache {
@@ -252,24 +292,44 @@ impl CacheFile {
     }
 }
 
+/// Which tokens the nouns of a file have.
+#[derive(Clone, Copy)]
+enum Tables<'a> {
+    /// Those of the file, whatever they mean.
+    AsTheyAre,
+    /// Those of a target configuration, translated if asked for.
+    For(Option<&'a TargetConfig>, Option<&'a Translation>),
+}
+
 fn enter_merged(
     path: PathBuf,
     mut header: Header,
     inputs: Vec<(CacheFile, u64)>,
     options: &MergeOptions,
-    config: Option<&TargetConfig>,
-    translation: Option<&Translation>,
+    tables: Tables<'_>,
 ) -> Result<Cache> {
     let per_sample = usize::from(header.embed_targets_dim);
     let mut targets = None;
     let mut rows = Vec::with_capacity(inputs.len());
+    if let Some((first, _)) = inputs.first() {
+        header.target_config_hash = first.header.target_config_hash;
+    }
     for (input, repeat) in inputs {
         let len = input.samples();
-        let cache = input.enter(config, translation)?;
+        let path = input.path.clone();
+        let cache = input
+            .enter_unnamed(tables)
+            .map_err(|error| error.in_file(&path))?;
         rows.push((cache.rows, len, repeat));
-        targets = targets.or(cache.targets);
+        match (&targets, cache.targets) {
+            (None, first) => targets = first,
+            (Some(first), Some(targets)) if !first.has_tokens_of(&targets) => {
+                return Err(CacheError::OtherTokens { path });
+            }
+            _ => {}
+        }
     }
-    if let Some(config) = config {
+    if let (Tables::For(Some(config), _), true) = (tables, header.use_targets) {
         header.target_config_hash = config.hash();
     }
     let shape = (usize::from(header.embed_dim), header.embed_dtype);
@@ -365,33 +425,37 @@ impl Targets {
         file: &File,
         header: &Header,
         nouns: NounTable,
-        config: &TargetConfig,
         translation: Option<&Translation>,
     ) -> Result<Self> {
         let layout = header.layout();
+        let columns = usize::from(header.target_dim);
         let mut tokens = vec![0; layout.tokens.size() as usize];
         read_at(file, &mut tokens, layout.tokens.offset)?;
         let mut tokens = header.target_dtype.decode(&tokens);
         let left_out = match translation {
-            Some(translation) => translation.apply_rows(&mut tokens, config.token_length)?,
+            Some(translation) => translation.apply_rows(&mut tokens, columns)?,
             None => Vec::new(),
         };
         let mut masks = vec![0; layout.masks.size() as usize];
         read_at(file, &mut masks, layout.masks.offset)?;
         let mut padding: Vec<bool> = masks.into_iter().map(|byte| byte != 0).collect();
         for row in left_out {
-            let start = row * config.token_length;
-            padding[start..start + config.token_length].fill(true);
+            let start = row * columns;
+            padding[start..start + columns].fill(true);
         }
         Ok(Self {
-            tokens: token_ids(&tokens, &nouns, config.token_length)?,
+            tokens: token_ids(&tokens, &nouns, columns)?,
             padding,
-            columns: config.token_length,
+            columns,
             per_sample: usize::from(header.embed_targets_dim),
             nouns,
-            fixed_token_length: config.fixed_token_length,
-            use_masks: config.use_masks,
+            fixed_token_length: false,
+            use_masks: true,
         })
+    }
+
+    fn has_tokens_of(&self, other: &Self) -> bool {
+        self.columns == other.columns && self.tokens == other.tokens
     }
 }
 

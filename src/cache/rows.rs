@@ -114,7 +114,11 @@ impl FileRows {
             Floats::Weights => (&self.layout.weights, self.header.embed_targets_dim),
         };
         let width = usize::from(width);
-        let mut values = FloatVec::zeros(self.header.embed_dtype, count(runs) * width);
+        let stored = match section {
+            Floats::Embeds => self.header.embed_dtype,
+            Floats::Weights => self.header.delivered_dtype(),
+        };
+        let mut values = FloatVec::zeros(stored, count(runs) * width);
         self.read_runs(place, runs, values.bytes_mut())?;
         if section == Floats::Embeds
             && let Some(at) = values.as_slice().first_non_finite()
@@ -122,7 +126,13 @@ impl FileRows {
             let row = nth_row(runs, (at / width) as u64);
             return Err(CacheError::NotFinite { row }.in_file(&self.path));
         }
-        Ok(values)
+        if stored == self.header.delivered_dtype() {
+            return Ok(values);
+        }
+        // Rounding moved them off the unit sphere.
+        let mut values = values.into_f32();
+        values.chunks_exact_mut(width).for_each(normalise);
+        Ok(FloatVec::F32(values))
     }
 
     /// Reads runs one after the other into `out`. Short ones that lie close
@@ -166,6 +176,16 @@ impl FileRows {
 
     fn read_at(&self, out: &mut [u8], offset: u64) -> Result<()> {
         read_at(&self.file, out, offset).map_err(|error| error.in_file(&self.path))
+    }
+}
+
+/// Makes a row a unit vector.
+fn normalise(row: &mut [f32]) {
+    let squares: f64 = row.iter().map(|&value| f64::from(value).powi(2)).sum();
+    let norm = squares.sqrt();
+    if norm > 0.0 {
+        row.iter_mut()
+            .for_each(|value| *value = (f64::from(*value) / norm) as f32);
     }
 }
 

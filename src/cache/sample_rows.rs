@@ -54,7 +54,7 @@ impl SampleRows<'_> {
             });
         }
 
-        let tolerance = 4.0 * header.embed_dtype.epsilon();
+        let tolerance = 4.0 * header.delivered_dtype().epsilon();
         let norms = self.embeds.row_norms(width);
         for (sample, norm) in norms.into_iter().enumerate() {
             let place = first + sample as u64;
@@ -87,13 +87,14 @@ fn check_array(
     rows: usize,
     width: usize,
 ) -> Result<()> {
-    if values.dtype() == header.embed_dtype && values.len() == rows * width {
+    let dtype = header.delivered_dtype();
+    if values.dtype() == dtype && values.len() == rows * width {
         return Ok(());
     }
     Err(CacheError::BadShape {
         what,
         found: format!("{} elements of {:?}", values.len(), values.dtype()),
-        expected: format!("{rows} × {width} of {:?}", header.embed_dtype),
+        expected: format!("{rows} × {width} of {dtype:?}"),
     })
 }
 

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::dtype::{FloatDtype, IntDtype};
 use super::hash::ConfigHash;
 use super::header::Header;
+use crate::embedders::Embedder;
 use crate::embedders::tokenizer::TokenDtype;
 
 /// Identity of an embedder.
@@ -38,12 +39,29 @@ impl EmbedderSignature {
         }
     }
 
+    /// What caches store of an embedder. The same model on another device or
+    /// in another precision gives equivalent vectors under another hash.
+    pub fn of_embedder(embedder: &Embedder) -> Self {
+        let object = embedder.config_object();
+        let token_dtype = embedder.tokenizer().constants().dtype;
+        let mut signature = Self::new(embedder.dim(), FloatDtype::F32, token_dtype, &object);
+        for device in ["cpu", "cuda"] {
+            for precision in ["None", "torch.float16", "torch.bfloat16"] {
+                let mut other = object.clone();
+                other["device_type"] = device.into();
+                other["amp_dtype"] = precision.into();
+                signature = signature.or_equivalent(&other);
+            }
+        }
+        signature
+    }
+
     /// Signature of whichever embedder wrote a file, for tools that only look
     /// at files.
     pub fn of_file(header: &Header) -> Self {
         Self {
             dim: usize::from(header.embed_dim),
-            dtype: header.embed_dtype,
+            dtype: header.delivered_dtype(),
             token_dtype: match header.target_dtype {
                 IntDtype::I32 => TokenDtype::I32,
                 _ => TokenDtype::I64,

@@ -130,14 +130,20 @@ impl SampleSink {
             Some(weights) => weights.bytes(),
             None => {
                 let targets = usize::from(self.header.embed_targets_dim).max(1);
-                defaults = default_weights(ids, targets, self.header.embed_dtype);
+                defaults = default_weights(ids, targets, self.header.delivered_dtype());
                 defaults.as_slice().bytes()
             }
         };
         // Ids were checked to lie below a noun count that fits `ID_DTYPE`.
         let ids: &[u8] = bytemuck::cast_slice(ids);
-        self.sink
-            .push(file, count, [ids, weights, rows.embeds.bytes()])
+        let stored;
+        let embeds = if self.header.embed_dtype == rows.embeds.dtype() {
+            rows.embeds.bytes()
+        } else {
+            stored = rows.embeds.rounded_to(self.header.embed_dtype);
+            stored.as_slice().bytes()
+        };
+        self.sink.push(file, count, [ids, weights, embeds])
     }
 
     pub(super) fn flush(&mut self, file: &File) -> Result<()> {

@@ -3,6 +3,8 @@
 mod action;
 mod book;
 mod checkpoint;
+mod cache;
+mod captions;
 mod complete;
 mod config;
 mod diff;
@@ -33,6 +35,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 pub use action::{ActionArgs, cmd_action};
 pub use book::{BookArgs, cmd_book};
 pub use checkpoint::{CheckpointArgs, cmd_checkpoint};
+pub use cache::{CacheArgs, cmd_cache};
+pub use captions::{CaptionsArgs, cmd_captions};
 pub use complete::{CompletionsArgs, cmd_completions};
 pub use config::{ConfigArgs, cmd_config};
 pub use diff::{DiffArgs, cmd_diff};
@@ -90,6 +94,8 @@ enum Command {
     Schema(SchemaArgs),
     Doctor(DoctorArgs),
     Completions(CompletionsArgs),
+    Cache(CacheArgs),
+    Captions(CaptionsArgs),
 }
 
 /// Parses the command line, runs the command and returns its exit code.
@@ -122,6 +128,8 @@ pub fn main() -> ExitCode {
         Command::Schema(args) => cmd_schema(&args),
         Command::Doctor(args) => cmd_doctor(&args),
         Command::Completions(args) => cmd_completions(&args),
+        Command::Cache(args) => cmd_cache(&args),
+        Command::Captions(args) => cmd_captions(&args),
     };
     match result {
         Ok(exit) => ExitCode::from(exit as u8),

@@ -9,7 +9,13 @@ use serde_json::{Value, json};
 
 use super::print::print;
 use super::{CliError, Exit};
-use crate::nouns::build::{BuildError, Sources, build_dictionary, write_dictionary};
+use crate::cache::{
+    CacheError, FileFlags, FilePlan, NounTable, RowOrder, TargetConfig, TargetOptions, TargetPlan,
+    TextFileShape,
+};
+use crate::nouns::build::{
+    BuildError, Sources, build_class_lists, build_dictionary, write_class_lists, write_dictionary,
+};
 use crate::nouns::{
     CollectionNames, Dictionary, DictionarySummary, EMBEDDED, Hypernyms, Noun, NounDataset,
     NounsError, Spelling, TemplateFile, TextRules, canonical,
@@ -27,12 +33,14 @@ enum NounsCommand {
     Inspect(InspectArgs),
     Lookup(LookupArgs),
     Build(BuildArgs),
+    ClassNames(ClassNamesArgs),
 }
 
 /// Show the size of a dictionary, per threshold, and what is unusual in it
 ///
 ///   novic nouns inspect
 ///   novic nouns inspect data/object_nouns.json --vocab-thres 2
+///   novic nouns inspect --embedder openclip:timm/ViT-B-16-SigLIP
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 struct InspectArgs {
@@ -41,6 +49,9 @@ struct InspectArgs {
     dictionary: PathBuf,
     #[command(flatten)]
     texts: TextArgs,
+    /// Also show how long nouns are in tokens, and how large caches would be
+    #[arg(long, value_name = "SPEC")]
+    embedder: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -103,12 +114,27 @@ struct BuildArgs {
     report: bool,
 }
 
+/// Make the class name lists `wordnet` from the pinned packages
+///
+/// Every class keeps its names and gets those that people would accept, too:
+/// synonyms, and common kinds of it.
+#[derive(Debug, Args)]
+struct ClassNamesArgs {
+    /// Directory with the fetched packages
+    #[arg(long, value_name = "DIR")]
+    sources: PathBuf,
+    /// File to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
 /// Runs `novic nouns`.
 pub fn cmd_nouns(args: &NounsArgs) -> Result<Exit, CliError> {
     match &args.command {
         NounsCommand::Inspect(args) => inspect(args),
         NounsCommand::Lookup(args) => lookup(args),
         NounsCommand::Build(args) => build(args),
+        NounsCommand::ClassNames(args) => make_class_names(args),
     }
 }
 
@@ -116,11 +142,16 @@ fn inspect(args: &InspectArgs) -> Result<Exit, CliError> {
     let dictionary = Arc::new(Dictionary::load(&args.dictionary).map_err(failed)?);
     let summary = DictionarySummary::new(&dictionary);
     let dataset = args.texts.dataset(dictionary.clone())?;
+    let sizes = match &args.embedder {
+        None => None,
+        Some(spec) => Some(CacheSizes::new(&dataset, spec)?),
+    };
     if args.json {
-        return print(&format!(
-            "{:#}\n",
-            inspect_json(&dictionary, &summary, &dataset)
-        ));
+        let mut object = inspect_json(&dictionary, &summary, &dataset);
+        if let Some(sizes) = &sizes {
+            object["caches"] = sizes.to_json();
+        }
+        return print(&format!("{object:#}\n"));
     }
     let mut text = format!("{}\n", dictionary.source());
     for (name, value) in [
@@ -150,6 +181,13 @@ fn inspect(args: &InspectArgs) -> Result<Exit, CliError> {
     line(&mut text, "nouns", dataset.targets().len() as u64);
     line(&mut text, "unique samples", dataset.num_unique_samples());
     line(&mut text, "samples", dataset.num_samples());
+    if let Some(sizes) = &sizes {
+        let _ = writeln!(text, "\ncaches of {}", sizes.embedder);
+        line(&mut text, "longest noun, tokens", sizes.longest as u64);
+        for (kind, samples, bytes) in &sizes.caches {
+            let _ = writeln!(text, "  {kind:<20} {samples:>12} samples {bytes:>15} bytes");
+        }
+    }
     if !dictionary.warnings().is_empty() {
         let _ = writeln!(text, "\n{} warnings", dictionary.warnings().len());
     }
@@ -157,6 +195,68 @@ fn inspect(args: &InspectArgs) -> Result<Exit, CliError> {
         let _ = writeln!(text, "  {warning}");
     }
     print(&text)
+}
+
+/// What stages would write for an embedder.
+struct CacheSizes {
+    embedder: String,
+    /// Tokens of the longest noun, end token included.
+    longest: usize,
+    /// Kind, samples and bytes of every cache.
+    caches: Vec<(&'static str, u64, u64)>,
+}
+
+impl CacheSizes {
+    fn new(dataset: &NounDataset, spec: &str) -> Result<Self, CliError> {
+        let failed = |error: CacheError| CliError::from_error(Exit::Failed, &error);
+        let (embedder, signature) = super::cache::embedder(spec)?;
+        let tokenizer = embedder.tokenizer();
+        let nouns = NounTable::new(dataset.targets()).map_err(failed)?;
+        let options = TargetOptions::default();
+        let config =
+            TargetConfig::build(tokenizer.as_ref(), nouns.valid(), &options).map_err(failed)?;
+        let cache = |samples: u64, targets: usize| -> Result<u64, CacheError> {
+            let nouns = nouns.clone();
+            let targets = TargetPlan::new(&config, tokenizer.as_ref(), nouns, targets)?;
+            let (flags, order) = (FileFlags::default(), RowOrder::AsWritten);
+            let plan = FilePlan::new(samples, &signature, Some(&targets), flags, order)?;
+            Ok(plan.header().layout().total_size())
+        };
+        let (samples, texts) = (dataset.num_samples(), dataset.num_unique_samples());
+        let text_file = TextFileShape::new(embedder.dim(), &config, texts);
+        Ok(Self {
+            embedder: spec.to_owned(),
+            longest: config.token_length,
+            caches: vec![
+                ("cache_noun_dataset", texts, text_file.size()),
+                (
+                    "convert_noun_dataset",
+                    samples,
+                    cache(samples, 1).map_err(failed)?,
+                ),
+                (
+                    "cache_noun_multiset",
+                    2 * samples,
+                    cache(2 * samples, 2).map_err(failed)?,
+                ),
+            ],
+        })
+    }
+
+    fn to_json(&self) -> Value {
+        let caches = self.caches.iter();
+        let caches = caches.map(|(kind, samples, bytes)| {
+            (
+                (*kind).to_owned(),
+                json!({"samples": samples, "bytes": bytes}),
+            )
+        });
+        json!({
+            "embedder": self.embedder,
+            "longest_noun": self.longest,
+            "sizes": Value::Object(caches.collect()),
+        })
+    }
 }
 
 fn line(text: &mut String, name: &str, value: u64) {
@@ -304,6 +404,17 @@ fn build(args: &BuildArgs) -> Result<Exit, CliError> {
             args.out.display()
         ))
     }
+}
+
+fn make_class_names(args: &ClassNamesArgs) -> Result<Exit, CliError> {
+    let failed = |error: BuildError| CliError::from_error(Exit::Failed, &error);
+    let lists = build_class_lists(&args.sources).map_err(failed)?;
+    write_class_lists(&lists, &args.out).map_err(failed)?;
+    print(&format!(
+        "{} lists written to {}\n",
+        lists.len(),
+        args.out.display()
+    ))
 }
 
 impl TextArgs {

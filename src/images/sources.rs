@@ -84,6 +84,51 @@ impl ImageInputs {
     }
 }
 
+/// Picture files for an image cache (`embedding-cache.md` section 7): files as
+/// they are, and of folders what ends in one of seven extensions, in the order
+/// of these. Hidden files are taken, sub-folders are not entered, duplicates
+/// stay.
+///
+/// # Errors
+/// A folder that cannot be listed, or no picture at all.
+pub fn cache_pictures(inputs: &[&Path]) -> Result<Vec<PathBuf>, ImageError> {
+    const ENDINGS: [&str; 7] = [".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tiff"];
+    let mut files = Vec::new();
+    for input in inputs {
+        if !input.is_dir() {
+            files.push(input.to_path_buf());
+            continue;
+        }
+        let list = || -> std::io::Result<Vec<PathBuf>> {
+            let entries = std::fs::read_dir(input)?;
+            entries.map(|entry| Ok(entry?.path())).collect()
+        };
+        let mut paths = list().map_err(|source| ImageError::List {
+            path: input.to_path_buf(),
+            source,
+        })?;
+        paths.retain(|path| path.is_file());
+        paths.sort();
+        let ends_in = |path: &Path, ending: &str| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.to_lowercase().ends_with(ending)
+        };
+        for ending in ENDINGS {
+            files.extend(paths.iter().filter(|path| ends_in(path, ending)).cloned());
+        }
+    }
+    if files.is_empty() {
+        let inputs: Vec<String> = inputs
+            .iter()
+            .map(|input| input.display().to_string())
+            .collect();
+        return Err(ImageError::NothingFound {
+            input: inputs.join(", "),
+        });
+    }
+    Ok(files)
+}
+
 fn pattern(pattern: &str, files: &mut Vec<PathBuf>) -> Result<(), ImageError> {
     let options = glob::MatchOptions {
         case_sensitive: true,

@@ -152,6 +152,14 @@ pub enum NounsError {
         /// The directory that was looked in, if any.
         directory: Option<PathBuf>,
     },
+    /// No list of class names is called so.
+    #[error("there are no {name:?} class names; use one of {}", Names(available))]
+    UnknownClassNames {
+        /// The name asked for.
+        name: String,
+        /// The names that exist.
+        available: Vec<String>,
+    },
     /// A class name or prompt file has the wrong structure.
     #[error("{file} is not a list of names per dataset: {reason}")]
     NotAClassNameFile {

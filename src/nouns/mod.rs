@@ -23,8 +23,8 @@ mod text_samples;
 pub use article::{indefinite_article, make_indefinite};
 pub use canonical::{canonical, canonical_trusted, collapse_spaces, is_plain};
 pub use captions::{
-    CaptionCounts, CaptionNumbers, CaptionStatistics, CaptionTexts, Captions, ChosenCaptions,
-    NounCaptions, NounChoice,
+    CaptionCounts, CaptionFinding, CaptionNumbers, CaptionRule, CaptionStatistics, CaptionTexts,
+    Captions, ChosenCaptions, NounCaptions, NounChoice, check_captions, repair_captions,
 };
 pub use class_names::{
     ClassNameVariant, OnAmbiguity, TargetAlignment, VariantMap, VocabularyAlignment, class_names,

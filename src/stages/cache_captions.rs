@@ -32,6 +32,8 @@ impl StageKind for CacheCaptions {
             "captions.templates",
             "captions.samples",
             "captions.print",
+            "data.shard",
+            "data.storage",
             "embedder.spec",
             "nouns.vocab_path",
             "nouns.vocab_threshold",
@@ -93,8 +95,8 @@ impl StageKind for CacheCaptions {
             targets: 1,
             full: true,
         };
-        cache.write(context, &embedder, |start| Ok(chosen.texts_from(start)))?;
-        Ok(StageOutput::of(json!({
+        let written = cache.write(context, &embedder, |start| Ok(chosen.texts_from(start)))?;
+        Ok(written.output(json!({
             "summary": format!(
                 "{} nouns, {} captions, {} samples",
                 chosen.nouns().len(),

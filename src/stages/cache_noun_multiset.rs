@@ -23,6 +23,8 @@ impl StageKind for CacheNounMultiset {
 
     fn reads(&self) -> &'static [&'static str] {
         &[
+            "data.shard",
+            "data.storage",
             "embedder.spec",
             "multiset.freq",
             "nouns.vocab_path",
@@ -67,8 +69,8 @@ impl StageKind for CacheNounMultiset {
             targets: multiset.most_nouns(),
             full: multiset.is_full(),
         };
-        cache.write(context, &embedder, |start| Ok(multiset.texts_from(start)))?;
-        Ok(StageOutput::of(json!({
+        let written = cache.write(context, &embedder, |start| Ok(multiset.texts_from(start)))?;
+        Ok(written.output(json!({
             "summary": summary,
             "nouns": dataset.targets().len(),
             "targets": multiset.most_nouns(),

@@ -141,22 +141,18 @@ pub(super) fn open_embedder(context: &StageContext<'_>) -> Result<Embedder, Stag
     Ok(embedder)
 }
 
-/// What caches store of an embedder. The same model on another device or in
-/// another precision gives equivalent vectors under another hash.
+/// What caches store of an embedder.
 pub(super) fn signature(embedder: &Embedder) -> EmbedderSignature {
-    let object = embedder.config_object();
-    let constants = embedder.tokenizer().constants().clone();
-    let mut signature =
-        EmbedderSignature::new(embedder.dim(), FloatDtype::F32, constants.dtype, &object);
-    for device in ["cpu", "cuda"] {
-        for precision in ["None", "torch.float16", "torch.bfloat16"] {
-            let mut other = object.clone();
-            other["device_type"] = device.into();
-            other["amp_dtype"] = precision.into();
-            signature = signature.or_equivalent(&other);
-        }
+    EmbedderSignature::of_embedder(embedder)
+}
+
+/// Type in which a stage stores embeddings.
+pub(super) fn stored_dtype(context: &StageContext<'_>) -> FloatDtype {
+    match context.config().data.storage {
+        schema::Storage::F32 => FloatDtype::F32,
+        schema::Storage::F16 => FloatDtype::F16,
+        schema::Storage::Bf16 => FloatDtype::BF16,
     }
-    signature
 }
 
 /// The nouns of a running stage.

@@ -7,9 +7,10 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::inputs;
-use super::text_cache::{CACHE_FILE, CHECKPOINT_EVERY};
+use super::text_cache::{CACHE_FILE, VIRTUAL_FILE, Writer, cache_of};
 use crate::cache::{
     CacheError, CacheFile, FilePlan, MergeOptions, OpenOptions, ResumableCacheWriter, TargetConfig,
+    VirtualMerge,
 };
 use crate::embedders::Embedder;
 use crate::runner::{Resource, ResourceQuery, StageContext, StageError, StageKind, StageOutput};
@@ -31,6 +32,7 @@ impl StageKind for MergeCaches {
         &[
             "data.cache_dir",
             "data.datasets",
+            "data.storage",
             "data.strict_embedder",
             "embedder.spec",
             "merge",
@@ -78,7 +80,11 @@ impl StageKind for MergeCaches {
             header.embed_targets_dim
         );
         context.note(&summary);
-        merge(context, &embedder, file)?;
+        if context.config().merge.r#virtual {
+            name_parts(context, &parts)?;
+        } else {
+            merge(context, &embedder, file)?;
+        }
         Ok(StageOutput::of(json!({
             "summary": summary,
             "nouns": header.target_nouns_num.saturating_sub(1),
@@ -98,7 +104,7 @@ fn parts(context: &StageContext<'_>) -> Result<Vec<(PathBuf, usize)>, StageError
         }
     }
     for input in context.inputs() {
-        named.push((input.entry.file(CACHE_FILE)?, input.repeat));
+        named.push((cache_of(&input.entry)?, input.repeat));
     }
     let mut parts: Vec<(PathBuf, usize)> = Vec::new();
     for (path, repeat) in named {
@@ -178,27 +184,50 @@ fn merge(
             return Err(CacheError::OtherTokens { path }.into());
         }
     }
-    let plan = FilePlan::copying(&cache)?;
+    let plan = FilePlan::copying(&cache)?.stored_as(inputs::stored_dtype(context))?;
     let path = context.out().join(CACHE_FILE);
     if path.exists() {
         // Complete, but the stage was killed before its output was published.
         return Ok(());
     }
-    let mut writer = ResumableCacheWriter::open(path, &plan)?;
-    context.begin("samples", writer.written(), Some(cache.len()));
+    let mut writer = Writer {
+        context,
+        cache: ResumableCacheWriter::open(path, &plan)?,
+        safe: Instant::now(),
+    };
+    context.begin("samples", writer.cache.written(), Some(cache.len()));
     let default_weights = cache.header().default_weights;
-    let mut safe = Instant::now();
-    cache.for_each_chunk(
-        writer.written()..cache.len(),
-        |samples| -> Result<(), StageError> {
-            writer.write(&samples.rows(default_weights))?;
-            context.reach(writer.written());
-            if safe.elapsed() >= CHECKPOINT_EVERY || context.is_interrupted() {
-                writer.checkpoint()?;
-                safe = Instant::now();
+    let rest = writer.cache.written()..cache.len();
+    cache.for_each_chunk(rest, |samples| -> Result<(), StageError> {
+        writer.cache.write(&samples.rows(default_weights))?;
+        writer.pause()
+    })?;
+    Ok(writer.cache.finish()?)
+}
+
+/// Writes a file that names the parts. An entry of the store is found from the
+/// entry that the file will lie in.
+fn name_parts(context: &StageContext<'_>, parts: &[(PathBuf, usize)]) -> Result<(), StageError> {
+    let merge = &context.config().merge;
+    let mut manifest = VirtualMerge::new(merge.multi_mode, merge.save_targets, context.seed());
+    for (path, repeat) in parts {
+        let entry = context
+            .inputs()
+            .iter()
+            .map(|input| &input.entry)
+            .find(|entry| path.starts_with(entry.dir()));
+        let path = match entry {
+            None => path.canonicalize()?,
+            Some(entry) => {
+                let (manifest, inside) = (entry.manifest(), path.strip_prefix(entry.dir())?);
+                let key = manifest.key.to_string();
+                PathBuf::from("../..")
+                    .join(&manifest.kind)
+                    .join(key)
+                    .join(inside)
             }
-            context.check_interrupt()
-        },
-    )?;
-    Ok(writer.finish()?)
+        };
+        manifest = manifest.with(path, *repeat);
+    }
+    Ok(manifest.write(&context.out().join(VIRTUAL_FILE))?)
 }

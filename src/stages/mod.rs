@@ -2,6 +2,9 @@
 //! above. Implements the runner's trait.
 
 mod cache_captions;
+mod cache_cls;
+mod cache_images;
+mod cache_noun_dataset;
 mod cache_noun_multiset;
 mod convert_noun_dataset;
 mod embedder_zero_shot;
@@ -9,8 +12,13 @@ mod eval;
 mod eval_cls_decoding;
 mod infer;
 mod inputs;
+mod loaded_cache;
 mod merge_caches;
+mod picture_cache;
 mod pictures;
+mod shard;
+mod test_data_loader;
+mod test_embed_cache;
 mod text_cache;
 mod train;
 mod trained;
@@ -22,6 +30,9 @@ pub fn registry() -> Registry {
     Registry::new(&[
         &Nothing,
         &cache_captions::CacheCaptions,
+        &cache_cls::CacheCls,
+        &cache_images::CacheImages,
+        &cache_noun_dataset::CacheNounDataset,
         &cache_noun_multiset::CacheNounMultiset,
         &convert_noun_dataset::ConvertNounDataset,
         &embedder_zero_shot::EmbedderZeroShot,
@@ -29,6 +40,8 @@ pub fn registry() -> Registry {
         &eval_cls_decoding::EvalClsDecoding,
         &infer::Infer,
         &merge_caches::MergeCaches,
+        &test_data_loader::TestDataLoader,
+        &test_embed_cache::TestEmbedCache,
         &train::Train,
     ])
 }

@@ -7,12 +7,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::text_cache::CACHE_FILE;
+use super::loaded_cache::LoadedCache;
 use super::{inputs, trained};
-use crate::cache::{
-    Accumulation, Cache, CacheFile, DataConfig, DataRequest, Loader, LoaderInfo, LoaderMode,
-    OpenOptions, TargetConfig,
-};
+use crate::cache::{Accumulation, Cache, DataConfig, Loader, LoaderInfo, LoaderMode, TargetConfig};
 use crate::config::compare::{self, Weight};
 use crate::config::keys_read;
 use crate::config::schema::{Action, CheckpointExport, Config, Key, ModelType};
@@ -52,6 +49,7 @@ impl StageKind for Train {
             "embedder.spec",
             "data.dataset",
             "data.batch_size",
+            "data.cache_dir",
             "data.strict_embedder",
             "target",
             "model",
@@ -79,7 +77,13 @@ impl StageKind for Train {
         let config = query.config;
         let mut resources = vec![inputs::embedder(query)?];
         if query.inputs.is_empty() {
-            resources.push(inputs::file(query, "cache", &config.data.dataset, "cache")?);
+            let path = inputs::cache_path(query.project, config, &config.data.dataset);
+            resources.push(inputs::file(
+                query,
+                "cache",
+                &path.display().to_string(),
+                "cache",
+            )?);
         }
         if config.train.mean_shift.enabled {
             let path = mean_shift_path(config)?;
@@ -211,38 +215,11 @@ struct TrainingData {
 
 impl TrainingData {
     fn open(context: &StageContext<'_>, embedder: &Embedder) -> Result<Self, StageError> {
-        let config = context.config();
-        let file = CacheFile::open(
-            cache_path(context)?,
-            &inputs::signature(embedder),
-            OpenOptions {
-                use_targets: Some(true),
-                strict: config.data.strict_embedder,
-            },
-        )?;
-        let nouns = file
-            .nouns()
-            .ok_or_else(|| StageError::failed("the cache has no target nouns to learn"))?;
-        let tokenizer = embedder.tokenizer();
-        let target = &config.target;
-        let options = inputs::target_options(context, target);
-        let target_config = TargetConfig::build(tokenizer.as_ref(), nouns.valid(), &options)?;
-        let (nominal, strict) = file.nominal();
-        let request = DataRequest {
-            use_weights: target.weights,
-            multi_target: target.multi,
-            multi_first: target.multi_first,
-            fixed_multi_length: target.fixed_multi,
-            ..DataRequest::default()
-        };
-        let data_config = DataConfig::resolve(&nominal, &strict, &request, true)?;
-        for notice in data_config.check(&nominal, true, target_config.use_masks)? {
-            context.warn(&notice.to_string());
-        }
+        let loaded = LoadedCache::open(context, embedder)?;
         Ok(Self {
-            cache: Arc::new(file.enter(Some(&target_config), None)?),
-            target_config,
-            data_config,
+            cache: Arc::new(loaded.cache),
+            target_config: loaded.target_config,
+            data_config: loaded.data_config,
         })
     }
 
@@ -274,19 +251,6 @@ impl TrainingData {
         let loop_config = LoopConfig::new(&config.train, &config.checkpoint, size)?;
         let loader = Loader::new(self.cache, self.data_config, info, context.seed());
         Ok((loop_config, LoaderSource::new(loader)))
-    }
-}
-
-fn cache_path(context: &StageContext<'_>) -> Result<PathBuf, StageError> {
-    match context.inputs() {
-        [] => Ok(inputs::path(
-            context.project(),
-            &context.config().data.dataset,
-        )),
-        [input] => Ok(input.entry.file(CACHE_FILE)?),
-        _ => Err(StageError::failed(
-            "train takes one cache; put a merge_caches stage before it",
-        )),
     }
 }
 

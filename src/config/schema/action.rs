@@ -208,6 +208,8 @@ pub mod readers {
         CacheImages,
         MergeCaches,
     ];
+    /// Actions that can write a part of an embedding cache.
+    pub const SHARDED: &[Action] = &[ConvertNounDataset, CacheNounMultiset, CacheCaptions];
     /// Actions that read or write embedding caches.
     pub const CACHE_USERS: &[Action] = &[
         TestDataLoader,

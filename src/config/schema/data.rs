@@ -6,8 +6,22 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::action::readers;
+use super::choice::choice;
 use super::leaf::{Kind, Leaf};
 use super::section::section;
+
+choice! {
+    /// Number format of stored embeddings.
+    pub enum Storage {
+        /// Single precision, as in every file of the original.
+        #[default]
+        F32 = "f32",
+        /// Half precision.
+        F16 = "f16",
+        /// Brain float.
+        Bf16 = "bf16",
+    }
+}
 
 section! {
     /// Embedding datasets: where they are read from and written to.
@@ -24,6 +38,10 @@ section! {
         cache_dir: String = "$SOURCE/cache/embedding_cache".to_owned() => path().flat("embedding_cache_dir").read_by(readers::CACHE_USERS);
         /// Check the embedder and target hashes of caches.
         strict_embedder: bool = true => flat("strict_embedder").read_by(readers::CACHE_READERS);
+        /// Number format in which embeddings are stored. `f16` and `bf16` halve caches; the original cannot read them.
+        storage: Storage = Storage::F32 => read_by(readers::SAVERS);
+        /// Part of a cache to make, such as `3/16`; empty: all of it. The same kind of stage joins the parts given as its inputs.
+        shard: String = String::new() => form(shard).read_by(readers::SHARDED);
         /// Output cache of an action that writes one.
         save_cache: String = String::new() => path().flat("save_embedding_cache").read_by(readers::SAVERS);
     }
@@ -66,6 +84,19 @@ section! {
         save_targets: Option<bool> = None => flat("save_targets").read_by(readers::MERGE);
         /// Targets per sample in the output: the least or the most of the inputs, or a number.
         multi_mode: MultiMode = MultiMode::Max => flat("multi_mode").at_least(1.0).read_by(readers::MERGE);
+        /// Name the inputs in a small file instead of copying them; it is read like the merged cache.
+        r#virtual["virtual"]: bool = false => read_by(readers::MERGE);
+    }
+}
+
+fn shard(text: &str) -> Result<(), String> {
+    let parts = text
+        .split_once('/')
+        .and_then(|(number, of)| Some((number.parse::<u32>().ok()?, of.parse::<u32>().ok()?)));
+    match parts {
+        Some((number, of)) if (1..=of).contains(&number) => Ok(()),
+        _ if text.is_empty() => Ok(()),
+        _ => Err("expected a part such as 3/16, or nothing for all".to_owned()),
     }
 }
 

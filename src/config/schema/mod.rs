@@ -31,7 +31,7 @@ pub use action::{Action, readers};
 pub use checkpoint::{Checkpoint, CheckpointExport};
 pub use choice::UnknownChoice;
 pub use cls::{CLS_DATASETS, Cls, ClsSplit};
-pub use data::{Captions, Data, Images, Merge, MultiMode, Multiset};
+pub use data::{Captions, Data, Images, Merge, MultiMode, Multiset, Storage};
 pub use document::{ExperimentInfo, StoreSettings};
 pub use embedder::Embedder;
 pub use evaluation::{Eval, EvalAlignment, Infer, Predictions, Test, ZeroShot};

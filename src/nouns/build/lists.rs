@@ -46,7 +46,7 @@ const CLIP_LISTS: [&str; 7] = [
     "pets",
     "flowers",
 ];
-const MULTI_LISTS: [&str; 6] = [
+pub(super) const MULTI_LISTS: [&str; 6] = [
     "imagenet1k",
     "tinyimagenet",
     "imagenette",
@@ -137,19 +137,7 @@ fn benchmarks() -> Result<Vec<Benchmark>, BuildError> {
             .map(|name| vec![clean_class_name(name)])
             .collect());
     }
-    let own: Vec<(String, Vec<String>)> =
-        serde_json::from_str::<serde_json::Map<_, _>>(CLASS_NAMES)
-            .and_then(|lists| {
-                let lists = lists.into_iter();
-                lists
-                    .map(|(name, classes)| Ok((name, serde_json::from_value(classes)?)))
-                    .collect()
-            })
-            .map_err(|error| NounsError::Json {
-                file: "extras/dictionary/lists/class_names.json".to_owned(),
-                source: error,
-            })?;
-    for (_, classes) in own {
+    for (_, classes) in own_class_names()? {
         add(classes.iter().map(|class| synonyms(class)).collect());
     }
     benchmarks.push(Benchmark {
@@ -164,6 +152,20 @@ fn synonyms(class: &str) -> Vec<String> {
         .split(',')
         .map(|name| name.trim().to_owned())
         .collect()
+}
+
+/// Class names of benchmarks beside those in `extras/data`.
+pub(super) fn own_class_names() -> Result<Vec<(String, Vec<String>)>, BuildError> {
+    let lists = serde_json::from_str::<serde_json::Map<_, _>>(CLASS_NAMES).and_then(|lists| {
+        let lists = lists.into_iter();
+        lists
+            .map(|(name, classes)| Ok((name, serde_json::from_value(classes)?)))
+            .collect()
+    });
+    Ok(lists.map_err(|error| NounsError::Json {
+        file: "extras/dictionary/lists/class_names.json".to_owned(),
+        source: error,
+    })?)
 }
 
 #[cfg(test)]

@@ -50,21 +50,26 @@ impl Sources {
     /// Reads the packages below `dir`, as fetched by the command in
     /// `extras/dictionary/README.md`. Fails if a file is not the pinned version.
     pub fn load(dir: &Path) -> Result<Self, BuildError> {
-        let text = |pinned: &Pinned| -> Result<String, BuildError> {
-            // The only other bytes in WordNet are in glosses.
-            Ok(String::from_utf8_lossy(&read(dir, pinned)?).into_owned())
-        };
         let irregular = read(dir, &IRREGULAR)?;
         let irregular = serde_json::from_slice(&irregular).map_err(|error| NounsError::Json {
             file: IRREGULAR.path.to_owned(),
             source: error,
         })?;
         Ok(Self {
-            wordnet: WordNet::parse(&text(&DATA_NOUN)?, &text(&INDEX_SENSE)?)?,
+            wordnet: load_wordnet(dir)?,
             irregular,
             words: WordFrequencies::parse(&read(dir, &WORDS)?)?,
         })
     }
+}
+
+/// WordNet alone.
+pub(super) fn load_wordnet(dir: &Path) -> Result<WordNet, BuildError> {
+    let text = |pinned: &Pinned| -> Result<String, BuildError> {
+        // The only other bytes in WordNet are in glosses.
+        Ok(String::from_utf8_lossy(&read(dir, pinned)?).into_owned())
+    };
+    WordNet::parse(&text(&DATA_NOUN)?, &text(&INDEX_SENSE)?)
 }
 
 fn read(dir: &Path, pinned: &Pinned) -> Result<Vec<u8>, BuildError> {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 
+use super::class_lists::ClassLists;
 use super::error::BuildError;
 use crate::nouns::noun::{Noun, Spelling};
 
@@ -50,6 +51,11 @@ pub fn write_dictionary(nouns: &[Noun], out: &Path) -> Result<(), BuildError> {
     write(out, &compressed)?;
     let hash = blake3::hash(json.as_bytes()).to_hex();
     write(&out.with_extension("b3"), format!("{hash}\n").as_bytes())
+}
+
+/// Writes class name lists as JSON.
+pub fn write_class_lists(lists: &ClassLists, out: &Path) -> Result<(), BuildError> {
+    write(out, format!("{:#}\n", json!(lists)).as_bytes())
 }
 
 fn write(path: &Path, content: &[u8]) -> Result<(), BuildError> {

@@ -5,11 +5,13 @@
 //! vocabulary; [`ChosenCaptions`] are those of them that are used, from which
 //! the texts follow.
 
+mod check;
 mod choose;
 mod load;
 mod statistics;
 mod texts;
 
+pub use check::{CaptionFinding, CaptionRule, check_captions, repair_captions};
 pub use choose::{CaptionCounts, ChosenCaptions, NounChoice};
 pub use load::{CaptionNumbers, Captions, NounCaptions};
 pub use statistics::CaptionStatistics;

@@ -1,3 +1,4 @@
 //! One whole experiment of the original, step by step.
 
+mod caches;
 mod import;

@@ -40,7 +40,7 @@ fn every_damage_is_noticed_at_its_stage() {
     }
 }
 
-fn damaged(case: &Value, mut bytes: Vec<u8>) -> Vec<u8> {
+pub fn damaged(case: &Value, mut bytes: Vec<u8>) -> Vec<u8> {
     for patch in case["patch"].as_array().unwrap() {
         let offset = usize::try_from(patch[0].as_u64().unwrap()).unwrap();
         let patch = unhex(patch[1].as_str().unwrap());

@@ -2,6 +2,7 @@
 
 mod batches;
 mod config_hash;
+mod contents;
 mod damage;
 mod data_config;
 mod fixtures;
@@ -9,6 +10,7 @@ mod loader;
 mod merging;
 mod records;
 mod target_config;
+mod tools;
 mod translation;
 mod writer_checks;
 mod writing;

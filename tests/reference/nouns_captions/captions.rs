@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use novic::nouns::{
     CaptionCounts, CaptionNumbers, CaptionStatistics, Captions, ChosenCaptions, NounChoice,
-    NounsError, TextRules, TextSamples, Vocabulary,
+    NounsError, TextRules, TextSamples, Vocabulary, check_captions, repair_captions,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -285,4 +285,53 @@ fn captions_of_the_cache() {
             expected
         );
     }
+}
+
+/// The rules that an entry breaks, as the original names them.
+fn broken_rules(entry: &Value) -> Vec<String> {
+    let findings = check_captions("check.json", entry).expect("an entry");
+    let original = findings.iter().filter(|finding| finding.rule.is_original());
+    let mut rules: Vec<String> = original.map(|finding| finding.rule.name()).collect();
+    rules.sort();
+    rules
+}
+
+#[test]
+fn caption_checks() {
+    for case in list(&json("caption_check.json")) {
+        let (entry, mut expected) = (&case["item"], strings(&case["findings"]));
+        expected.sort();
+        assert_eq!(broken_rules(entry), expected, "{}", entry["target_noun"]);
+
+        let mut mended = entry.clone();
+        repair_captions("check.json", &mut mended).expect("an entry");
+        let mut left = broken_rules(&mended);
+        // There are fewer, and the same text may be in both lists.
+        left.retain(|rule| !rule.starts_with("too_few") && rule != "duplicate_combined");
+        assert_eq!(left, [""; 0], "{}", entry["target_noun"]);
+    }
+}
+
+#[test]
+fn caption_checks_beyond_those_of_the_original() {
+    let check = |caption: &str| {
+        let entry = json!({
+            "target_noun": "apple",
+            "singulars": ["apple"],
+            "plurals": ["apples"],
+            "singulars_freq": [1],
+            "plurals_freq": [1],
+            "singular_captions": [caption],
+            "plural_captions": [],
+        });
+        let findings = check_captions("check.json", &entry).expect("an entry");
+        findings
+            .iter()
+            .map(|finding| finding.rule.name())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(check("An {singular} on a table"), [""; 0]);
+    assert_eq!(check("Here is a {singular}"), ["wrong_article"]);
+    assert_eq!(check("An {singular} is an Apple"), ["literal_noun"]);
+    assert_eq!(check("An {singular} in a pineapple tree"), [""; 0]);
 }

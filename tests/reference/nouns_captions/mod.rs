@@ -6,6 +6,7 @@
 
 mod captions;
 mod multiset;
+mod text_cache;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write as _;

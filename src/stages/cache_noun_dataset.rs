@@ -1,0 +1,136 @@
+//! `cache_noun_dataset`: prompts × nouns → text embeddings → a text cache, one
+//! slot per unique text in the order of the noun dataset. Other stages take it
+//! in so that they need not embed the texts again.
+
+use serde_json::json;
+
+use super::inputs;
+use crate::cache::{NounTable, TargetConfig, TextFileShape, TextFileWriter, TextRows, TokenRows};
+use crate::embedders::Embedder;
+use crate::nouns::NounDataset;
+use crate::runner::{Resource, ResourceQuery, StageContext, StageError, StageKind, StageOutput};
+
+/// File name of the text cache in the output.
+pub(super) const TEXTS_FILE: &str = "noun_dataset.bin";
+
+/// Texts that are embedded together.
+const TEXTS: usize = 2048;
+
+/// The stage kind.
+#[derive(Debug)]
+pub(super) struct CacheNounDataset;
+
+impl StageKind for CacheNounDataset {
+    fn name(&self) -> &'static str {
+        "cache_noun_dataset"
+    }
+
+    fn code_version(&self) -> u32 {
+        1
+    }
+
+    fn reads(&self) -> &'static [&'static str] {
+        &[
+            "embedder.spec",
+            "nouns.vocab_path",
+            "nouns.vocab_threshold",
+            "nouns.prompt_path",
+            "nouns.prompts",
+            "nouns.hypernyms",
+            "target.start_token",
+            "target.end_token",
+            "target.compact_ids",
+            "target.fixed_length",
+            "target.auto_length",
+            "target.masks",
+        ]
+    }
+
+    fn resources(&self, query: &ResourceQuery<'_>) -> Result<Vec<Resource>, StageError> {
+        let mut resources = vec![inputs::embedder(query)?, inputs::dictionary(query)?];
+        resources.extend(inputs::prompts(query)?);
+        Ok(resources)
+    }
+
+    fn run(&self, context: &StageContext<'_>) -> Result<StageOutput, StageError> {
+        let embedder = inputs::open_embedder(context)?;
+        let dataset = inputs::open_noun_dataset(context.project(), &context.config().nouns)?;
+        let summary = format!(
+            "{} nouns, {} unique texts",
+            dataset.targets().len(),
+            dataset.num_unique_samples()
+        );
+        context.note(&summary);
+        write(context, &embedder, &dataset)?;
+        Ok(StageOutput::of(json!({
+            "summary": summary,
+            "nouns": dataset.targets().len(),
+            "unique_texts": dataset.num_unique_samples(),
+        })))
+    }
+}
+
+/// Tokens of the nouns and the shape of the file.
+pub(super) fn tokens_and_shape(
+    context: &StageContext<'_>,
+    embedder: &Embedder,
+    dataset: &NounDataset,
+) -> Result<(TokenRows, TextFileShape), StageError> {
+    let tokenizer = embedder.tokenizer();
+    let nouns = NounTable::new(dataset.targets())?;
+    let options = inputs::target_options(context, &context.config().target);
+    let config = TargetConfig::build(tokenizer.as_ref(), nouns.valid(), &options)?;
+    let tokens = config.token_table(tokenizer.as_ref(), &nouns)?;
+    let shape = TextFileShape::new(embedder.dim(), &config, dataset.num_unique_samples());
+    Ok((tokens, shape))
+}
+
+fn write(
+    context: &StageContext<'_>,
+    embedder: &Embedder,
+    dataset: &NounDataset,
+) -> Result<(), StageError> {
+    let (tokens, shape) = tokens_and_shape(context, embedder, dataset)?;
+    let path = context.out().join(TEXTS_FILE);
+    if path.exists() {
+        // Complete, but the stage was killed before its output was published.
+        return Ok(());
+    }
+    let mut writer = TextFileWriter::open(path, shape)?;
+    context.begin("texts", writer.written(), Some(shape.texts));
+    let mut samples = dataset.unique_samples_from(writer.written());
+    loop {
+        let (mut texts, mut rows) = (
+            Vec::new(),
+            TokenRows {
+                columns: shape.columns,
+                ids: Vec::new(),
+                padding: Vec::new(),
+            },
+        );
+        while texts.len() < TEXTS
+            && let Some(sample) = samples.next_sample()
+        {
+            texts.push(sample.text.to_owned());
+            // Row 0 of the table is the absent noun.
+            let cells = (sample.target + 1) * shape.columns..(sample.target + 2) * shape.columns;
+            rows.ids.extend_from_slice(&tokens.ids[cells.clone()]);
+            rows.padding.extend_from_slice(&tokens.padding[cells]);
+        }
+        if texts.is_empty() {
+            break;
+        }
+        let borrowed: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let embeds = embedder
+            .embed_texts(&borrowed)?
+            .flatten_all()?
+            .to_vec1::<f32>()?;
+        writer.write(&TextRows {
+            embeds,
+            tokens: rows,
+        })?;
+        context.reach(writer.written());
+        context.check_interrupt()?;
+    }
+    Ok(writer.finish()?)
+}

@@ -1,0 +1,257 @@
+//! `test_data_loader`: one epoch over a cache as training would read it, with
+//! checks of everything that is delivered and a measurement of its speed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::inputs;
+use super::loaded_cache::LoadedCache;
+use crate::cache::batch::{Batch, TargetLayout};
+use crate::cache::{Accumulation, Loader, LoaderInfo, LoaderMode};
+use crate::runner::{Resource, ResourceQuery, StageContext, StageError, StageKind, StageOutput};
+
+/// The stage kind.
+#[derive(Debug)]
+pub(super) struct TestDataLoader;
+
+impl StageKind for TestDataLoader {
+    fn name(&self) -> &'static str {
+        "test_data_loader"
+    }
+
+    fn code_version(&self) -> u32 {
+        1
+    }
+
+    fn reads(&self) -> &'static [&'static str] {
+        &[
+            "data.batch_size",
+            "data.cache_dir",
+            "data.dataset",
+            "data.strict_embedder",
+            "data.workers",
+            "embedder.spec",
+            "target",
+            "test.training",
+            "train.accum_factor",
+        ]
+    }
+
+    fn draws_random(&self) -> bool {
+        true
+    }
+
+    fn resources(&self, query: &ResourceQuery<'_>) -> Result<Vec<Resource>, StageError> {
+        let mut resources = vec![inputs::embedder(query)?];
+        if query.inputs.is_empty() {
+            let path = inputs::cache_path(query.project, query.config, &query.config.data.dataset);
+            resources.push(inputs::file(
+                query,
+                "cache",
+                &path.display().to_string(),
+                "cache",
+            )?);
+        }
+        Ok(resources)
+    }
+
+    fn run(&self, context: &StageContext<'_>) -> Result<StageOutput, StageError> {
+        let config = context.config();
+        let embedder = inputs::open_embedder(context)?;
+        let data = LoadedCache::open(context, &embedder)?;
+        let mode = match config.test.training {
+            true => LoaderMode::Training,
+            false => LoaderMode::Evaluation,
+        };
+        let batch_size = config.data.batch_size;
+        let info = LoaderInfo::new(data.cache.len(), batch_size, mode, config.data.workers)?;
+        let accumulation = match mode {
+            LoaderMode::Training => Accumulation::for_training(&info, config.train.accum_factor)?,
+            LoaderMode::Evaluation => Accumulation::new(&info, config.train.accum_factor, false)?,
+        };
+        context.note(&format!("{info:?}"));
+        context.note(&format!("{accumulation:?}"));
+        let row_bytes = {
+            let layout = data.cache.header().layout();
+            layout.embeds.stride + layout.target_ids.stride + layout.weights.stride
+        };
+        let loader = Loader::new(Arc::new(data.cache), data.data_config, info, context.seed());
+        let speed = epoch(context, &loader, &accumulation)?;
+        let seconds = speed.total.as_secs_f64();
+        let per_second = speed.samples as f64 / seconds;
+        let gigabytes = per_second * row_bytes as f64 / 1e9;
+        let waited = speed.waited.as_secs_f64() / seconds;
+        let slowest = speed.slowest.as_secs_f64() * 1e3;
+        context.note(&format!(
+            "{} samples in {seconds:.3} s: {per_second:.0} samples/s, {gigabytes:.2} GB/s; {:.0} % \
+             of it waiting for data, {slowest:.1} ms for the slowest batch",
+            speed.samples,
+            waited * 100.0
+        ));
+        Ok(StageOutput::of(json!({
+            "summary": format!("{} samples, {per_second:.0} samples/s", speed.samples),
+            "samples": speed.samples,
+            "samples_per_second": per_second,
+            "gigabytes_per_second": gigabytes,
+            "waiting": waited,
+            "slowest_batch_ms": slowest,
+        })))
+    }
+}
+
+/// What an epoch took.
+struct Speed {
+    samples: u64,
+    total: Duration,
+    waited: Duration,
+    slowest: Duration,
+}
+
+/// Reads one epoch and checks every batch.
+fn epoch(
+    context: &StageContext<'_>,
+    loader: &Loader,
+    accumulation: &Accumulation,
+) -> Result<Speed, StageError> {
+    let info = *loader.info();
+    context.begin("samples", 0, Some(accumulation.loader_samples));
+    let start = Instant::now();
+    let mut speed = Speed {
+        samples: 0,
+        total: Duration::ZERO,
+        waited: Duration::ZERO,
+        slowest: Duration::ZERO,
+    };
+    let (mut shapes, mut scale, mut steps) = (BTreeSet::new(), 0.0, 0);
+    let mut batches = loader.epoch(0, 0, accumulation.loader_batches);
+    for index in 0..accumulation.loader_batches {
+        let asked = Instant::now();
+        let batch = batches
+            .next()
+            .ok_or_else(|| broken("the epoch ends early", index))??;
+        let waited = asked.elapsed();
+        speed.waited += waited;
+        speed.slowest = speed.slowest.max(waited);
+
+        let step = accumulation
+            .step(index)
+            .ok_or_else(|| broken("there is no step", index))?;
+        check(&batch, loader, step.samples, index)?;
+        let shape = shape(&batch);
+        if shapes.insert(shape.clone()) {
+            context.note(&format!("batch {} = {shape}", index + 1));
+        }
+        scale += step.loss_scale;
+        if step.optimizer_step {
+            if (scale - 1.0_f64).abs() > 1e-9 {
+                return Err(broken(
+                    &format!("the loss scales of a step sum to {scale}"),
+                    index,
+                ));
+            }
+            scale = 0.0;
+            steps += 1;
+        }
+        speed.samples += batch.samples as u64;
+        context.reach(speed.samples);
+        context.check_interrupt()?;
+    }
+    speed.total = start.elapsed();
+    let accumulates = accumulation.loader_batches < info.epoch_batches;
+    if !accumulates && batches.next().is_some() {
+        return Err(broken(
+            "the epoch does not end",
+            accumulation.loader_batches,
+        ));
+    }
+    if (speed.samples, steps) != (accumulation.loader_samples, accumulation.loader_steps) {
+        return Err(StageError::failed(format!(
+            "{} samples in {steps} steps were delivered, {} in {} announced",
+            speed.samples, accumulation.loader_samples, accumulation.loader_steps
+        )));
+    }
+    Ok(speed)
+}
+
+fn broken(what: &str, index: u64) -> StageError {
+    StageError::failed(format!("batch {}: {what}", index + 1))
+}
+
+/// Whether a batch is what the configurations say.
+fn check(batch: &Batch, loader: &Loader, samples: usize, index: u64) -> Result<(), StageError> {
+    let (cache, data) = (loader.cache(), loader.data());
+    let fail = |what: &str| Err(broken(what, index));
+    if batch.samples != samples || batch.embeds.len() != samples * batch.dim {
+        return fail("another number of samples than announced");
+    }
+    if batch.dim != usize::from(cache.header().embed_dim) {
+        return fail("another dimension than the cache's");
+    }
+    let unit = |embed: &[f32]| {
+        let squares: f64 = embed.iter().map(|&x| f64::from(x).powi(2)).sum();
+        (squares.sqrt() - 1.0).abs() < 1e-4
+    };
+    if !batch.embeds.chunks_exact(batch.dim).all(unit) {
+        return fail("an embedding is not a unit vector");
+    }
+    let Some(targets) = &batch.targets else {
+        return if cache.nouns().is_some() {
+            fail("the targets are missing")
+        } else {
+            Ok(())
+        };
+    };
+    let per_sample = match targets.layout {
+        TargetLayout::Single => 1,
+        TargetLayout::Multi { targets } | TargetLayout::MultiFirst { targets } => targets,
+    };
+    let rows = samples * per_sample;
+    if per_sample > data.multi_length
+        || matches!(targets.layout, TargetLayout::Single) == data.multi_target
+    {
+        return fail("another number of targets than configured");
+    }
+    if targets.ids.len() != rows * targets.columns {
+        return fail("token ids of another shape");
+    }
+    if targets
+        .padding
+        .as_ref()
+        .is_some_and(|padding| padding.len() != targets.ids.len())
+    {
+        return fail("masks of another shape");
+    }
+    match (&targets.weights, data.use_weights) {
+        (None, false) => Ok(()),
+        (Some(weights), true) if weights.len() == rows => Ok(()),
+        _ => fail("weights missing, unwanted, or of another shape"),
+    }
+}
+
+/// Shapes of a batch as text.
+fn shape(batch: &Batch) -> String {
+    let embeds = format!("{}×{}", batch.samples, batch.dim);
+    let Some(targets) = &batch.targets else {
+        return format!("({embeds}, None, None, None)");
+    };
+    let rows = match targets.layout {
+        TargetLayout::Single => format!("{}", batch.samples),
+        TargetLayout::Multi { targets } => format!("{}×{targets}", batch.samples),
+        TargetLayout::MultiFirst { targets } => format!("{targets}×{}", batch.samples),
+    };
+    let ids = format!("{rows}×{}", targets.columns);
+    let mask = if targets.padding.is_some() {
+        ids.clone()
+    } else {
+        "None".to_owned()
+    };
+    let weights = if targets.weights.is_some() {
+        rows
+    } else {
+        "None".to_owned()
+    };
+    format!("({embeds}, {ids}, {mask}, {weights})")
+}
