@@ -83,9 +83,16 @@ fn other_values(key: &Key) -> Vec<String> {
             Kind::Choice { names, .. } => names.iter().map(|name| format!("\'{name}\'")).collect(),
             Kind::ChoiceOrInt { names } => names.iter().map(|name| (*name).to_owned()).collect(),
             Kind::Fraction => vec!["1/2".to_owned()],
-            _ => ["other", "cpu", "./other", "tgt0.75", "openclip:other/other"]
-                .map(str::to_owned)
-                .into(),
+            _ => [
+                "other",
+                "cpu",
+                "./other",
+                "tgt0.75",
+                "openclip:other/other",
+                "1/2",
+            ]
+            .map(str::to_owned)
+            .into(),
         }
     };
     match key.kind {
