@@ -50,7 +50,6 @@ fn run(words: &[&str]) -> Outcome<()> {
             let work = Path::new(work);
             embedder::train_text::tokenizer(work, &embedder::prompts::Prompts::read(work)?)
         }
-        ["embedder", "align", work, from, to] => embedder::align::align(Path::new(work), from, to),
         ["embedder", "own", work] => {
             let work = Path::new(work);
             let templates = embedder::prompts::class_templates(work)?;
@@ -94,6 +93,8 @@ fn run(words: &[&str]) -> Outcome<()> {
                 filter: 0.05,
                 adam: 1e-3,
                 strength: 1.0,
+                pull: 0.0,
+                distractors: 0,
                 everything: false,
                 name: "image".into(),
                 targets: "targets.bin".into(),
@@ -113,6 +114,8 @@ fn run(words: &[&str]) -> Outcome<()> {
                     "filter" => plan.filter = number()?,
                     "adam" => plan.adam = number()?,
                     "strength" => plan.strength = number()?,
+                    "distractors" => plan.distractors = number()? as usize,
+                    "pull" => plan.pull = number()?,
                     "everything" => plan.everything = true,
                     "name" => plan.name = value.into(),
                     "targets" => plan.targets = value.into(),

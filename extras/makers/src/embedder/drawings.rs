@@ -82,6 +82,24 @@ const ADJECTIVES: [&str; 25] = [
     "oncoming",
 ];
 
+/// Words after which a name tells what else is in the picture.
+const ASIDES: [&str; 9] = [
+    "with", "without", "in", "on", "behind", "over", "at", "showing", "from",
+];
+
+/// Leading words of a name that say how or which way, beside adjectives and
+/// participles.
+const DIRECTIONS: [&str; 8] = [
+    "up",
+    "down",
+    "left",
+    "right",
+    "leftwards",
+    "rightwards",
+    "upwards",
+    "downwards",
+];
+
 /// Subjects whose Unicode name is not what people call them: code points, then
 /// names.
 const SPOKEN: &str = include_str!("../../data/spoken_names.tsv");
@@ -177,9 +195,26 @@ pub fn read(folder: &Path) -> Outcome<Drawings> {
     read_json(&folder.join("drawings.json"))
 }
 
+/// The noun that a descriptive name is about: `crying cat` is about a cat,
+/// `ear with hearing aid` about an ear, but `hot dog` is a noun of its own.
+fn subject(name: &str, nouns: &wordnet::Synsets) -> Option<String> {
+    let words: Vec<&str> = name.split(' ').collect();
+    let aside = |word: &&str| ASIDES.contains(word);
+    let end = words.iter().position(aside).unwrap_or(words.len());
+    let mut words = &words[..end];
+    while !nouns.knows(&words.join(" ")) {
+        let (first, rest) = words.split_first()?;
+        if !DIRECTIONS.contains(first) && !nouns.is_adjective(first) {
+            return None;
+        }
+        words = rest;
+    }
+    Some(words.join(" "))
+}
+
 /// Accepted names: the CLDR name, its shortcodes, the noun behind a plain
-/// adjective, an animal without the word `face`, what people call it, and
-/// keywords that WordNet lists as a synonym of one of these.
+/// adjective, the subject of a description, an animal without the word `face`,
+/// what people call it, and keywords that WordNet lists as a synonym of one of these.
 fn class(id: &str, names: &Names, synonyms: &wordnet::Synsets) -> Class {
     let mut accepted: Vec<String> = names.of(id).map(<[String]>::to_vec).unwrap_or_default();
     let name = accepted.first().cloned().unwrap_or_default();
@@ -192,6 +227,7 @@ fn class(id: &str, names: &Names, synonyms: &wordnet::Synsets) -> Class {
             accepted.push(noun.into());
         }
     }
+    accepted.extend(subject(&name, synonyms));
     if let Some(animal) = name.strip_suffix(" face")
         && names.is_animal(id)
     {
@@ -217,5 +253,41 @@ fn class(id: &str, names: &Names, synonyms: &wordnet::Synsets) -> Class {
         id: id.into(),
         name,
         names: accepted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptions_are_about_their_subject() {
+        let nouns = wordnet::Synsets::of(
+            &[
+                "cat",
+                "ear",
+                "hot dog",
+                "dog",
+                "arrow",
+                "post office",
+                "office",
+                "up",
+            ],
+            &["hot", "japanese", "no"],
+        );
+        for (name, about) in [
+            ("crying cat", Some("cat")),
+            ("grinning cat with smiling eyes", Some("cat")),
+            ("ear with hearing aid", Some("ear")),
+            ("hot dog", Some("hot dog")),
+            ("up left arrow", Some("arrow")),
+            ("japanese post office", Some("post office")),
+            ("hundred points", None),
+            ("ping pong", None),
+            ("no dog", None),
+            ("with", None),
+        ] {
+            assert_eq!(subject(name, &nouns).as_deref(), about, "{name}");
+        }
     }
 }

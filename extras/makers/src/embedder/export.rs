@@ -79,7 +79,6 @@ pub fn import(folder: &Path, work: &Path, name: &str) -> Outcome<()> {
     TextTower::new(&mut text);
     let towers = layout::read(&folder.join("open_clip_model.safetensors"), &image, &text)?;
     let file = |part: &str| work.join(format!("{name}-{part}.bin"));
-    Params::save(&towers.image, &file("start"))?;
     Params::save(&towers.image, &file("average"))?;
     Params::save(&towers.moments, &file("moments"))?;
     Params::save(&towers.text, &file("text"))

@@ -1,6 +1,5 @@
 //! The maker of the embedded embedder `openclip:novic/drawings`.
 
-pub mod align;
 pub mod augment;
 pub mod bpe;
 pub mod clipart;

@@ -22,6 +22,9 @@ const WHITENING: f32 = 0.5;
 /// noun has 1.
 pub const NAME_WEIGHT: f32 = 4.0;
 
+/// Share of a noun that WordNet's tagged texts contain.
+pub const COMMON_WEIGHT: f32 = 2.0;
+
 /// A text with what the trainer of the text tower needs to know.
 #[derive(Serialize, Deserialize)]
 pub struct Text {
@@ -83,7 +86,7 @@ pub fn compute(modules: &Path, encoder: &Path, work: &Path) -> Outcome<()> {
         }
         texts.push(Text {
             text,
-            weight: if noun.tagged > 0 { 2.0 } else { 1.0 },
+            weight: if noun.tagged > 0 { COMMON_WEIGHT } else { 1.0 },
         });
     }
     let mut seen = BTreeSet::new();

@@ -10,12 +10,12 @@ use super::params::{Params, Slot};
 use super::pictures::Collection;
 use super::raster;
 use super::tape::Tape;
-use super::targets::Targets;
+use super::targets::{COMMON_WEIGHT, Targets};
 use super::threads;
 use rand::distr::weighted::WeightedIndex;
 use rand::prelude::*;
 use rand_chacha::ChaCha8Rng;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Instant;
@@ -48,6 +48,12 @@ pub struct Plan {
     pub adam: f32,
     /// How far views may depart from the picture, 1 = much.
     pub strength: f32,
+    /// Weight of the angle between a picture and its name in the loss, beside
+    /// the softmax over all names, which alone leaves them far apart.
+    pub pull: f32,
+    /// Nouns per step that no picture is named after, from which pictures must
+    /// be told apart too.
+    pub distractors: usize,
     /// Train on the validation style too.
     pub everything: bool,
     /// Name of the state files in the work folder.
@@ -191,7 +197,7 @@ pub fn train(work: &Path, plan: &Plan) -> Outcome<()> {
     if !state("values").exists()
         && let Some(from) = &plan.from
     {
-        params.values = Params::load(&work.join(format!("{from}-start.bin")), len)?;
+        params.values = Params::load(&work.join(format!("{from}-average.bin")), len)?;
         average.copy_from_slice(&params.values);
     }
     let sampler = WeightedIndex::new(share(&collection, &classes, plan))
@@ -203,16 +209,8 @@ pub fn train(work: &Path, plan: &Plan) -> Outcome<()> {
         .collect();
     let main = classes.main_names(&targets);
     let count = classes.keys.len();
-    let mut nearness = vec![0.0; count * count];
-    product(
-        count,
-        EMBED_DIM,
-        count,
-        plain(&main, EMBED_DIM),
-        turned(&main, EMBED_DIM),
-        &mut nearness,
-        Into::Replace,
-    );
+    let named: BTreeSet<usize> = classes.names.iter().flatten().copied().collect();
+    let nearness = similarities(&main, &main);
     let tapes: Vec<Mutex<(Tape, Vec<f32>)>> = (0..BATCH / CHUNK)
         .map(|_| Mutex::new((Tape::default(), vec![0.0; len])))
         .collect();
@@ -222,7 +220,10 @@ pub fn train(work: &Path, plan: &Plan) -> Outcome<()> {
     let end = steps.min(plan.until / BATCH);
     for step in first_step..end {
         let mut rng = ChaCha8Rng::seed_from_u64(step as u64);
-        let texts = classes.draw(&targets, &mut rng);
+        let mut texts = classes.draw(&targets, &mut rng);
+        let others = distractors(&targets, &named, plan.distractors, &mut rng);
+        let near = similarities(&main, &others);
+        texts.extend(others);
         let results = threads::map(BATCH / CHUNK, |chunk| {
             let Ok(mut guard) = tapes[chunk].lock() else {
                 return (0.0, 0);
@@ -247,6 +248,9 @@ pub fn train(work: &Path, plan: &Plan) -> Outcome<()> {
             let labels: Vec<usize> = picked.iter().map(|&i| classes.of[i]).collect();
             let out = tower.forward(tape, &params.values, &pixels, None);
             let allowed = |class: usize, other: usize| {
+                if other >= count {
+                    return near[class * plan.distractors + other - count] < TOO_NEAR;
+                }
                 class == other
                     || (classes.is_emoji(class) && classes.is_emoji(other))
                     || nearness[class * count + other] < TOO_NEAR
@@ -255,8 +259,11 @@ pub fn train(work: &Path, plan: &Plan) -> Outcome<()> {
                 tape.data(out),
                 &texts,
                 &labels,
-                &params.values,
-                scale,
+                Sharpness {
+                    values: &params.values,
+                    scale,
+                    pull: plan.pull,
+                },
                 grads,
                 allowed,
             );
@@ -325,6 +332,39 @@ pub fn train(work: &Path, plan: &Plan) -> Outcome<()> {
     Ok(())
 }
 
+/// Cosines of the rows of `a` `[N, F]` and `b` `[M, F]`: `[N, M]`.
+fn similarities(a: &[f32], b: &[f32]) -> Vec<f32> {
+    let (rows, columns) = (a.len() / EMBED_DIM, b.len() / EMBED_DIM);
+    let mut cosines = vec![0.0; rows * columns];
+    product(
+        rows,
+        EMBED_DIM,
+        columns,
+        plain(a, EMBED_DIM),
+        turned(b, EMBED_DIM),
+        &mut cosines,
+        Into::Replace,
+    );
+    cosines
+}
+
+/// Embeddings of `number` common nouns that are no names of pictures.
+fn distractors(
+    targets: &Targets,
+    named: &BTreeSet<usize>,
+    number: usize,
+    rng: &mut impl Rng,
+) -> Vec<f32> {
+    let mut embeddings = Vec::with_capacity(number * EMBED_DIM);
+    while embeddings.len() < number * EMBED_DIM {
+        let i = rng.random_range(0..targets.texts.len());
+        if targets.texts[i].weight >= COMMON_WEIGHT && !named.contains(&i) {
+            embeddings.extend_from_slice(targets.of(i));
+        }
+    }
+    embeddings
+}
+
 /// Warm-up, plateau, linear fall.
 fn rate(step: usize, steps: usize, decay: f32) -> f32 {
     let warm = (step as f32 + 1.0) / 100.0;
@@ -338,30 +378,29 @@ struct Contrast {
     gradient: Vec<f32>,
 }
 
-/// Softmax over all classes' texts; adds the gradient of the scale.
+/// How strongly the loss asks for the right name and for nearness to it.
+struct Sharpness<'a> {
+    values: &'a [f32],
+    scale: Slot,
+    pull: f32,
+}
+
+/// Softmax over all classes' texts and the angle to the right one; adds the
+/// gradient of the scale.
 fn contrast(
     features: &[f32],
     texts: &[f32],
     labels: &[usize],
-    values: &[f32],
-    scale: Slot,
+    sharpness: Sharpness<'_>,
     grads: &mut [f32],
     allowed: impl Fn(usize, usize) -> bool,
 ) -> Contrast {
     let count = texts.len() / EMBED_DIM;
-    let factor = scale.of(values)[0].exp();
+    let scale = sharpness.scale;
+    let factor = scale.of(sharpness.values)[0].exp();
     let mut units = features.to_vec();
     let lengths = unit_rows(&mut units, EMBED_DIM);
-    let mut cosines = vec![0.0; labels.len() * count];
-    product(
-        labels.len(),
-        EMBED_DIM,
-        count,
-        plain(&units, EMBED_DIM),
-        turned(texts, EMBED_DIM),
-        &mut cosines,
-        Into::Replace,
-    );
+    let cosines = similarities(&units, texts);
     let mut out = Contrast {
         loss: 0.0,
         right: 0,
@@ -391,6 +430,8 @@ fn contrast(
         d[label] -= 1.0;
         d_scale += dot(d, row) * factor;
         d.iter_mut().for_each(|d| *d *= factor);
+        out.loss += sharpness.pull * (1.0 - row[label]);
+        d[label] -= sharpness.pull;
     }
     scale.of_mut(grads)[0] += d_scale;
     product(

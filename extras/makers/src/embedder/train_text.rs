@@ -1,22 +1,20 @@
 //! Distilling the sentence encoder into the text tower.
 
 use super::bpe;
-use super::failure::{Failure, Outcome, read_json};
+use super::failure::{Failure, Outcome};
 use super::image_tower::EMBED_DIM;
 use super::layers::{dot, softmax, unit_rows};
 use super::matrix::{Into, plain, product, turned};
 use super::optimiser::{Optimiser, Rates};
 use super::params::Params;
-use super::pictures::Picture;
 use super::prompts::Prompts;
 use super::tape::Tape;
-use super::targets::{NAME_WEIGHT, Targets, Text};
+use super::targets::{COMMON_WEIGHT, NAME_WEIGHT, Targets, Text};
 use super::text_tower::TextTower;
 use super::threads;
 use rand::distr::weighted::WeightedIndex;
 use rand::prelude::*;
 use rand_chacha::ChaCha8Rng;
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Instant;
@@ -247,30 +245,36 @@ fn distil(features: &[f32], wanted: &[f32]) -> (f32, f32, Vec<f32>) {
     (loss, cosine, gradient)
 }
 
-/// Replaces the targets of the pictures' names by what the trained tower itself
-/// makes of them, and writes all as `own-targets.bin`: the image tower ends its
-/// training on these.
+/// Replaces the targets of the pictures' names and of common nouns by what the
+/// trained tower itself makes of them, and writes all as `own-targets.bin`: the
+/// image tower ends its training on these.
 pub fn own_targets(work: &Path, templates: &[String]) -> Outcome<()> {
     let mut targets = Targets::read(work)?;
     let tokenizer = bpe::read(work)?;
     let mut params = Params::default();
     let tower = TextTower::new(&mut params);
     let values = Params::load(&work.join("text-average.bin"), params.values.len())?;
-    let pictures: Vec<Picture> = read_json(&work.join("pictures.json"))?;
-    let names: BTreeSet<String> = pictures.into_iter().flat_map(|p| p.names).collect();
-    let names: Vec<String> = names.into_iter().collect();
-    let own = embed_nouns(&tower, &values, &tokenizer, templates, &names)?;
-    let mut cosine = 0.0;
-    for (name, new) in names.iter().zip(own.chunks_exact(EMBED_DIM)) {
-        if let Some(i) = targets.find(name) {
-            cosine += dot(new, targets.of(i)) / names.len() as f32;
+    // The mean over the prompts matters less for nouns to be told apart from.
+    let few: Vec<String> = templates.iter().step_by(3).cloned().collect();
+    for (weight, templates) in [(NAME_WEIGHT, templates), (COMMON_WEIGHT, &few)] {
+        let places: Vec<usize> = (0..targets.texts.len())
+            .filter(|&i| targets.texts[i].weight == weight)
+            .collect();
+        let texts: Vec<String> = places
+            .iter()
+            .map(|&i| targets.texts[i].text.clone())
+            .collect();
+        let own = embed_nouns(&tower, &values, &tokenizer, templates, &texts)?;
+        let mut cosine = 0.0;
+        for (&i, new) in places.iter().zip(own.chunks_exact(EMBED_DIM)) {
+            cosine += dot(new, targets.of(i)) / places.len() as f32;
             targets.values[i * EMBED_DIM..(i + 1) * EMBED_DIM].copy_from_slice(new);
         }
+        println!(
+            "{} texts, mean cosine to the sentence encoder {cosine:.4}",
+            places.len()
+        );
     }
-    println!(
-        "{} names, mean cosine to the sentence encoder {cosine:.4}",
-        names.len()
-    );
     Params::save(&targets.values, &work.join("own-targets.bin"))
 }
 

