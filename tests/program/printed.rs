@@ -23,6 +23,7 @@ fn steady(folder: &Folder, text: &str) -> String {
         (r"\b[0-9a-f]{8}\b", "<key>"),
         (r"\d+(\.\d+)? (B|kB|MB|KiB|MiB)\b", "<size>"),
         (r" *\d+\.\d %", "  <score>"),
+        (r"\d+ of \d+ classes", "<some> of <all> classes"),
         (r"--> .*", "--> <noun>"),
         (r" = [\d.]+%", " = <chance>"),
     ] {
