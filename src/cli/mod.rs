@@ -2,9 +2,9 @@
 
 mod action;
 mod book;
-mod checkpoint;
 mod cache;
 mod captions;
+mod checkpoint;
 mod complete;
 mod config;
 mod diff;
@@ -34,9 +34,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 pub use action::{ActionArgs, cmd_action};
 pub use book::{BookArgs, cmd_book};
-pub use checkpoint::{CheckpointArgs, cmd_checkpoint};
 pub use cache::{CacheArgs, cmd_cache};
 pub use captions::{CaptionsArgs, cmd_captions};
+pub use checkpoint::{CheckpointArgs, cmd_checkpoint};
 pub use complete::{CompletionsArgs, cmd_completions};
 pub use config::{ConfigArgs, cmd_config};
 pub use diff::{DiffArgs, cmd_diff};
