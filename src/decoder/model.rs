@@ -6,15 +6,14 @@
 //! and accuracy of a batch of targets. Rows of the transformer are packed, see
 //! [`super::packing`]; decoding runs the same layers over a key-value cache.
 
-use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
 use rand::RngCore;
 use rand_chacha::ChaCha12Rng;
 
 use crate::cache::batch::TargetBatch;
 use crate::config::schema::{Model, ModelInit};
-use crate::ops::tape::cross_entropy::{CrossEntropy, summarize_rows};
-use crate::ops::tape::{Dropout, InputRows, Tape, Value, host, normalize_rows};
+use crate::ops::tape::cross_entropy::{CrossEntropy, RowSummary, summarize_rows};
+use crate::ops::tape::{Buffer, Dropout, InputRows, Pool, Tape, Value, normalize_rows, tensor};
 
 use super::architecture::{Architecture, Dimensions};
 use super::error::DecoderError;
@@ -34,6 +33,8 @@ pub struct Decoder {
     loss: LossConfig,
     input_dropout: f64,
     layer_dropout: f64,
+    /// Memory of passes before.
+    pub(super) pool: Pool,
 }
 
 /// Keys of the dropout sites of one training batch.
@@ -89,48 +90,55 @@ pub struct Forward {
     pub correct: Vec<bool>,
     /// Loss and counts.
     pub loss: Loss,
-    /// Logits `[N, V]` of the counted positions.
-    pub logits: Tensor,
-    /// Flat index into `[A, C]` of each row of logits.
+    /// Flat index into `[A, C]` of each counted position.
     pub places: Vec<u32>,
+    logits: Buffer,
+    vocab_size: usize,
+    parameters: usize,
+    entropy: CrossEntropy,
     pass: Option<BackwardPass>,
 }
 
 struct BackwardPass {
     tape: Tape,
     output: Value,
-    entropy: CrossEntropy,
-    summaries: Vec<crate::ops::tape::cross_entropy::RowSummary>,
+    summaries: Vec<RowSummary>,
     weights: Vec<f32>,
-    parameters: Vec<Var>,
 }
 
 impl Forward {
-    /// Gradients of `scale`·(loss sum), one entry per parameter that takes
-    /// part. Needs [`ForwardOptions::gradients`]; empty otherwise or if nothing
-    /// counts.
-    pub fn backward(self, scale: f64) -> Result<GradStore, DecoderError> {
-        let mut store = GradStore::default();
+    /// Logits `[N, V]` of the counted positions, as a copy.
+    ///
+    /// # Errors
+    /// None on the CPU.
+    pub fn logits(&self) -> Result<Tensor, DecoderError> {
+        let width = self.vocab_size;
+        let mut values = Vec::with_capacity(self.entropy.rows.len() * width);
+        for &row in &self.entropy.rows {
+            let start = row as usize * width;
+            values.extend_from_slice(&self.logits[start..start + width]);
+        }
+        Ok(tensor(values, (self.entropy.rows.len(), width))?)
+    }
+
+    /// Gradients of `scale`·(loss sum) in the order of
+    /// [`Decoder::parameters`], absent for parameters that take no part. Needs
+    /// [`ForwardOptions::gradients`]; all absent otherwise or if nothing counts.
+    ///
+    /// # Errors
+    /// None on the CPU.
+    pub fn backward(self, scale: f64) -> Result<Vec<Option<Buffer>>, DecoderError> {
         let Some(pass) = self.pass else {
-            return Ok(store);
+            return Ok((0..self.parameters).map(|_| None).collect());
         };
-        let factors = pass
-            .weights
-            .iter()
+        let factors: Vec<f32> = (pass.weights.iter())
             .map(|&w| (f64::from(w) * scale) as f32)
             .collect();
-        let gradient = pass
-            .entropy
-            .into_gradient(self.logits, &pass.summaries, factors)?;
-        let gradients = pass
-            .tape
-            .backward(&pass.output, gradient, pass.parameters.len())?;
-        for (var, gradient) in pass.parameters.iter().zip(gradients.into_vec()) {
-            if let Some(gradient) = gradient {
-                store.insert(var.as_tensor(), gradient);
-            }
-        }
-        Ok(store)
+        let mut gradient = self.logits;
+        self.entropy
+            .replace_by_gradient(&mut gradient, self.vocab_size, &pass.summaries, &factors);
+        let gradients = (pass.tape).backward(&pass.output, gradient, self.parameters)?;
+        Ok(gradients.into_vec())
     }
 }
 
@@ -162,6 +170,7 @@ impl Decoder {
             },
             input_dropout: config.input_dropout,
             layer_dropout: config.layer_dropout,
+            pool: Pool::default(),
         })
     }
 
@@ -226,10 +235,7 @@ impl Decoder {
 
         let mut pass = Pass::new(self, options.gradients, options.dropout);
         let (output, logits) = if packed.places.is_empty() {
-            (
-                None,
-                Tensor::zeros((0, self.vocab_size()), embeds.dtype(), embeds.device())?,
-            )
+            (None, self.pool.take(0))
         } else {
             let prefix = pass.prefix(embeds)?;
             let x = pass.input(&prefix, &packed.rows)?;
@@ -237,19 +243,20 @@ impl Decoder {
                 let dropout = pass.layer_dropout();
                 Ok(pass.tape.attention(qkv, &packed.sequences, dropout)?)
             })?;
-            let x = pass.tape.rows(&x, &packed.states)?;
-            let output = pass.logits(&x)?;
-            let logits = output.tensor.clone();
+            let mut output = pass.logits(&x)?;
+            let logits = output.take_numbers(&self.pool)?;
             (Some(output), logits)
         };
 
-        let summaries = summarize_rows(&logits)?;
+        let vocab_size = self.vocab_size();
+        let summaries = summarize_rows(&logits, vocab_size);
         let entropy = CrossEntropy {
             targets: packed
                 .places
                 .iter()
                 .map(|&place| batch.ids[place as usize])
                 .collect(),
+            rows: packed.states,
             label_smoothing: options.loss.label_smoothing as f32,
         };
         let weights: Vec<f32> = packed
@@ -262,13 +269,17 @@ impl Decoder {
                     .map_or(1.0, |w| w[place as usize / all])
             })
             .collect();
-        let losses = entropy.losses(&logits, &summaries)?;
-        let predictions = match options.guide {
-            None => summaries
-                .iter()
-                .map(|summary| Some(summary.arg_max))
+        let losses = entropy.losses(&logits, vocab_size, &summaries);
+        let rows = entropy.rows.iter().map(|&row| row as usize);
+        let predictions: Vec<Option<u32>> = match options.guide {
+            None => rows.map(|row| Some(summaries[row].arg_max)).collect(),
+            Some(guide) => rows
+                .zip(&packed.places)
+                .map(|(row, &place)| {
+                    let logits = &logits[row * vocab_size..(row + 1) * vocab_size];
+                    guided_prediction(guide, batch, place, logits)
+                })
                 .collect(),
-            Some(guide) => guided_predictions(guide, batch, &packed.places, &logits)?,
         };
 
         let columns = all - first;
@@ -290,17 +301,18 @@ impl Decoder {
             padding,
             correct,
             loss,
-            logits,
             places: packed.places.iter().map(|&at| place(at) as u32).collect(),
+            logits,
+            vocab_size,
+            parameters: self.parameters.len(),
+            entropy,
             pass: output
                 .filter(|_| options.gradients)
                 .map(|output| BackwardPass {
                     tape: pass.tape,
                     output,
-                    entropy,
                     summaries,
                     weights,
-                    parameters: self.parameters.clone(),
                 }),
         })
     }
@@ -325,43 +337,34 @@ impl Decoder {
     }
 }
 
-/// Best continuation of the true prefix among the nouns of `guide`; none where
-/// no noun has this prefix.
-fn guided_predictions(
+/// Best continuation of the true prefix of position `place` among the nouns of
+/// `guide`; none if no noun has this prefix.
+fn guided_prediction(
     guide: &NounTrie,
     batch: &TargetBatch,
-    places: &[u32],
-    logits: &Tensor,
-) -> Result<Vec<Option<u32>>, DecoderError> {
-    let width = logits.dim(1)?;
-    let values = host(logits)?;
-    let best = |(&place, row): (&u32, &[f32])| {
-        let (start, t) = (
-            place as usize / batch.columns * batch.columns,
-            place as usize % batch.columns,
-        );
-        let prefix = &batch.ids[start..start + t];
-        if let Some(end) = prefix.iter().position(|&token| token == END) {
-            // Behind a complete noun only further end tokens follow.
-            return guide.find(&prefix[..=end]).map(|_| END);
-        }
-        let node = guide.find(prefix)?;
-        guide
-            .children(node)
-            .map(|(token, _)| token)
-            .reduce(|best, token| {
-                if row[token as usize] > row[best as usize] {
-                    token
-                } else {
-                    best
-                }
-            })
-    };
-    Ok(places
-        .iter()
-        .zip(values.chunks_exact(width))
-        .map(best)
-        .collect())
+    place: u32,
+    logits: &[f32],
+) -> Option<u32> {
+    let (start, t) = (
+        place as usize / batch.columns * batch.columns,
+        place as usize % batch.columns,
+    );
+    let prefix = &batch.ids[start..start + t];
+    if let Some(end) = prefix.iter().position(|&token| token == END) {
+        // Behind a complete noun only further end tokens follow.
+        return guide.find(&prefix[..=end]).map(|_| END);
+    }
+    let node = guide.find(prefix)?;
+    guide
+        .children(node)
+        .map(|(token, _)| token)
+        .reduce(|best, token| {
+            if logits[token as usize] > logits[best as usize] {
+                token
+            } else {
+                best
+            }
+        })
 }
 
 /// One run through the network.
@@ -373,10 +376,11 @@ pub(super) struct Pass<'a> {
 
 impl<'a> Pass<'a> {
     pub fn new(decoder: &'a Decoder, gradients: bool, dropout: Option<DropoutSites>) -> Self {
+        let pool = decoder.pool.clone();
         let tape = if gradients {
-            Tape::recording(decoder.parameters.len())
+            Tape::recording(decoder.parameters.len(), pool)
         } else {
-            Tape::off()
+            Tape::off(pool)
         };
         Self {
             decoder,
@@ -489,7 +493,7 @@ impl<'a> Pass<'a> {
         }
         let branch = self.linear(&branch, &layer.out_proj)?;
         let dropout = self.layer_dropout();
-        x = self.tape.residual(&x, &branch, scale1, dropout)?;
+        x = self.tape.residual(&x, branch, scale1, dropout)?;
         if !pre_norm {
             x = self.norm(&x, &layer.norm1)?;
         }
@@ -506,7 +510,7 @@ impl<'a> Pass<'a> {
             .activation(&inner, architecture.activation, dropout)?;
         let branch = self.linear(&inner, &layer.linear2)?;
         let dropout = self.layer_dropout();
-        x = self.tape.residual(&x, &branch, scale2, dropout)?;
+        x = self.tape.residual(&x, branch, scale2, dropout)?;
         if pre_norm {
             Ok(x)
         } else {

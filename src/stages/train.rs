@@ -300,13 +300,10 @@ fn learner(
         extra: extra(context, data.nouns()),
         ..CheckpointHeader::default()
     };
-    Ok(DecoderLearner::new(
-        decoder,
-        context.seed(),
-        mean_shift,
-        noise,
-        header,
-    ))
+    Ok(
+        DecoderLearner::new(decoder, context.seed(), mean_shift, noise, header)
+            .with_repeated_prefix(config.train.repeat_prefix),
+    )
 }
 
 /// Sections of the header that only people and the original's form need.

@@ -4,8 +4,33 @@
 
 use rayon::prelude::*;
 
+use crate::ops::tape::math::kernel;
+
 use super::gradients::TASK_ELEMENTS;
-use super::optimizer::UpdateFactors;
+use super::optimizer::{Denominator, MomentUpdate, UpdateFactors};
+
+kernel! {
+    fn update_part(
+        parameter: &mut [f32],
+        exp_avg: &mut [f32],
+        exp_avg_sq: &mut [f32],
+        gradient: &[f32],
+        keep: f32,
+        step_size: f32,
+        moments: MomentUpdate,
+        denominator: Denominator,
+    ) {
+        let elements = parameter
+            .iter_mut()
+            .zip(exp_avg)
+            .zip(exp_avg_sq)
+            .zip(gradient);
+        for (((parameter, m), v), gradient) in elements {
+            moments.advance(m, v, *gradient);
+            *parameter = *parameter * keep - step_size * (*m / denominator.of(*v));
+        }
+    }
+}
 
 /// Updates parameter and moments in place. All slices have the same length.
 pub(super) fn update(
@@ -25,14 +50,15 @@ pub(super) fn update(
         .zip(exp_avg_sq.par_chunks_mut(TASK_ELEMENTS))
         .zip(gradient.par_chunks(TASK_ELEMENTS))
         .for_each(|(((parameter, exp_avg), exp_avg_sq), gradient)| {
-            let elements = parameter
-                .iter_mut()
-                .zip(exp_avg)
-                .zip(exp_avg_sq)
-                .zip(gradient);
-            for (((parameter, m), v), gradient) in elements {
-                moments.advance(m, v, *gradient);
-                *parameter = *parameter * keep - step_size * (*m / denominator.of(*v));
-            }
+            update_part(
+                parameter,
+                exp_avg,
+                exp_avg_sq,
+                gradient,
+                keep,
+                step_size,
+                moments,
+                denominator,
+            );
         });
 }

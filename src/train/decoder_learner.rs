@@ -11,6 +11,7 @@ use crate::cache::batch::Batch;
 use crate::decoder::checkpoint::{Checkpoint, CheckpointHeader};
 use crate::decoder::noise::EmbeddingNoise;
 use crate::decoder::{Decoder, DecoderError, DropoutSites, ForwardOptions};
+use crate::ops::tape::Buffer;
 
 use super::averages::BatchSums;
 use super::error::{Result, TrainError};
@@ -26,6 +27,7 @@ pub struct DecoderLearner {
     mean_shift: Option<MeanShift>,
     noise: Option<EmbeddingNoise>,
     header: CheckpointHeader,
+    repeat_prefix: bool,
 }
 
 impl DecoderLearner {
@@ -44,7 +46,15 @@ impl DecoderLearner {
             mean_shift,
             noise,
             header,
+            repeat_prefix: false,
         }
+    }
+
+    /// Whether every target of a sample gets a prefix of its own, which dropout
+    /// changes independently of the others.
+    pub fn with_repeated_prefix(mut self, repeat: bool) -> Self {
+        self.repeat_prefix = repeat;
+        self
     }
 
     /// The decoder.
@@ -144,7 +154,7 @@ impl Learner for DecoderLearner {
         &mut self,
         mut batch: Batch,
         step: LearnStep,
-    ) -> Result<(BatchSums, Vec<Option<Tensor>>)> {
+    ) -> Result<(BatchSums, Vec<Option<Buffer>>)> {
         let targets = batch.targets.ok_or(TrainError::NoTargets)?;
         if let Some(mean_shift) = &self.mean_shift {
             mean_shift.apply(&mut batch.embeds);
@@ -167,6 +177,7 @@ impl Learner for DecoderLearner {
                 loss: self.decoder.loss_config(),
                 gradients: true,
                 dropout: Some(sites),
+                repeat_prefix: self.repeat_prefix,
                 ..ForwardOptions::default()
             },
         )?;
@@ -183,10 +194,7 @@ impl Learner for DecoderLearner {
         } else {
             0.0
         };
-        let mut store = forward.backward(scale)?;
-        let parameters = self.decoder.parameters();
-        let gradients = parameters.iter().map(|parameter| store.remove(parameter));
-        Ok((sums, gradients.collect()))
+        Ok((sums, forward.backward(scale)?))
     }
 
     fn load(&mut self, path: &Path) -> Result<Snapshot> {

@@ -3,11 +3,11 @@
 
 use std::cell::RefCell;
 
-use candle_core::{CpuStorage, DType, Device, InplaceOp1, InplaceOp2, Layout, Tensor};
+use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::error::{Result, TrainError};
-use super::gradients::{GradientSums, contiguous, contiguous_mut};
+use super::gradients::{GradientSums, contiguous_mut};
 use super::{adamp, adamw};
 
 /// Which update rule.
@@ -193,20 +193,16 @@ impl Optimizer {
                 };
                 let moments = &mut self.moments[index];
                 moments.steps += 1;
-                let update = Update {
-                    settings: &self.settings,
-                    factors: UpdateFactors {
-                        rate,
-                        beta1: self.settings.beta1,
-                        beta2: self.settings.beta2,
-                        weight_decay: group.weight_decay,
-                        gradient_scale,
-                        steps: moments.steps,
-                    },
-                    exp_avg: &moments.exp_avg,
-                    exp_avg_sq: &moments.exp_avg_sq,
+                let factors = UpdateFactors {
+                    rate,
+                    beta1: self.settings.beta1,
+                    beta2: self.settings.beta2,
+                    weight_decay: group.weight_decay,
+                    gradient_scale,
+                    steps: moments.steps,
                 };
-                self.parameters[index].inplace_op2(gradient, &update)?;
+                let kind = self.settings.kind;
+                update(&self.parameters[index], moments, gradient, kind, &factors)?;
             }
         }
         Ok(())
@@ -316,6 +312,7 @@ fn bias_correction(beta: f64, steps: u64) -> f64 {
 
 impl MomentUpdate {
     /// Takes a gradient into both moments.
+    #[inline(always)]
     pub(super) fn advance(&self, exp_avg: &mut f32, exp_avg_sq: &mut f32, gradient: f32) {
         let gradient = gradient * self.scale;
         *exp_avg = self.beta1 * *exp_avg + self.new1 * gradient;
@@ -329,61 +326,37 @@ impl MomentUpdate {
 }
 
 impl Denominator {
+    #[inline(always)]
     pub(super) fn of(&self, exp_avg_sq: f32) -> f32 {
         exp_avg_sq.sqrt() / self.correction + UpdateFactors::EPSILON as f32
     }
 }
 
-/// The update of one parameter as an in-place tensor operation.
-struct Update<'a> {
-    settings: &'a OptimizerSettings,
-    factors: UpdateFactors,
-    exp_avg: &'a Tensor,
-    exp_avg_sq: &'a Tensor,
-}
-
-impl InplaceOp2 for Update<'_> {
-    fn name(&self) -> &'static str {
-        "optimizer-update"
+/// One update of one parameter.
+fn update(
+    parameter: &Tensor,
+    moments: &Moments,
+    gradient: &[f32],
+    kind: OptimizerKind,
+    factors: &UpdateFactors,
+) -> candle_core::Result<()> {
+    let (found, dims) = (gradient.len(), parameter.dims());
+    if found != parameter.elem_count() {
+        candle_core::bail!("a gradient of {found} elements for a parameter of shape {dims:?}");
     }
-
-    fn cpu_fwd(
-        &self,
-        parameter: &mut CpuStorage,
-        layout: &Layout,
-        gradient: &CpuStorage,
-        gradient_layout: &Layout,
-    ) -> candle_core::Result<()> {
-        let parameter = contiguous_mut(parameter, layout)?;
-        let gradient = contiguous(gradient, gradient_layout)?;
-        if gradient.len() != parameter.len() {
-            candle_core::bail!(
-                "a gradient of {} elements for a parameter of {}",
-                gradient.len(),
-                parameter.len()
-            );
-        }
-        in_place(self.exp_avg, |exp_avg| {
-            in_place(self.exp_avg_sq, |exp_avg_sq| match self.settings.kind {
-                OptimizerKind::AdamW => {
-                    adamw::update(parameter, exp_avg, exp_avg_sq, gradient, &self.factors);
-                    Ok(())
+    in_place(parameter, |parameter| {
+        in_place(&moments.exp_avg, |m| {
+            in_place(&moments.exp_avg_sq, |v| {
+                match kind {
+                    OptimizerKind::AdamW => adamw::update(parameter, m, v, gradient, factors),
+                    OptimizerKind::AdamP { nesterov } => {
+                        adamp::update(parameter, m, v, gradient, dims, nesterov, factors);
+                    }
                 }
-                OptimizerKind::AdamP { nesterov } => {
-                    adamp::update(
-                        parameter,
-                        exp_avg,
-                        exp_avg_sq,
-                        gradient,
-                        layout.dims(),
-                        nesterov,
-                        &self.factors,
-                    );
-                    Ok(())
-                }
+                Ok(())
             })
         })
-    }
+    })
 }
 
 /// Runs `change` on the elements of a contiguous f32 tensor.
@@ -414,6 +387,8 @@ fn in_place(
 
 #[cfg(test)]
 mod tests {
+    use crate::ops::tape::Buffer;
+
     use super::*;
 
     fn settings(kind: OptimizerKind) -> OptimizerSettings {
@@ -435,7 +410,8 @@ mod tests {
         let difference = || (&matrix - &target).unwrap();
         for step in 0..300 {
             let mut gradients = GradientSums::new(1);
-            gradients.add(vec![Some(difference())]).unwrap();
+            let gradient = Buffer::of(&difference()).unwrap();
+            gradients.add(vec![Some(gradient)]).unwrap();
             let rate = 0.05 * (1.0 - f64::from(step) / 300.0);
             optimizer.step(&gradients, 1.0, rate).unwrap();
         }

@@ -12,6 +12,7 @@ use crate::config::schema::{Config, NoiseScheme};
 use crate::decoder::checkpoint::{CheckpointHeader, FORMAT_VERSION};
 use crate::decoder::noise::EmbeddingNoise;
 use crate::decoder::{Decoder, Dimensions};
+use crate::ops::tape::Buffer;
 
 use super::averages::BatchSums;
 use super::checkpoints::CheckpointFolder;
@@ -134,7 +135,7 @@ impl Learner for Failing<'_> {
         self.learner.parameters()
     }
 
-    fn learn(&mut self, batch: Batch, step: LearnStep) -> Result<(BatchSums, Vec<Option<Tensor>>)> {
+    fn learn(&mut self, batch: Batch, step: LearnStep) -> Result<(BatchSums, Vec<Option<Buffer>>)> {
         let (sums, mut gradients) = self.learner.learn(batch, step)?;
         if step.batch == self.at {
             if !self.with_nan {

@@ -4,6 +4,8 @@
 use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
+use crate::ops::tape::{Buffer, tensor};
+
 use super::error::{Result, TrainError};
 use super::gradients::GradientSums;
 use super::loop_config::LoopConfig;
@@ -83,6 +85,9 @@ pub struct Snapshot {
 impl Snapshot {
     /// A snapshot; it shares the optimizer's tensors, so it must be written
     /// before the training goes on.
+    ///
+    /// # Errors
+    /// None on the CPU.
     pub(super) fn take(
         config: LoopConfig,
         state: StoredLoopState,
@@ -91,18 +96,19 @@ impl Snapshot {
         stop: StopState,
         optimizer: &Optimizer,
         gradients: &GradientSums,
-    ) -> Self {
+    ) -> Result<Self> {
         let mut tensors = Vec::new();
         let named = optimizer.names().iter().zip(optimizer.moments());
         for (index, (name, moments)) in named.enumerate() {
             tensors.push((format!("{EXP_AVG}{name}"), moments.exp_avg.clone()));
             tensors.push((format!("{EXP_AVG_SQ}{name}"), moments.exp_avg_sq.clone()));
             if let Some(gradient) = gradients.get(index) {
-                tensors.push((format!("{GRADIENT}{name}"), gradient.clone()));
+                let gradient = tensor(gradient.to_vec(), moments.exp_avg.shape())?;
+                tensors.push((format!("{GRADIENT}{name}"), gradient));
             }
         }
         let steps = optimizer.moments().iter().map(|moments| moments.steps);
-        Self {
+        Ok(Self {
             config,
             state,
             schedule,
@@ -113,7 +119,7 @@ impl Snapshot {
             },
             stop,
             tensors,
-        }
+        })
     }
 
     /// A snapshot read from a checkpoint; `tensors` are those whose names
@@ -225,7 +231,7 @@ impl Snapshot {
                     reason: "its stored gradient has another shape".to_string(),
                 });
             }
-            sums.push(gradient.cloned());
+            sums.push(gradient.map(Buffer::of).transpose()?);
         }
         Ok(GradientSums::from_sums(sums, self.position.accumulated))
     }

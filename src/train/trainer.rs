@@ -8,6 +8,7 @@ use std::time::Instant;
 use candle_core::Tensor;
 
 use crate::cache::batch::Batch;
+use crate::ops::tape::Buffer;
 
 use super::averages::BatchSums;
 use super::checkpoints::CheckpointFolder;
@@ -81,7 +82,7 @@ pub trait Learner {
     ///
     /// # Errors
     /// Batches that do not fit; tensor arithmetic.
-    fn learn(&mut self, batch: Batch, step: LearnStep) -> Result<(BatchSums, Vec<Option<Tensor>>)>;
+    fn learn(&mut self, batch: Batch, step: LearnStep) -> Result<(BatchSums, Vec<Option<Buffer>>)>;
 
     /// Reads weights and training from a checkpoint of this model and these
     /// nouns.
@@ -427,7 +428,7 @@ impl<'a> Trainer<'a> {
     /// One optimizer step; returns the norm before clipping, if clipped.
     fn step(&mut self) -> Result<Option<f64>> {
         let norm = if self.config.clips() {
-            let norm = self.gradients.norm()?;
+            let norm = self.gradients.norm();
             if !norm.is_finite() {
                 return Err(self.not_finite("gradient norm", norm));
             }
@@ -529,10 +530,10 @@ impl<'a> Trainer<'a> {
                 return Err(self.not_finite("a weight", value));
             }
         }
-        self.learner.save(path, &self.snapshot())
+        self.learner.save(path, &self.snapshot()?)
     }
 
-    fn snapshot(&self) -> Snapshot {
+    fn snapshot(&self) -> Result<Snapshot> {
         Snapshot::take(
             self.config,
             StoredLoopState::from(&self.state),

@@ -60,6 +60,8 @@ section! {
         gradient_clip: f64 = 1.0 => flat("gradient_clip").read_by(readers::TRAIN);
         /// Half-life of the running averages.
         ewa_halflife_chunks: f64 = 4.0 => flat("loss_ewa_halflife").above(0.0).whole_default().unit("chunks").read_by(readers::TRAIN);
+        /// Give every target of a sample a prefix with dropout of its own, as the original does; slower; changes nothing with one target or without dropout.
+        repeat_prefix: bool = false => read_by(readers::TRAIN);
     }
     with {
         /// Final phase with rescaled dropout.

@@ -11,7 +11,7 @@ use candle_core::Tensor;
 use crate::decoder::error::DecoderError;
 use crate::decoder::model::{Decoder, Pass};
 use crate::ops::tape::{
-    CachedKeys, HostSlice, InputRows, PackedSequences, PageRef, cached_attention, host,
+    CachedKeys, InputRows, PackedSequences, PageRef, Value, Values, cached_attention,
 };
 
 /// One new row: a candidate of a sample and the token it just added.
@@ -25,8 +25,8 @@ pub(super) struct NewRow<'a> {
 /// Cached projections of a batch, per layer.
 pub(super) struct KeyValueCache<'a> {
     decoder: &'a Decoder,
-    prefix: Vec<Tensor>,
-    steps: Vec<Vec<Tensor>>,
+    prefix: Vec<Value>,
+    steps: Vec<Vec<Value>>,
 }
 
 impl<'a> KeyValueCache<'a> {
@@ -56,10 +56,10 @@ impl<'a> KeyValueCache<'a> {
         let mut projections = Vec::with_capacity(architecture.layers);
         let x = pass.input(&prefix, &rows)?;
         let x = pass.layers(x, Some(&last), |pass, _, qkv| {
-            projections.push(qkv.tensor.clone());
+            projections.push(qkv.clone());
             Ok(pass.tape.attention(qkv, &sequences, None)?)
         })?;
-        let logits = pass.logits(&x)?.tensor;
+        let logits = pass.logits(&x)?.into_tensor()?;
         let cache = Self {
             decoder,
             steps: vec![Vec::new(); projections.len()],
@@ -96,21 +96,21 @@ impl<'a> KeyValueCache<'a> {
             let out = {
                 let held = steps[layer]
                     .iter()
-                    .map(host)
-                    .collect::<Result<Vec<HostSlice<'_>>, _>>()?;
-                let prefix = host(&prefix[layer])?;
+                    .map(Value::values)
+                    .collect::<Result<Vec<Values<'_>>, _>>()?;
+                let prefix = prefix[layer].values()?;
                 let cache = CachedKeys {
                     heads: architecture.heads,
                     prefix_len,
                     prefix: &prefix,
                     steps: held.iter().map(|step| &**step).collect(),
                 };
-                cached_attention(&cache, &qkv.tensor, &samples, &pages)?
+                cached_attention(&cache, qkv, &samples, &pages)?
             };
-            steps[layer].push(qkv.tensor.clone());
+            steps[layer].push(qkv.clone());
             Ok(pass.tape.constant(out))
         })?;
-        Ok(pass.logits(&x)?.tensor)
+        Ok(pass.logits(&x)?.into_tensor()?)
     }
 
     /// Number of the latest step.

@@ -5,7 +5,7 @@ use candle_core::Tensor;
 use crate::decoder::error::DecoderError;
 use crate::decoder::model::Decoder;
 use crate::ops::tape::cross_entropy::{CrossEntropy, summarize};
-use crate::ops::tape::{PageRef, host, tensor};
+use crate::ops::tape::{PageRef, host};
 
 use super::cache::{KeyValueCache, NewRow};
 use super::hypothesis::Hypothesis;
@@ -33,14 +33,7 @@ pub struct GreedyLoss {
 impl GreedyLoss {
     /// Loss of outputs that kept their logits; one weight per sample, absent =
     /// all 1.
-    ///
-    /// # Errors
-    /// Logits that no tensor can be made of.
-    pub fn new(
-        outputs: &[GreedyOutput],
-        weights: Option<&[f32]>,
-        label_smoothing: f64,
-    ) -> Result<Self, DecoderError> {
+    pub fn new(outputs: &[GreedyOutput], weights: Option<&[f32]>, label_smoothing: f64) -> Self {
         let mut loss = Self {
             sum: 0.0,
             basis: 0.0,
@@ -49,17 +42,17 @@ impl GreedyLoss {
             let weight = weights.map_or(1.0, |weights| f64::from(weights[sample]));
             let entropy = CrossEntropy {
                 targets: output.hypothesis.tokens.clone(),
+                rows: (0..output.logits.len() as u32).collect(),
                 label_smoothing: label_smoothing as f32,
             };
             let summaries: Vec<_> = output.logits.iter().map(|row| summarize(row)).collect();
             let width = output.logits.first().map_or(0, Vec::len);
-            let logits = tensor(output.logits.concat(), (summaries.len(), width))?;
-            for value in entropy.losses(&logits, &summaries)? {
+            for value in entropy.losses(&output.logits.concat(), width, &summaries) {
                 loss.sum += weight * f64::from(value);
                 loss.basis += weight;
             }
         }
-        Ok(loss)
+        loss
     }
 }
 

@@ -4,7 +4,6 @@ use candle_core::Result;
 use rayon::prelude::*;
 
 use super::dropout::{Dropout, factor};
-use super::host::{host, tensor};
 use super::math::{erf, exp, kernel};
 use super::record::{Tape, Value};
 
@@ -81,24 +80,27 @@ impl Tape {
         kind: Activation,
         dropout: Option<Dropout>,
     ) -> Result<Value> {
-        let mut y = vec![0.0; x.tensor.elem_count()];
+        let mut y = self.pool.take(x.shape().elem_count());
         y.par_chunks_mut(TASK)
-            .zip(host(&x.tensor)?.par_chunks(TASK))
+            .zip(x.values()?.par_chunks(TASK))
             .enumerate()
             .for_each(|(task, (y, x))| forward(kind, dropout, (task * TASK) as u32, x, y));
-        let y = tensor(y, x.tensor.shape())?;
-        let saved = x.clone();
-        Ok(self.push(y, &[x], move |gradient, gradients| {
-            let x = saved;
-            let mut dx = host(&gradient)?.to_vec();
-            dx.par_chunks_mut(TASK)
-                .zip(host(&x.tensor)?.par_chunks(TASK))
-                .enumerate()
-                .for_each(|(task, (dx, x))| backward(kind, dropout, (task * TASK) as u32, x, dx));
-            if let Some(slot) = x.slot {
-                gradients.add(slot, tensor(dx, x.tensor.shape())?)?;
-            }
-            Ok(())
-        }))
+        let (saved, shape) = (x.clone(), x.shape().clone());
+        Ok(
+            self.push(y, shape, &[x.slot], move |mut gradient, gradients| {
+                let x = saved;
+                gradient
+                    .par_chunks_mut(TASK)
+                    .zip(x.values()?.par_chunks(TASK))
+                    .enumerate()
+                    .for_each(|(task, (dx, x))| {
+                        backward(kind, dropout, (task * TASK) as u32, x, dx)
+                    });
+                if let Some(slot) = x.slot {
+                    gradients.add(slot, gradient);
+                }
+                Ok(())
+            }),
+        )
     }
 }

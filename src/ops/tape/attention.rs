@@ -10,10 +10,11 @@ use std::sync::Arc;
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
+use super::buffer::Buffer;
 use super::dropout::{Dropout, factor};
-use super::host::{host, tensor};
+use super::host::tensor;
 use super::math::{add_scaled, dot, exp, kernel, max};
-use super::record::{Tape, Value};
+use super::record::{Gradients, Tape, Value};
 
 /// Rows of a batch: first `groups × prefix_len` prefix rows, then the token
 /// rows of all sequences in order. The sequences of a group share its prefix
@@ -202,20 +203,24 @@ kernel! {
     }
 }
 
-fn forward(qkv: &Tensor, sequences: &PackedSequences, dropout: Option<Dropout>) -> Result<Tensor> {
-    let (rows, width) = (qkv.dim(0)?, qkv.dim(1)? / 3);
+/// Attention of `qkv` `[T, 3E]` into `out` `[T, E]`.
+fn forward(
+    qkv: &[f32],
+    width: usize,
+    sequences: &PackedSequences,
+    dropout: Option<Dropout>,
+    out: &mut [f32],
+) {
     let (heads, prefix_len) = (sequences.heads, sequences.prefix_len);
     let max_keys = sequences.max_keys();
     let token_base = sequences.group_sizes.len() * prefix_len;
-    let values = host(qkv)?;
-    let mut out = vec![0.0; rows * width];
     let tasks: Vec<_> = sequences
-        .groups(&values, 3 * width)
-        .zip(sequences.groups_mut(&mut out, width))
+        .groups(qkv, 3 * width)
+        .zip(sequences.groups_mut(out, width))
         .collect();
-    tasks.into_par_iter().enumerate().for_each(
-        |(group, ((lengths, first, prefix, tokens), (out_prefix, mut out_tokens)))| {
-            let mut p = vec![0.0; max_keys];
+    tasks.into_par_iter().enumerate().for_each_init(
+        || vec![0.0; max_keys],
+        |p, (group, ((lengths, first, prefix, tokens), (out_prefix, mut out_tokens)))| {
             let mut keys: Vec<&[f32]> = prefix.chunks_exact(3 * width).collect();
             for (i, out) in out_prefix.chunks_exact_mut(width).enumerate() {
                 let mask = Mask::row(dropout, group * prefix_len + i, heads, max_keys);
@@ -238,33 +243,44 @@ fn forward(qkv: &Tensor, sequences: &PackedSequences, dropout: Option<Dropout>) 
             }
         },
     );
-    tensor(out, (rows, width))
 }
 
+/// Scratch memory of one thread in the backward pass.
+struct Scratch {
+    p: Vec<f32>,
+    dp: Vec<f32>,
+    dkeys: Vec<f32>,
+}
+
+/// Gradient of `qkv` `[T, 3E]` into `dqkv`, of which nothing is kept.
 fn backward(
-    qkv: &Tensor,
-    gradient: &Tensor,
+    qkv: &[f32],
+    dout: &[f32],
+    width: usize,
     sequences: &PackedSequences,
     dropout: Option<Dropout>,
-) -> Result<Tensor> {
-    let (rows, width) = (qkv.dim(0)?, qkv.dim(1)? / 3);
+    dqkv: &mut [f32],
+) {
     let (heads, prefix_len) = (sequences.heads, sequences.prefix_len);
     let max_keys = sequences.max_keys();
     let token_base = sequences.group_sizes.len() * prefix_len;
-    let (values, dout) = (host(qkv)?, host(gradient)?);
-    let mut dqkv = vec![0.0; rows * 3 * width];
     let tasks: Vec<_> = sequences
-        .groups(&values, 3 * width)
-        .zip(sequences.groups(&dout, width))
-        .zip(sequences.groups_mut(&mut dqkv, 3 * width))
+        .groups(qkv, 3 * width)
+        .zip(sequences.groups(dout, width))
+        .zip(sequences.groups_mut(dqkv, 3 * width))
         .collect();
-    tasks.into_par_iter().enumerate().for_each(|(group, task)| {
+    let scratch = || Scratch {
+        p: vec![0.0; max_keys],
+        dp: vec![0.0; max_keys],
+        dkeys: vec![0.0; max_keys * 2 * width],
+    };
+    let tasks = tasks.into_par_iter().enumerate();
+    tasks.for_each_init(scratch, |Scratch { p, dp, dkeys }, (group, task)| {
         let (((lengths, first, prefix, tokens), (_, _, dout_prefix, dout_tokens)), out) = task;
         let (dprefix, dtokens) = out;
-        let (mut p, mut dp) = (vec![0.0; max_keys], vec![0.0; max_keys]);
         // Gradients of the keys and values in sight; those of the prefix
         // collect the contributions of all sequences.
-        let mut dkeys = vec![0.0; max_keys * 2 * width];
+        dkeys.fill(0.0);
         let mut keys: Vec<&[f32]> = prefix.chunks_exact(3 * width).collect();
         let mut query_gradient =
             |query, keys: &[&[f32]], row, dout, dquery: &mut [f32], dkeys: &mut [f32]| {
@@ -288,14 +304,7 @@ fn backward(
             .enumerate()
         {
             let seen = &keys[..sequences.visible_prefix(i)];
-            query_gradient(
-                keys[i],
-                seen,
-                group * prefix_len + i,
-                dout,
-                drow,
-                &mut dkeys,
-            );
+            query_gradient(keys[i], seen, group * prefix_len + i, dout, drow, dkeys);
         }
         let mut row = 0;
         for &length in lengths {
@@ -313,7 +322,7 @@ fn backward(
                     token_base + first as usize + row,
                     dout,
                     drow,
-                    &mut dkeys,
+                    dkeys,
                 );
                 row += 1;
             }
@@ -330,7 +339,6 @@ fn backward(
             drow[width..].copy_from_slice(dkey);
         }
     });
-    tensor(dqkv, qkv.shape())
 }
 
 impl Tape {
@@ -342,15 +350,22 @@ impl Tape {
         sequences: &Arc<PackedSequences>,
         dropout: Option<Dropout>,
     ) -> Result<Value> {
-        let y = forward(&qkv.tensor, sequences, dropout)?;
+        let (rows, triple) = qkv.dims2()?;
+        let width = triple / 3;
+        let mut y = self.pool.take(rows * width);
+        forward(&qkv.values()?, width, sequences, dropout, &mut y);
         let saved = (qkv.clone(), Arc::clone(sequences));
-        Ok(self.push(y, &[qkv], move |gradient, gradients| {
+        let back = move |gradient: Buffer, gradients: &mut Gradients| -> Result<()> {
             let (qkv, sequences) = saved;
             if let Some(slot) = qkv.slot {
-                gradients.add(slot, backward(&qkv.tensor, &gradient, &sequences, dropout)?)?;
+                let mut dqkv = gradients.pool.take(rows * triple);
+                let values = qkv.values()?;
+                backward(&values, &gradient, width, &sequences, dropout, &mut dqkv);
+                gradients.add(slot, dqkv);
             }
             Ok(())
-        }))
+        };
+        Ok(self.push(y, (rows, width), &[qkv.slot], back))
     }
 }
 
@@ -381,13 +396,13 @@ pub struct CachedKeys<'a> {
 /// `samples[r]`, the cached rows `pages[r]` and itself. Result `[R, E]`.
 pub fn cached_attention(
     cache: &CachedKeys<'_>,
-    rows: &Tensor,
+    rows: &Value,
     samples: &[u32],
     pages: &[&[PageRef]],
 ) -> Result<Tensor> {
     let (count, triple) = rows.dims2()?;
     let width = triple / 3;
-    let values = host(rows)?;
+    let values = rows.values()?;
     let row_of = |row: usize| row * triple..(row + 1) * triple;
     let prefix_len = cache.prefix_len;
     let mut out = vec![0.0; count * width];

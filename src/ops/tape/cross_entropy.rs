@@ -1,10 +1,8 @@
 //! Log-sum-exp, arg-max and cross entropy of logit rows, without copies of
 //! the vocabulary's width (`decoder.md` section 4).
 
-use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor, bail};
 use rayon::prelude::*;
 
-use super::host::host;
 use super::math::{exp, kernel, max, sum_by};
 
 /// What the loss and the accuracy need of one row of logits.
@@ -15,8 +13,6 @@ pub struct RowSummary {
     /// log Σ exp(logit − max): kept apart, because the loss of a confident
     /// prediction is smaller than the rounding of log Σ exp.
     pub log_sum: f32,
-    /// Sum of the logits.
-    pub sum: f32,
     /// First index of the largest logit.
     pub arg_max: u32,
 }
@@ -41,98 +37,99 @@ fn sum_exp(row: &[f32], max: f32) -> f32 {
     ((a + e) + (c + g)) + ((b + f) + (d + h))
 }
 
+/// First index of `value`, 0 if it does not occur.
+#[inline(always)]
+fn first_index(row: &[f32], value: f32) -> usize {
+    const BLOCK: usize = 64;
+    let equal = |block: &[f32]| block.iter().fold(false, |found, &v| found | (v == value));
+    let block = row.chunks(BLOCK).position(equal).unwrap_or(0) * BLOCK;
+    let rest = row.get(block..).unwrap_or_default();
+    rest.iter()
+        .position(|&v| v == value)
+        .map_or(0, |i| block + i)
+}
+
+kernel! {
+    fn sum(row: &[f32]) -> f32 {
+        sum_by(row, |value| value)
+    }
+}
+
 kernel! {
     /// Summary of one row.
     pub fn summarize(row: &[f32]) -> RowSummary {
         let top = max(row);
-        let arg_max = row.iter().position(|&value| value == top).unwrap_or(0);
         RowSummary {
             max: top,
             log_sum: sum_exp(row, top).ln(),
-            sum: sum_by(row, |value| value),
-            arg_max: arg_max as u32,
+            arg_max: first_index(row, top) as u32,
         }
     }
 }
 
-/// Summaries of the rows of `logits` `[N, V]`.
-pub fn summarize_rows(logits: &Tensor) -> Result<Vec<RowSummary>> {
-    let width = logits.dim(1)?;
-    Ok(host(logits)?
+/// Summaries of the rows of `logits` `[R, V]`.
+pub fn summarize_rows(logits: &[f32], width: usize) -> Vec<RowSummary> {
+    logits
         .par_chunks_exact(width.max(1))
         .map(summarize)
-        .collect())
+        .collect()
 }
 
-/// Cross entropy of rows with label smoothing.
+/// Cross entropy of rows with label smoothing. A row may have several targets:
+/// those of a sample begin behind the same prefix.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CrossEntropy {
-    /// Target id of each row.
+    /// Target ids.
     pub targets: Vec<u32>,
+    /// Row of logits of each target.
+    pub rows: Vec<u32>,
     /// ε: share of the uniform distribution in the target distribution.
     pub label_smoothing: f32,
 }
 
 impl CrossEntropy {
-    /// Loss of each row in nats: −(1−ε)·log p\[target\] − (ε/V)·Σ log p.
-    pub fn losses(&self, logits: &Tensor, summaries: &[RowSummary]) -> Result<Vec<f32>> {
-        let width = logits.dim(1)?;
-        let values = host(logits)?;
+    /// Loss of each target in nats: −(1−ε)·log p\[target\] − (ε/V)·Σ log p.
+    pub fn losses(&self, logits: &[f32], width: usize, summaries: &[RowSummary]) -> Vec<f32> {
         let smooth = self.label_smoothing;
-        Ok(self
-            .targets
-            .iter()
-            .zip(summaries)
-            .zip(values.chunks_exact(width.max(1)))
-            .map(|((&target, summary), row)| {
+        let targets = self.targets.par_iter().zip(&self.rows);
+        targets
+            .map(|(&target, &row)| {
+                let summary = &summaries[row as usize];
+                let start = row as usize * width;
+                let logits = &logits[start..start + width];
                 let against = |logit: f32| summary.log_sum - (logit - summary.max);
-                let mut loss = (1.0 - smooth) * against(row[target as usize]);
+                let mut loss = (1.0 - smooth) * against(logits[target as usize]);
                 if smooth != 0.0 {
-                    loss += smooth * against(summary.sum / width as f32);
+                    loss += smooth * against(sum(logits) / width as f32);
                 }
                 loss
             })
-            .collect())
+            .collect()
     }
 
     /// Replaces `logits` by the gradient of Σ factorᵢ·lossᵢ.
-    pub fn into_gradient(
-        self,
-        logits: Tensor,
+    pub fn replace_by_gradient(
+        &self,
+        logits: &mut [f32],
+        width: usize,
         summaries: &[RowSummary],
-        factors: Vec<f32>,
-    ) -> Result<Tensor> {
-        let width = logits.dim(1)?;
-        let rows = self
-            .targets
-            .iter()
-            .zip(summaries)
-            .zip(factors)
-            .map(|((&target, summary), factor)| GradientRow {
-                target,
-                log_sum_exp: summary.max + summary.log_sum,
-                factor,
-            })
-            .collect();
-        logits.inplace_op1(&InplaceGradient {
-            width,
-            label_smoothing: self.label_smoothing,
-            rows,
-        })?;
-        Ok(logits)
+        factors: &[f32],
+    ) {
+        let mut sums = vec![0.0f32; summaries.len()];
+        for (&row, factor) in self.rows.iter().zip(factors) {
+            sums[row as usize] += factor;
+        }
+        let uniform = self.label_smoothing / width as f32;
+        logits
+            .par_chunks_exact_mut(width.max(1))
+            .zip(summaries.par_iter().zip(&sums))
+            .for_each(|(row, (summary, &factor))| {
+                gradient_row(row, summary.max + summary.log_sum, factor, uniform);
+            });
+        for ((&target, &row), factor) in self.targets.iter().zip(&self.rows).zip(factors) {
+            logits[row as usize * width + target as usize] -= factor * (1.0 - self.label_smoothing);
+        }
     }
-}
-
-struct GradientRow {
-    target: u32,
-    log_sum_exp: f32,
-    factor: f32,
-}
-
-struct InplaceGradient {
-    width: usize,
-    label_smoothing: f32,
-    rows: Vec<GradientRow>,
 }
 
 kernel! {
@@ -140,27 +137,5 @@ kernel! {
         for value in row.iter_mut() {
             *value = factor * (exp(*value - log_sum_exp) - uniform);
         }
-    }
-}
-
-impl InplaceOp1 for InplaceGradient {
-    fn name(&self) -> &'static str {
-        "cross-entropy-gradient"
-    }
-
-    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
-        let (CpuStorage::F32(values), Some((start, end))) = (storage, layout.contiguous_offsets())
-        else {
-            bail!("cross entropy needs contiguous f32 logits");
-        };
-        let uniform = self.label_smoothing / self.width as f32;
-        values[start..end]
-            .par_chunks_exact_mut(self.width.max(1))
-            .zip(self.rows.par_iter())
-            .for_each(|(row, of)| {
-                gradient_row(row, of.log_sum_exp, of.factor, uniform);
-                row[of.target as usize] -= of.factor * (1.0 - self.label_smoothing);
-            });
-        Ok(())
     }
 }

@@ -1,10 +1,10 @@
 //! Assembly of the transformer's input rows: prefix rows, token embeddings,
 //! positions and dropout in one pass.
 
-use candle_core::{Result, Tensor};
+use candle_core::Result;
+use rayon::prelude::*;
 
 use super::dropout::{Dropout, factor};
-use super::host::{host, tensor};
 use super::math::kernel;
 use super::record::{Gradients, Tape, Value};
 use super::rows::scatter_add;
@@ -43,31 +43,26 @@ kernel! {
 }
 
 kernel! {
-    fn mask(values: &mut [f32], dropout: Dropout) {
-        for (i, value) in (0..).zip(values.iter_mut()) {
+    fn mask(values: &mut [f32], dropout: Dropout, first: u32) {
+        for (i, value) in (first..).zip(values.iter_mut()) {
             *value *= dropout.factor(i);
         }
     }
 }
 
-fn scattered(
-    gradients: &mut Gradients,
-    target: &Value,
-    parts: &[(&[u32], &[f32])],
-    width: usize,
-) -> Result<()> {
+fn scattered(gradients: &mut Gradients, target: &Value, parts: &[(&[u32], &[f32])], width: usize) {
     let Some(slot) = target.slot else {
-        return Ok(());
+        return;
     };
-    let mut sum = match gradients.take(slot) {
-        Some(present) => host(&present)?.to_vec(),
-        None => vec![0.0; target.tensor.elem_count()],
-    };
+    let mut sum = gradients.take_or_zeros(slot, target.shape().elem_count());
     for (rows, values) in parts {
         scatter_add(&mut sum, rows, values, width);
     }
-    gradients.add(slot, tensor(sum, target.tensor.shape())?)
+    gradients.add(slot, sum);
 }
+
+/// Rows of one parallel task.
+const TASK_ROWS: usize = 64;
 
 impl Tape {
     /// `prefix` `[R, E]` (not read if `rows` has no prefix rows), token `table`
@@ -80,67 +75,65 @@ impl Tape {
         rows: &InputRows,
         dropout: Option<Dropout>,
     ) -> Result<Value> {
-        let width = positions.tensor.dim(1)?;
-        let y = assemble(
-            &prefix.tensor,
-            &table.tensor,
-            &positions.tensor,
-            rows,
-            dropout,
-        )?;
+        let (_, width) = positions.dims2()?;
+        let mut y = self.pool.take(rows.len() * width);
+        assemble(&mut y, prefix, table, positions, rows, dropout)?;
         let saved = (
             prefix.clone(),
             table.clone(),
             positions.clone(),
             rows.clone(),
         );
-        Ok(self.push(
-            y,
-            &[prefix, table, positions],
-            move |gradient, gradients| {
-                let (prefix, table, positions, rows) = saved;
-                let mut dy = host(&gradient)?.to_vec();
-                if let Some(dropout) = dropout {
-                    mask(&mut dy, dropout);
-                }
-                let (of_prefix, of_tokens) = dy.split_at(rows.prefix_rows.len() * width);
-                scattered(gradients, &prefix, &[(&rows.prefix_rows, of_prefix)], width)?;
-                scattered(gradients, &table, &[(&rows.tokens, of_tokens)], width)?;
-                let parts = [
-                    (rows.prefix_positions.as_slice(), of_prefix),
-                    (rows.token_positions.as_slice(), of_tokens),
-                ];
-                scattered(gradients, &positions, &parts, width)
-            },
-        ))
+        let inputs = [prefix.slot, table.slot, positions.slot];
+        let shape = (rows.len(), width);
+        Ok(self.push(y, shape, &inputs, move |mut dy, gradients| {
+            let (prefix, table, positions, rows) = saved;
+            if let Some(dropout) = dropout {
+                let task = TASK_ROWS * width;
+                dy.par_chunks_mut(task)
+                    .enumerate()
+                    .for_each(|(i, dy)| mask(dy, dropout, (i * task) as u32));
+            }
+            let (of_prefix, of_tokens) = dy.split_at(rows.prefix_rows.len() * width);
+            scattered(gradients, &prefix, &[(&rows.prefix_rows, of_prefix)], width);
+            scattered(gradients, &table, &[(&rows.tokens, of_tokens)], width);
+            let parts = [
+                (rows.prefix_positions.as_slice(), of_prefix),
+                (rows.token_positions.as_slice(), of_tokens),
+            ];
+            scattered(gradients, &positions, &parts, width);
+            Ok(())
+        }))
     }
 }
 
 fn assemble(
-    prefix: &Tensor,
-    table: &Tensor,
-    positions: &Tensor,
+    y: &mut [f32],
+    prefix: &Value,
+    table: &Value,
+    positions: &Value,
     rows: &InputRows,
     dropout: Option<Dropout>,
-) -> Result<Tensor> {
-    let width = positions.dim(1)?;
-    let (prefix, table, positions) = (host(prefix)?, host(table)?, host(positions)?);
+) -> Result<()> {
+    let (_, width) = positions.dims2()?;
+    let (prefix, table, positions) = (prefix.values()?, table.values()?, positions.values()?);
+    let [prefix, table, positions]: [&[f32]; 3] = [&prefix, &table, &positions];
     let row = |index: u32| index as usize * width..(index as usize + 1) * width;
-    let mut y = vec![0.0; rows.len() * width];
-    let contents = rows
-        .prefix_rows
-        .iter()
-        .map(|&index| &prefix[row(index)])
-        .chain(rows.tokens.iter().map(|&id| &table[row(id)]));
-    let places = rows.prefix_positions.iter().chain(&rows.token_positions);
-    for (i, ((y, content), &place)) in y
-        .chunks_exact_mut(width)
-        .zip(contents)
-        .zip(places)
+    let first_token = rows.prefix_rows.len();
+    y.par_chunks_mut(TASK_ROWS * width)
         .enumerate()
-    {
-        let position = &positions[row(place)];
-        input_row(content, position, dropout, (i * width) as u32, y);
-    }
-    tensor(y, (rows.len(), width))
+        .for_each(|(task, y)| {
+            for (i, y) in (task * TASK_ROWS..).zip(y.chunks_exact_mut(width)) {
+                let (content, position) = if i < first_token {
+                    let content = &prefix[row(rows.prefix_rows[i])];
+                    (content, rows.prefix_positions[i])
+                } else {
+                    let content = &table[row(rows.tokens[i - first_token])];
+                    (content, rows.token_positions[i - first_token])
+                };
+                let position = &positions[row(position)];
+                input_row(content, position, dropout, (i * width) as u32, y);
+            }
+        });
+    Ok(())
 }

@@ -1,10 +1,10 @@
 //! Layer norm over the last dimension: eps 1e-5, biased variance.
 
-use candle_core::{Result, Tensor};
+use candle_core::Result;
 use rayon::prelude::*;
 
-use super::host::{host, tensor};
 use super::math::{kernel, sum_by, sum_by2};
+use super::product::add_rows;
 use super::record::{Tape, Value};
 
 const EPSILON: f32 = 1e-5;
@@ -12,6 +12,9 @@ const EPSILON: f32 = 1e-5;
 /// Rows of one parallel task. Fixed, so that sums over rows do not depend on
 /// the number of threads.
 const TASK_ROWS: usize = 64;
+
+/// What one task adds to the gradients of weight and bias.
+type Parts = (Vec<f32>, Vec<f32>);
 
 #[inline(always)]
 fn moments(x: &[f32]) -> (f32, f32) {
@@ -74,41 +77,39 @@ kernel! {
     }
 }
 
-fn layer_norm(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    let (values, weight) = (host(x)?, host(weight)?);
-    let weight: &[f32] = &weight;
-    let bias = bias.map(host).transpose()?;
-    let bias = bias.as_deref();
-    let task = TASK_ROWS * weight.len();
-    let mut y = vec![0.0; values.len()];
-    y.par_chunks_mut(task)
-        .zip(values.par_chunks(task))
-        .for_each(|(y, x)| forward(x, weight, bias, y));
-    tensor(y, x.shape())
-}
-
 impl Tape {
     /// `[T, E]` with weight and bias `[E]`.
     pub fn layer_norm(&mut self, x: &Value, weight: &Value, bias: Option<&Value>) -> Result<Value> {
-        let y = layer_norm(&x.tensor, &weight.tensor, bias.map(|bias| &bias.tensor))?;
-        let mut inputs = vec![x, weight];
-        inputs.extend(bias);
-        let saved = (x.clone(), weight.clone(), bias.and_then(|bias| bias.slot));
-        Ok(self.push(y, &inputs, move |gradient, gradients| {
-            let (x, weight, bias) = saved;
-            let present = x.slot.and_then(|slot| gradients.take(slot));
-            let (values, w, dy) = (host(&x.tensor)?, host(&weight.tensor)?, host(&gradient)?);
+        let y = {
+            let (values, weight) = (x.values()?, weight.values()?);
+            let weight: &[f32] = &weight;
+            let bias = bias.map(Value::values).transpose()?;
+            let bias = bias.as_deref();
+            let task = TASK_ROWS * weight.len();
+            let mut y = self.pool.take(values.len());
+            y.par_chunks_mut(task)
+                .zip(values.par_chunks(task))
+                .for_each(|(y, x)| forward(x, weight, bias, y));
+            y
+        };
+        let bias = bias.and_then(|bias| bias.slot);
+        let inputs = [x.slot, weight.slot, bias];
+        let saved = (x.clone(), weight.clone());
+        let shape = x.shape().clone();
+        Ok(self.push(y, shape, &inputs, move |gradient, gradients| {
+            let (x, weight) = saved;
+            let (values, w) = (x.values()?, weight.values()?);
             let w: &[f32] = &w;
             let width = w.len();
             let task = TASK_ROWS * width;
-            let mut dx = match &present {
-                Some(present) => host(present)?.to_vec(),
-                None => vec![0.0; values.len()],
+            let mut dx = match x.slot {
+                Some(slot) => gradients.take_or_zeros(slot, values.len()),
+                None => gradients.pool.take(values.len()),
             };
-            let parts: Vec<(Vec<f32>, Vec<f32>)> = dx
+            let parts: Vec<Parts> = dx
                 .par_chunks_mut(task)
                 .zip(values.par_chunks(task))
-                .zip(dy.par_chunks(task))
+                .zip(gradient.par_chunks(task))
                 .map(|((dx, x), dy)| {
                     let mut dweight = vec![0.0; width];
                     let mut dbias = vec![0.0; if bias.is_some() { width } else { 0 }];
@@ -116,28 +117,23 @@ impl Tape {
                     (dweight, dbias)
                 })
                 .collect();
-            let (mut dweight, mut dbias) = (vec![0.0; width], vec![0.0; width]);
-            for (weight_part, bias_part) in &parts {
-                add(&mut dweight, weight_part);
-                add(&mut dbias, bias_part);
-            }
+            let mut sum_of_parts = |slot: usize, part: fn(&Parts) -> &[f32]| {
+                let mut sum = gradients.take_or_zeros(slot, width);
+                for parts in &parts {
+                    add_rows(&mut sum, part(parts));
+                }
+                gradients.add(slot, sum);
+            };
             if let Some(slot) = weight.slot {
-                gradients.add(slot, tensor(dweight, width)?)?;
+                sum_of_parts(slot, |parts| &parts.0);
             }
             if let Some(slot) = bias {
-                gradients.add(slot, tensor(dbias, width)?)?;
+                sum_of_parts(slot, |parts| &parts.1);
             }
             if let Some(slot) = x.slot {
-                gradients.add(slot, tensor(dx, x.tensor.shape())?)?;
+                gradients.add(slot, dx);
             }
             Ok(())
         }))
-    }
-}
-
-/// Adds `part` to `sum`, element by element.
-fn add(sum: &mut [f32], part: &[f32]) {
-    for (sum, &value) in sum.iter_mut().zip(part) {
-        *sum += value;
     }
 }

@@ -1,51 +1,63 @@
 //! `y = x·Wᵀ + b` with the weight as it is stored.
 
-use candle_core::{Result, Tensor};
+use candle_core::Result;
 
-use super::host::{host, tensor};
-use super::math::kernel;
-use super::record::{Tape, Value};
+use super::product::{Matrix, add_rows, product};
+use super::record::{Gradients, Tape, Value};
 
-kernel! {
-    fn add_row(sums: &mut [f32], row: &[f32]) {
-        for (sum, &value) in sums.iter_mut().zip(row) {
-            *sum += value;
-        }
+impl Gradients {
+    /// Adds `a·b` to slot `slot`, without a copy.
+    fn add_product(&mut self, slot: usize, a: Matrix<'_>, b: Matrix<'_>) {
+        let present = self.take(slot);
+        let add = present.is_some();
+        let mut sum = present.unwrap_or_else(|| self.pool.take(a.rows() * b.columns()));
+        product(&mut sum, a, b, add);
+        self.add(slot, sum);
     }
-}
-
-/// Column sums of `[T, N]`.
-pub(super) fn column_sums(x: &Tensor) -> Result<Tensor> {
-    let width = x.dim(1)?;
-    let mut sums = vec![0.0; width];
-    for row in host(x)?.chunks_exact(width.max(1)) {
-        add_row(&mut sums, row);
-    }
-    tensor(sums, width)
 }
 
 impl Tape {
     /// `[T, K]` and a weight `[N, K]` (bias `[N]`) to `[T, N]`.
     pub fn linear(&mut self, x: &Value, weight: &Value, bias: Option<&Value>) -> Result<Value> {
-        let mut y = x.tensor.matmul(&weight.tensor.t()?)?;
-        if let Some(bias) = bias {
-            y = y.broadcast_add(&bias.tensor)?;
+        let ((rows, inner), (outer, width)) = (x.dims2()?, weight.dims2()?);
+        if inner != width {
+            candle_core::bail!("rows of {inner} do not fit a weight of {outer} × {width}");
         }
-        let mut inputs = vec![x, weight];
-        inputs.extend(bias);
-        let saved = (x.clone(), weight.clone(), bias.and_then(|bias| bias.slot));
-        Ok(self.push(y, &inputs, move |gradient, gradients| {
-            let (x, weight, bias) = saved;
-            if let Some(slot) = bias {
-                gradients.add(slot, column_sums(&gradient)?)?;
+        let mut y = self.pool.take(rows * outer);
+        if let Some(bias) = bias {
+            let bias = bias.values()?;
+            for row in y.chunks_exact_mut(outer.max(1)) {
+                row.copy_from_slice(&bias);
             }
-            if let Some(slot) = weight.slot {
-                gradients.add(slot, gradient.t()?.matmul(&x.tensor)?)?;
-            }
-            if let Some(slot) = x.slot {
-                gradients.add(slot, gradient.matmul(&weight.tensor)?)?;
-            }
-            Ok(())
-        }))
+        }
+        product(
+            &mut y,
+            Matrix::new(&x.values()?, rows, inner),
+            Matrix::new(&weight.values()?, outer, inner).transposed(),
+            bias.is_some(),
+        );
+        let bias = bias.and_then(|bias| bias.slot);
+        let inputs = [x.slot, weight.slot, bias];
+        let saved = (x.clone(), weight.clone());
+        Ok(
+            self.push(y, (rows, outer), &inputs, move |gradient, gradients| {
+                let (x, weight) = saved;
+                let dy = Matrix::new(&gradient, rows, outer);
+                if let Some(slot) = bias {
+                    let mut db = gradients.take_or_zeros(slot, outer);
+                    add_rows(&mut db, &gradient);
+                    gradients.add(slot, db);
+                }
+                if let Some(slot) = weight.slot {
+                    let x = x.values()?;
+                    gradients.add_product(slot, dy.transposed(), Matrix::new(&x, rows, inner));
+                }
+                if let Some(slot) = x.slot {
+                    let weight = weight.values()?;
+                    gradients.add_product(slot, dy, Matrix::new(&weight, outer, inner));
+                }
+                Ok(())
+            }),
+        )
     }
 }

@@ -1,8 +1,10 @@
 //! Elementary functions and reductions that the compiler can vectorise, and
 //! the macro that compiles a kernel once per instruction set.
 
-/// Defines a kernel that is compiled for the baseline and for AVX2 with FMA,
+/// Defines a kernel that is compiled for the baseline, for AVX2 and for AVX-512,
 /// and dispatches at run time. What the body calls must be `inline(always)`.
+/// Sums go through a fixed number of lanes and products are not contracted, so
+/// all three give the same numbers.
 macro_rules! kernel {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
         $(#[$meta])*
@@ -15,14 +17,24 @@ macro_rules! kernel {
 
             #[cfg(target_arch = "x86_64")]
             {
-                #[target_feature(enable = "avx2,fma")]
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+                fn avx512($($arg: $ty),*) $(-> $ret)? {
+                    plain($($arg),*)
+                }
+                #[target_feature(enable = "avx2")]
                 fn avx2($($arg: $ty),*) $(-> $ret)? {
                     plain($($arg),*)
                 }
-                if std::arch::is_x86_feature_detected!("avx2")
-                    && std::arch::is_x86_feature_detected!("fma")
+                if std::arch::is_x86_feature_detected!("avx512f")
+                    && std::arch::is_x86_feature_detected!("avx512bw")
+                    && std::arch::is_x86_feature_detected!("avx512dq")
+                    && std::arch::is_x86_feature_detected!("avx512vl")
                 {
-                    // SAFETY: both features were just detected.
+                    // SAFETY: these features were just detected.
+                    return unsafe { avx512($($arg),*) };
+                }
+                if std::arch::is_x86_feature_detected!("avx2") {
+                    // SAFETY: the feature was just detected.
                     return unsafe { avx2($($arg),*) };
                 }
             }
@@ -32,7 +44,7 @@ macro_rules! kernel {
 }
 pub(crate) use kernel;
 
-/// Independent partial sums of a reduction: two AVX2 registers.
+/// Independent partial sums of a reduction: one AVX-512 register.
 const LANES: usize = 16;
 
 /// `e^x` with a relative error below 2e-7 for `x` in −87…88; smaller

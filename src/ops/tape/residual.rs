@@ -4,7 +4,6 @@ use candle_core::Result;
 use rayon::prelude::*;
 
 use super::dropout::{Dropout, factor};
-use super::host::{host, tensor};
 use super::math::kernel;
 use super::record::{Tape, Value};
 
@@ -13,9 +12,10 @@ use super::record::{Tape, Value};
 const TASK: usize = 16_384;
 
 kernel! {
-    fn forward(x: &[f32], branch: &[f32], scale: f32, dropout: Option<Dropout>, first: u32, y: &mut [f32]) {
-        for (i, ((y, &x), &b)) in (first..).zip(y.iter_mut().zip(x).zip(branch)) {
-            *y = x + b * (scale * factor(dropout, i));
+    /// `y` holds the branch and becomes the sum.
+    fn forward(x: &[f32], scale: f32, dropout: Option<Dropout>, first: u32, y: &mut [f32]) {
+        for (i, (y, &x)) in (first..).zip(y.iter_mut().zip(x)) {
+            *y = x + *y * (scale * factor(dropout, i));
         }
     }
 }
@@ -43,54 +43,48 @@ impl Tape {
     pub fn residual(
         &mut self,
         x: &Value,
-        branch: &Value,
+        branch: Value,
         scale: Option<&Value>,
         dropout: Option<Dropout>,
     ) -> Result<Value> {
         let factor = match scale {
-            Some(scale) => scale.tensor.to_scalar::<f32>()?,
+            Some(scale) => scale.values()?[0],
             None => 1.0,
         };
-        let mut y = vec![0.0; x.tensor.elem_count()];
+        let inputs = [x.slot, branch.slot, scale.and_then(|scale| scale.slot)];
+        let (shape, [x_slot, branch_slot, scale_slot]) = (x.shape().clone(), inputs);
+        // Only the gradient of the scale needs the branch again.
+        let kept = scale_slot.map(|slot| (slot, branch.clone()));
+        let mut y = branch.into_buffer(&self.pool)?;
         y.par_chunks_mut(TASK)
-            .zip(host(&x.tensor)?.par_chunks(TASK))
-            .zip(host(&branch.tensor)?.par_chunks(TASK))
+            .zip(x.values()?.par_chunks(TASK))
             .enumerate()
-            .for_each(|(task, ((y, x), b))| {
-                forward(x, b, factor, dropout, (task * TASK) as u32, y);
-            });
-        let y = tensor(y, x.tensor.shape())?;
-        let mut inputs = vec![x, branch];
-        inputs.extend(scale);
-        let saved = (x.slot, branch.clone(), scale.and_then(|scale| scale.slot));
-        Ok(self.push(y, &inputs, move |gradient, gradients| {
-            let (x, branch, scale) = saved;
-            {
-                let dy = host(&gradient)?;
-                if let Some(slot) = scale {
-                    let parts: Vec<f64> = dy
-                        .par_chunks(TASK)
-                        .zip(host(&branch.tensor)?.par_chunks(TASK))
-                        .enumerate()
-                        .map(|(task, (dy, b))| scale_gradient(dy, b, dropout, (task * TASK) as u32))
-                        .collect();
-                    let total = parts.iter().sum::<f64>() as f32;
-                    gradients.add(slot, tensor(vec![total], ())?)?;
-                }
-                if let Some(slot) = branch.slot {
-                    let mut dbranch = vec![0.0; dy.len()];
-                    dbranch
-                        .par_chunks_mut(TASK)
-                        .zip(dy.par_chunks(TASK))
-                        .enumerate()
-                        .for_each(|(task, (d, dy))| {
-                            backward(dy, factor, dropout, (task * TASK) as u32, d);
-                        });
-                    gradients.add(slot, tensor(dbranch, gradient.shape())?)?;
-                }
+            .for_each(|(task, (y, x))| forward(x, factor, dropout, (task * TASK) as u32, y));
+        Ok(self.push(y, shape, &inputs, move |gradient, gradients| {
+            if let Some((slot, branch)) = kept {
+                let parts: Vec<f64> = gradient
+                    .par_chunks(TASK)
+                    .zip(branch.values()?.par_chunks(TASK))
+                    .enumerate()
+                    .map(|(task, (dy, b))| scale_gradient(dy, b, dropout, (task * TASK) as u32))
+                    .collect();
+                let total = parts.iter().sum::<f64>() as f32;
+                let total = gradients.pool.copy(&[total]);
+                gradients.add(slot, total);
             }
-            if let Some(slot) = x {
-                gradients.add(slot, gradient)?;
+            if let Some(slot) = branch_slot {
+                let mut dbranch = gradients.pool.take(gradient.len());
+                dbranch
+                    .par_chunks_mut(TASK)
+                    .zip(gradient.par_chunks(TASK))
+                    .enumerate()
+                    .for_each(|(task, (d, dy))| {
+                        backward(dy, factor, dropout, (task * TASK) as u32, d);
+                    });
+                gradients.add(slot, dbranch);
+            }
+            if let Some(slot) = x_slot {
+                gradients.add(slot, gradient);
             }
             Ok(())
         }))

@@ -11,6 +11,7 @@ use crate::config::schema::{Checkpoint as CheckpointKeys, Config, Train};
 use crate::decoder::checkpoint::FORMAT_VERSION;
 use crate::decoder::{Decoder, Dimensions};
 use crate::embedders::tokenizer::TokenDtype;
+use crate::ops::tape::Buffer;
 use crate::train::snapshot::{Position, Snapshot};
 use crate::train::state::{LoopState, StoredLoopState};
 use crate::train::{
@@ -51,7 +52,10 @@ fn example() -> Checkpoint {
         .map(|(name, parameter)| (name, parameter.as_tensor().clone()))
         .collect();
     let mut gradients = GradientSums::new(parameters.len());
-    let ones = parameters.iter().map(|(_, tensor)| tensor.ones_like().ok());
+    let ones = parameters.iter().map(|(_, tensor)| {
+        let ones = tensor.ones_like().unwrap();
+        Some(Buffer::of(&ones).unwrap())
+    });
     gradients.add(ones.collect()).unwrap();
     let settings = OptimizerSettings::from(&config.train.optimizer);
     let mut optimizer = Optimizer::new(parameters, settings).unwrap();
@@ -87,7 +91,8 @@ fn example() -> Checkpoint {
         },
         &optimizer,
         &gradients,
-    );
+    )
+    .unwrap();
     let mut tensors: HashMap<String, Tensor> = decoder.state_dict().unwrap().into_iter().collect();
     tensors.extend(snapshot.tensors().iter().cloned());
     let mut flat = config.flat();

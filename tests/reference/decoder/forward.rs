@@ -105,7 +105,7 @@ fn logits_loss_padding_and_accuracy() {
         }
         if let Some(logits) = get("logits") {
             let width = *logits.shape.last().unwrap();
-            let found = result.logits.to_vec2::<f32>().unwrap();
+            let found = result.logits().unwrap().to_vec2::<f32>().unwrap();
             for (row, &place) in found.iter().zip(&result.places) {
                 let start = place as usize * width;
                 for (&found, &expected) in row.iter().zip(&logits.values[start..start + width]) {
@@ -154,9 +154,10 @@ fn gradients_of_the_mean_loss() {
         let basis = result.loss.basis;
         let gradients = result.backward(1.0 / basis).unwrap();
         let mut square = 0.0;
-        for (name, var) in model.decoder.named_parameters() {
-            let found = match gradients.get(var.as_tensor()) {
-                Some(gradient) => gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap(),
+        let named = model.decoder.named_parameters().into_iter();
+        for ((name, var), gradient) in named.zip(&gradients) {
+            let found = match gradient {
+                Some(gradient) => gradient.to_vec(),
                 None => vec![0.0; var.as_tensor().elem_count()],
             };
             square += found.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>();

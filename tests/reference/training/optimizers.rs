@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use candle_core::{Device, Tensor};
+use novic::ops::tape::Buffer;
 use novic::train::{GradientSums, Optimizer, OptimizerKind, OptimizerSettings};
 use serde_json::Value;
 
@@ -82,7 +83,8 @@ fn check(case: &Value, tensors: &HashMap<String, Tensor>) {
     for step in 1..=steps {
         let recorded = names
             .iter()
-            .map(|parameter| Some(tensors[&format!("{name}/grad/{step}/{parameter}")].clone()));
+            .map(|parameter| &tensors[&format!("{name}/grad/{step}/{parameter}")])
+            .map(|gradient| Some(Buffer::of(gradient).unwrap()));
         let mut gradients = GradientSums::new(names.len());
         gradients.add(recorded.collect()).unwrap();
         optimizer.step(&gradients, 1.0, rate(step)).unwrap();

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use candle_core::Tensor;
 use novic::cache::batch::{Batch, TargetLayout};
 use novic::cache::{Cache, DataConfig};
+use novic::ops::tape::Buffer;
 use novic::train::averages::BatchSums;
 use novic::train::metrics::{
     BatchProgress, ChunkRecord, EndRecord, EpochRecord, Metric, Observer, StartRecord,
@@ -54,7 +55,7 @@ impl Learner for NotingLearner {
         self.learner.parameters()
     }
 
-    fn learn(&mut self, batch: Batch, step: LearnStep) -> Result<(BatchSums, Vec<Option<Tensor>>)> {
+    fn learn(&mut self, batch: Batch, step: LearnStep) -> Result<(BatchSums, Vec<Option<Buffer>>)> {
         self.dropout_factors.push(step.dropout_factor);
         self.learner.learn(batch, step)
     }
