@@ -7,7 +7,6 @@ use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
 
 use super::error::{CacheError, Result};
 use super::merged::MergeOptions;
@@ -15,6 +14,7 @@ use super::reader::{CacheFile, OpenOptions};
 use super::signature::EmbedderSignature;
 use super::writer::folder;
 use crate::config::schema::MultiMode;
+use crate::store::publish_file;
 
 /// Version of the file.
 const FORMAT: u32 = 1;
@@ -76,15 +76,11 @@ impl VirtualMerge {
     /// # Errors
     /// An output error.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let write = || -> std::io::Result<()> {
-            let mut file = NamedTempFile::new_in(folder(path))?;
-            serde_json::to_writer_pretty(&mut file, self)?;
-            file.write_all(b"\n")?;
-            file.as_file().sync_all()?;
-            file.persist(path)?;
-            Ok(())
-        };
-        write().map_err(|error| CacheError::Write(error).in_file(path))
+        let written = publish_file(path, |file| {
+            serde_json::to_writer_pretty(&mut *file, self)?;
+            file.write_all(b"\n")
+        });
+        written.map_err(|error| CacheError::Write(error).in_file(path))
     }
 
     /// The merge that a file describes, or none if it is no such file.

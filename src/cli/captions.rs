@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Write as _};
+use std::io::{BufReader, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::print::print;
 use super::{CliError, Exit};
 use crate::nouns::{CaptionFinding, check_captions, repair_captions};
+use crate::store::publish_file;
 
 /// Look into caption files
 #[derive(Debug, Args)]
@@ -134,21 +135,10 @@ fn read(path: &Path) -> Result<Vec<Value>, CliError> {
 
 /// Writes a file that is complete or not there.
 fn write(path: &Path, entries: &[Value]) -> Result<(), CliError> {
-    let folder = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    let write = || -> std::io::Result<()> {
-        let mut file = BufWriter::new(tempfile::NamedTempFile::new_in(folder)?);
-        serde_json::to_writer_pretty(&mut file, entries)?;
-        file.write_all(b"\n")?;
-        let file = file
-            .into_inner()
-            .map_err(std::io::IntoInnerError::into_error)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write()
+    let written = publish_file(path, |file| {
+        serde_json::to_writer_pretty(&mut *file, entries)?;
+        file.write_all(b"\n")
+    });
+    written
         .map_err(|error| CliError::failed(format!("failed to write {}: {error}", path.display())))
 }

@@ -8,8 +8,8 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use safetensors::{Dtype, SafeTensors};
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::ops::tape::host;
+use crate::store::publish_file;
 
 use super::error::DecoderError;
 
@@ -216,24 +217,8 @@ pub(crate) fn publish(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<&mut File>) -> Result<(), String>,
 ) -> Result<(), DecoderError> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-        _ => PathBuf::from("."),
-    };
-    let mut file = tempfile::NamedTempFile::new_in(&directory).map_err(|e| write_error(path, e))?;
-    let mut writer = BufWriter::new(file.as_file_mut());
-    write(&mut writer).map_err(|reason| write_error(path, reason))?;
-    writer.flush().map_err(|e| write_error(path, e))?;
-    drop(writer);
-    file.as_file()
-        .sync_all()
-        .map_err(|e| write_error(path, e))?;
-    file.persist(path).map_err(|e| write_error(path, e.error))?;
-    // The rename itself must survive a power cut, where directories can be synced.
-    if let Ok(directory) = File::open(&directory) {
-        directory.sync_all().map_err(|e| write_error(path, e))?;
-    }
-    Ok(())
+    publish_file(path, |file| write(file).map_err(io::Error::other))
+        .map_err(|error| write_error(path, error))
 }
 
 impl CheckpointHeader {

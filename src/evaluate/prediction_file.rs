@@ -7,12 +7,12 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use tempfile::NamedTempFile;
 
 use super::error::{EvaluateError, Result};
 use super::json_text::json_text;
 use super::statistics::PredictionType;
 use crate::decoder::generate::{GenerationConfig, Guiding};
+use crate::store::publish_file;
 
 const VERSION: u64 = 1;
 
@@ -126,17 +126,11 @@ impl PredictionFile {
     /// # Errors
     /// It cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let write = || -> std::io::Result<()> {
-            let folder = path.parent().filter(|folder| *folder != Path::new(""));
-            let mut file = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
-            file.write_all(self.to_text().as_bytes())?;
-            file.as_file().sync_all()?;
-            file.persist(path)?;
-            Ok(())
-        };
-        write().map_err(|source| EvaluateError::Write {
-            path: path.to_owned(),
-            source,
+        publish_file(path, |file| file.write_all(self.to_text().as_bytes())).map_err(|source| {
+            EvaluateError::Write {
+                path: path.to_owned(),
+                source,
+            }
         })
     }
 

@@ -48,7 +48,7 @@ impl fmt::Display for ContentHash {
 
 /// What the file system says about a file; equal stamps hint at equal content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Stamp {
+pub struct Stamp {
     size: u64,
     mtime_ns: i128,
     ctime_ns: i128,
@@ -57,7 +57,8 @@ struct Stamp {
 }
 
 impl Stamp {
-    fn of(data: &fs::Metadata) -> Stamp {
+    /// The stamp of a file.
+    pub fn of(data: &fs::Metadata) -> Stamp {
         let ns = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
         Stamp {
             size: data.len(),

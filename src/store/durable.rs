@@ -1,29 +1,47 @@
 //! Writing files so that a crash leaves either the old or the new content.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::error::StoreError;
 
-/// Writes `bytes` to `path` by way of a file beside it: after a crash, `path`
-/// holds its old content or all of the new one.
-pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let beside = beside(path);
-    let written = (|| {
-        let mut file = File::create(&beside)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    })();
-    if let Err(source) = written {
-        let _ = fs::remove_file(&beside);
-        return Err(StoreError::io("write", path)(source));
+/// Makes the file `path` with what `write` puts into it: after a crash or an
+/// error, `path` holds its old content or all of the new one, on the disk.
+///
+/// # Errors
+/// Those of `write`, and those of the file system.
+pub fn publish_file(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<()>,
+) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let mut file = tempfile::Builder::new()
+        .prefix(".")
+        .suffix(".new")
+        // As any program makes files: what the user's umask leaves of it.
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(folder)?;
+    let mut writer = BufWriter::new(file.as_file_mut());
+    write(&mut writer)?;
+    writer.flush()?;
+    drop(writer);
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        // Some file systems cannot force directories to the disk.
+        Err(error) if error.kind() != io::ErrorKind::InvalidInput => Err(error),
+        _ => Ok(()),
     }
-    fs::rename(&beside, path).map_err(|source| {
-        let _ = fs::remove_file(&beside);
-        StoreError::io("write", path)(source)
-    })?;
-    sync_dir(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// [`publish_file`] of what is in memory.
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    publish_file(path, |file| file.write_all(bytes)).map_err(StoreError::io("write", path))
 }
 
 /// Like [`write_file`], for files that may be lost with the power: whole or
@@ -60,6 +78,13 @@ pub fn append_line(path: &Path, line: &str) -> Result<(), StoreError> {
         .map_err(StoreError::io("append to", path))
 }
 
+/// Forces the content of a file to the disk.
+pub(super) fn sync_file(path: &Path) -> Result<(), StoreError> {
+    File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(StoreError::io("sync", path))
+}
+
 /// Makes the names in a directory durable.
 pub fn sync_dir(path: &Path) -> Result<(), StoreError> {
     File::open(path)
@@ -76,10 +101,25 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         write_file(&path, b"old").unwrap();
-        fs::create_dir(beside(&path)).unwrap();
-        let error = write_file(&path, b"new").unwrap_err().to_string();
-        assert!(error.contains(&path.display().to_string()), "{error}");
+        let full = |_: &mut BufWriter<&mut File>| Err(io::ErrorKind::StorageFull.into());
+        assert!(publish_file(&path, full).is_err());
         assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        let folder = dir.path().join("folder");
+        fs::create_dir(&folder).unwrap();
+        let error = write_file(&folder, b"new").unwrap_err().to_string();
+        assert!(error.contains(&folder.display().to_string()), "{error}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn others_may_read_what_the_umask_lets_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let (ours, plain) = (dir.path().join("ours"), dir.path().join("plain"));
+        write_file(&ours, b"x").unwrap();
+        fs::write(&plain, b"x").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&ours), mode(&plain));
     }
 
     #[test]

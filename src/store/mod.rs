@@ -21,8 +21,8 @@ mod removal;
 mod shelf;
 
 pub use building::{Building, Failure, PartialState, Progress};
-pub use content::{ContentHash, ContentHashes};
-pub use durable::{append_line, replace_file, sync_dir, write_file};
+pub use content::{ContentHash, ContentHashes, Stamp};
+pub use durable::{append_line, publish_file, replace_file, sync_dir, write_file};
 pub use entry::{Entry, EntryDescription, EntryFile, EntryInput, Manifest};
 pub use error::StoreError;
 pub use key::{EntryId, Key};

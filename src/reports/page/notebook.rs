@@ -2,7 +2,7 @@
 //! and how to come back to this result.
 
 use std::fmt::Write as _;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -11,6 +11,7 @@ use super::gallery::Gallery;
 use super::style;
 use crate::reports::plot;
 use crate::reports::table::{EvaluatedTable, html as table_html};
+use crate::store::publish_file;
 
 /// How a stage stands when the page is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,12 +97,9 @@ pub struct Notebook {
 impl Notebook {
     /// Writes the page as one self-contained file, atomically.
     pub fn write(&self, path: &Path) -> io::Result<()> {
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        io::Write::write_all(&mut file, self.render().into_string().as_bytes())?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
-        Ok(())
+        publish_file(path, |file| {
+            file.write_all(self.render().into_string().as_bytes())
+        })
     }
 
     /// The page.
