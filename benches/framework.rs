@@ -16,11 +16,11 @@ use std::time::{Duration, Instant};
 use novic::config::schema;
 use novic::config::{Experiment, Request};
 use novic::runner::{
-    Execution, Interrupt, Nothing, Plan, Quiet, Registry, Retries, Selection, execute,
+    Execution, Interrupt, Nothing, Plan, Quiet, Registry, Retries, Selection, Slots, execute,
 };
 use novic::store::Project;
 use novic::tracking::{
-    Event, Filter, RunEnd, RunRecorder, RunStart, StageOutcome, list_runs, read_record,
+    Event, Filter, RunEnd, RunEndings, RunRecorder, RunStart, StageOutcome, list_runs, read_record,
 };
 use serde_json::json;
 
@@ -125,7 +125,7 @@ fn run(request: &Request, dir: &Path, registry: &Registry) -> Result<(), Box<dyn
         selection: Selection::default(),
         keep_going: false,
         retries: Retries::default(),
-        jobs: 1,
+        slots: Slots::default(),
     };
     let summary = execute(&execution, &mut Quiet)?;
     assert_eq!(summary.exit_code(), 0);
@@ -172,6 +172,7 @@ fn many_runs(count: usize) -> Result<(), Box<dyn Error>> {
     let dir = tempfile::tempdir()?;
     let project = Project::locate(dir.path(), None, None);
     let begun = Instant::now();
+    let mut endings = RunEndings::default();
     for number in 0..count {
         let rate = 0.001 * number as f64;
         let start = RunStart {
@@ -192,13 +193,15 @@ fn many_runs(count: usize) -> Result<(), Box<dyn Error>> {
             message: None,
             results: json!({"loss": rate}),
         });
-        recorder.finish(RunEnd {
+        let end = RunEnd {
             exit_code: 0,
             reason: "1 done".into(),
-        })?;
+        };
+        endings.finish(recorder, end)?;
     }
+    endings.wait()?;
     report(
-        &format!("create {count} runs"),
+        &format!("create {count} runs, all on the disk"),
         begun.elapsed(),
         "10000 ms for 10,000",
     );

@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::path::PathBuf;
 
 use clap::Args;
 use clap_complete::engine::CompletionCandidate;
@@ -11,7 +12,8 @@ use clap_complete::env::Shells;
 use super::print::print;
 use super::{CliError, Exit};
 use crate::config::schema::{self, Key, Kind};
-use crate::stages;
+use crate::config::{Experiment, Request};
+use crate::stages as kinds;
 use crate::store::Project;
 
 /// Print what a shell needs to complete commands of novic
@@ -99,10 +101,66 @@ fn names(sign: &str, begun: &str) -> Vec<CompletionCandidate> {
     let groups = groups
         .filter(|name| name.starts_with(begun))
         .map(|name| CompletionCandidate::new(format!("{sign}{name}{end}")));
-    nested.chain(flat).chain(groups).collect()
+    nested
+        .chain(flat)
+        .chain(groups)
+        .chain(of_stages(sign, begun, end))
+        .collect()
+}
+
+/// `stage.NAME.`, and behind it the keys.
+fn of_stages(sign: &str, begun: &str, end: &str) -> Vec<CompletionCandidate> {
+    let Some(rest) = begun.strip_prefix("stage.") else {
+        return Vec::new();
+    };
+    let Some((stage, key)) = rest.split_once('.') else {
+        let names = stage_names().into_iter();
+        return names
+            .filter(|name| name.starts_with(rest))
+            .map(|name| CompletionCandidate::new(format!("{sign}stage.{name}.")))
+            .collect();
+    };
+    schema::keys()
+        .iter()
+        .filter(|other| other.path.starts_with(key))
+        .map(|key| CompletionCandidate::new(format!("{sign}stage.{stage}.{}{end}", key.path)))
+        .collect()
+}
+
+/// Names of the stages of the experiment that the command line names.
+fn stage_names() -> Vec<String> {
+    let Some(file) = file() else {
+        return Vec::new();
+    };
+    let experiment = Experiment::load(&Request::new(&file));
+    let stages = experiment.map(|experiment| experiment.stages);
+    let stages = stages.unwrap_or_default().into_iter();
+    stages.map(|stage| stage.name).collect()
+}
+
+/// The experiment file on the command line that is being completed.
+fn file() -> Option<PathBuf> {
+    let words = std::env::args_os().skip(1).map(PathBuf::from);
+    let mut files = words.filter(|word| word.extension().is_some_and(|e| e == "toml"));
+    files.find(|file| file.is_file())
+}
+
+/// Stages that begin so.
+pub(super) fn stages(current: &OsStr) -> Vec<CompletionCandidate> {
+    let begun = current.to_string_lossy();
+    let names = stage_names().into_iter();
+    names
+        .filter(|name| name.starts_with(begun.as_ref()))
+        .map(CompletionCandidate::new)
+        .collect()
 }
 
 fn values(name: &str, begun: &str) -> Vec<String> {
+    // `stage.NAME.KEY` has the values of the key.
+    let of_stage = name
+        .strip_prefix("stage.")
+        .and_then(|rest| rest.split_once('.'));
+    let name = of_stage.map_or(name, |(_, key)| key);
     if let Some(group) = name.strip_prefix("use.") {
         let choices = groups().into_iter().filter(|(other, _)| other == group);
         let choices = choices.flat_map(|(_, names)| names);
@@ -124,10 +182,15 @@ fn values(name: &str, begun: &str) -> Vec<String> {
         .collect()
 }
 
-/// Groups beside the shipped experiments or here, with their choices.
+/// Groups beside the experiment file, else beside the shipped experiments or
+/// here, with their choices.
 fn groups() -> Vec<(String, Vec<String>)> {
     let mut found = Vec::new();
-    for base in ["experiments/base", "base"] {
+    let bases = match file() {
+        Some(file) => vec![file.with_file_name("base")],
+        None => vec!["experiments/base".into(), PathBuf::from("base")],
+    };
+    for base in bases {
         for folder in fs::read_dir(base).into_iter().flatten().flatten() {
             let files = fs::read_dir(folder.path()).into_iter().flatten().flatten();
             let files = files.map(|file| file.path());
@@ -168,7 +231,7 @@ pub(super) fn runs(current: &OsStr) -> Vec<CompletionCandidate> {
 /// Actions that begin so.
 pub(super) fn actions(current: &OsStr) -> Vec<CompletionCandidate> {
     let begun = current.to_string_lossy();
-    let registry = stages::registry();
+    let registry = kinds::registry();
     let kinds = registry.kinds().iter().map(|kind| kind.name());
     kinds
         .filter(|name| name.starts_with(begun.as_ref()))

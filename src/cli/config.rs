@@ -6,13 +6,15 @@ use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
 use serde_json::{Map, Value, json};
 
-use super::experiment::load;
+use super::experiment::{load, report};
 use super::print::print;
 use super::{CliError, Exit, complete};
 use crate::config::schema::Config;
 use crate::config::{
-    Experiment, Show, StageSpec, experiment_differences, experiment_json, flat_yaml, keys_read,
+    Experiment, Show, StageSpec, VERSION, experiment_differences, experiment_json, flat_yaml,
+    keys_read, migrate,
 };
+use crate::store::write_file;
 
 /// Show the resolved configuration of an experiment
 ///
@@ -24,6 +26,7 @@ use crate::config::{
 ///   novic config experiments/ye2.toml --stage train --flat
 ///   novic config experiments/ye2.toml --diff
 ///   novic config --diff experiments/ya2.toml experiments/ye2.toml
+///   novic config mine.toml --migrate --write
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct ConfigArgs {
@@ -42,11 +45,17 @@ pub struct ConfigArgs {
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     diff: Option<String>,
     /// Show the whole configuration of one stage
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(complete::stages))]
     stage: Option<String>,
     /// Show the flat keys of the original
     #[arg(long, conflicts_with_all = ["origins", "section", "diff"])]
     flat: bool,
+    /// Show how the file changes when it is written in the words of the present version
+    #[arg(long, conflicts_with_all = ["origins", "section", "diff", "stage", "flat", "overrides"])]
+    migrate: bool,
+    /// With --migrate: change the file
+    #[arg(long, requires = "migrate")]
+    write: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -54,6 +63,9 @@ pub struct ConfigArgs {
 
 /// Prints the resolved configuration of an experiment.
 pub fn cmd_config(args: &ConfigArgs) -> Result<Exit, CliError> {
+    if args.migrate {
+        return migrate_file(args);
+    }
     let (other, overrides) = other_file(args);
     let experiment = load(&args.file, &overrides)?;
     let names: Vec<&str> = args.section.iter().map(String::as_str).collect();
@@ -87,6 +99,38 @@ pub fn cmd_config(args: &ConfigArgs) -> Result<Exit, CliError> {
         }
     };
     print(&shown)
+}
+
+/// Shows, or makes, the changes of `--migrate`.
+fn migrate_file(args: &ConfigArgs) -> Result<Exit, CliError> {
+    let (file, shown) = (&args.file, args.file.display());
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| CliError::usage(format!("cannot read {shown}: {error}")))?;
+    let migrated = migrate(file, &text).map_err(report)?;
+    if args.write && !migrated.changes.is_empty() {
+        write_file(file, migrated.text.as_bytes())
+            .map_err(|error| CliError::from_error(Exit::Failed, &error))?;
+    }
+    if args.json {
+        let changes = migrated.changes.iter();
+        let changes = changes.map(|(line, old, new)| json!({"line": line, "old": old, "new": new}));
+        let changes: Vec<_> = changes.collect();
+        return print(&pretty(
+            &json!({ "changes": changes, "written": args.write }),
+        ));
+    }
+    if migrated.changes.is_empty() {
+        return print(&format!("{shown} has the words of version {VERSION}\n"));
+    }
+    let mut lines = String::new();
+    for (line, old, new) in &migrated.changes {
+        lines.push_str(&format!("@@ line {line} @@\n"));
+        if let Some(old) = old {
+            lines.push_str(&format!("-{old}\n"));
+        }
+        lines.push_str(&format!("+{new}\n"));
+    }
+    print(&lines)
 }
 
 /// The file that `--diff=FILE` or a second file names, and the overrides.

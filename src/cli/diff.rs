@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::print::print;
 use super::{CliError, Exit, complete};
 use crate::store::Project;
-use crate::tracking::{RunRecord, find_run, plain, read_record};
+use crate::tracking::{RunRecord, SYSTEM, find_run, plain, read_record};
 
 /// Show what two runs have different
 ///
@@ -122,7 +122,14 @@ fn environment(record: &RunRecord) -> Values {
     let mut values = Values::new();
     values.insert("program".into(), record.header.program.as_str().into());
     flatten("machine", &json!(record.environment), &mut values);
-    flatten("sources", &json!(record.git), &mut values);
+    values.insert("program_hash".into(), json!(record.program_hash));
+    let mut git = json!(record.git);
+    if let Some(patch) = record.git.as_ref().and_then(|git| git.patch.as_ref()) {
+        // Too long to be shown; `novic show --patch` does.
+        let hash = blake3::hash(patch.as_bytes()).to_hex();
+        git["patch"] = format!("patch {}", &hash[..16]).into();
+    }
+    flatten("sources", &git, &mut values);
     values
 }
 
@@ -133,7 +140,8 @@ fn results(record: &RunRecord) -> Values {
         flatten(&stage.name, &stage.results, &mut values);
         values.insert(format!("{}.outcome", stage.name), json!(stage.outcome));
     }
-    for (stage, metrics) in &record.metrics {
+    let stages = record.metrics.iter().filter(|(stage, _)| *stage != SYSTEM);
+    for (stage, metrics) in stages {
         for name in metrics.names() {
             if let Some(last) = metrics.last(name) {
                 values.insert(format!("{stage}.last.{name}"), last.to_json());

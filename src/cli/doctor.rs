@@ -191,7 +191,8 @@ fn runs(project: &Project) -> Check {
                 runs.iter().filter(|run| wanted(&run.state)).count()
             };
             let running = count(|state| *state == RunState::Running);
-            let vanished = count(|state| matches!(state, RunState::Vanished { .. }));
+            let vanished =
+                count(|state| matches!(state, RunState::Killed { .. } | RunState::Vanished { .. }));
             match errors.first() {
                 None => good(
                     "runs",

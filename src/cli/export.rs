@@ -1,7 +1,6 @@
 //! `novic export`: the metrics of a run for other programs.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -10,16 +9,18 @@ use serde_json::json;
 
 use super::print::print;
 use super::{CliError, Exit, complete};
-use crate::store::{Project, write_file};
-use crate::tracking::{Metrics, Value, find_run, read_record};
+use crate::store::{Project, publish_file};
+use crate::tracking::{ExportFormat, find_run, read_record, write_metrics};
 
 /// Write the metrics of a run for other programs
 ///
-/// One file per stage. CSV has a row per logged row, with its number within the
-/// stage, its time and one column per name; cells without a value are empty.
+/// One file per stage. CSV and Parquet have a row per logged row, with its
+/// number within the stage, its time and one column per name. Event files for
+/// TensorBoard have the numbers; each stage is a run there.
 ///
 ///   novic export latest
-///   novic export 170509 --stage train --output curves/
+///   novic export 170509 --stage train --format parquet --output curves/
+///   novic export latest --format tensorboard --step chunk
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct ExportArgs {
@@ -32,7 +33,10 @@ pub struct ExportArgs {
     /// Format of the files
     #[arg(long, value_enum, default_value_t = Format::Csv)]
     format: Format,
-    /// Directory; by default the run's `outputs/<run id>/metrics`
+    /// TensorBoard's step: this column; by default rows are counted
+    #[arg(long, value_name = "COLUMN")]
+    step: Option<String>,
+    /// Directory; by default the run's `outputs/<run id>/metrics`, or `tensorboard`
     #[arg(long, short, value_name = "DIR")]
     output: Option<PathBuf>,
     /// Print JSON
@@ -43,6 +47,40 @@ pub struct ExportArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
     Csv,
+    Parquet,
+    Tensorboard,
+}
+
+impl Format {
+    fn folder(self) -> &'static str {
+        match self {
+            Format::Csv | Format::Parquet => "metrics",
+            Format::Tensorboard => "tensorboard",
+        }
+    }
+
+    /// Path of a stage's file within the folder; `start` of the run in s since
+    /// 1970.
+    fn file(self, stage: &str, start: u64) -> PathBuf {
+        match self {
+            Format::Csv => format!("{stage}.csv").into(),
+            Format::Parquet => format!("{stage}.parquet").into(),
+            // What TensorBoard looks for.
+            Format::Tensorboard => {
+                PathBuf::from(stage).join(format!("events.out.tfevents.{start}.novic"))
+            }
+        }
+    }
+}
+
+impl From<Format> for ExportFormat {
+    fn from(format: Format) -> ExportFormat {
+        match format {
+            Format::Csv => ExportFormat::Csv,
+            Format::Parquet => ExportFormat::Parquet,
+            Format::Tensorboard => ExportFormat::TensorBoard,
+        }
+    }
 }
 
 /// Exports the metrics of a run.
@@ -55,16 +93,34 @@ pub fn cmd_export(args: &ExportArgs) -> Result<Exit, CliError> {
     let folder = args
         .output
         .clone()
-        .unwrap_or_else(|| run.outputs.join("metrics"));
+        .unwrap_or_else(|| run.outputs.join(args.format.folder()));
+    if let Some(step) = &args.step
+        && !record
+            .metrics
+            .values()
+            .any(|metrics| metrics.names().contains(step.as_str()))
+    {
+        let names = record.metrics.values().flat_map(|metrics| metrics.names());
+        let names: BTreeSet<&str> = names.collect();
+        return Err(CliError::usage(format!(
+            "{} has no column `{step}`; it has {}",
+            run.run,
+            names.into_iter().collect::<Vec<_>>().join(", ")
+        )));
+    }
     let wanted = |stage: &str| args.stage.as_ref().is_none_or(|only| only == stage);
     let mut written = Vec::new();
     for (stage, metrics) in record.metrics.iter().filter(|(stage, _)| wanted(stage)) {
-        std::fs::create_dir_all(&folder).map_err(|error| {
-            CliError::failed(format!("failed to make {}: {error}", folder.display()))
+        let path = folder.join(args.format.file(stage, run.started_ms / 1000));
+        let write = || {
+            std::fs::create_dir_all(path.parent().unwrap_or(&folder))?;
+            publish_file(&path, |file| {
+                write_metrics(metrics, args.format.into(), args.step.as_deref(), file)
+            })
+        };
+        write().map_err(|error| {
+            CliError::failed(format!("failed to write {}: {error}", path.display()))
         })?;
-        let path = folder.join(format!("{stage}.csv"));
-        let Format::Csv = args.format;
-        write_file(&path, csv(metrics).as_bytes()).map_err(|error| failed(&error))?;
         written.push(path);
     }
     if written.is_empty() {
@@ -86,91 +142,4 @@ pub fn cmd_export(args: &ExportArgs) -> Result<Exit, CliError> {
         .map(|path| path.display().to_string())
         .collect();
     print(&format!("{}\n", lines.join("\n")))
-}
-
-/// All rows in the order of logging.
-fn csv(metrics: &Metrics) -> String {
-    let names: BTreeSet<&str> = metrics.names();
-    let mut text = String::from("row,time_us");
-    for name in &names {
-        text.push(',');
-        text.push_str(&field(name));
-    }
-    text.push('\n');
-    for row in metrics.rows() {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{},{}", row.position, row.time_us);
-        for name in &names {
-            text.push(',');
-            let value = row.values.iter().find(|(other, _)| other == name);
-            if let Some((_, value)) = value {
-                text.push_str(&cell(value));
-            }
-        }
-        text.push('\n');
-    }
-    text
-}
-
-fn cell(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::Text(text) => field(text),
-        value => match value.to_json() {
-            serde_json::Value::String(text) => text,
-            json => field(&json.to_string()),
-        },
-    }
-}
-
-/// A text with quotes where CSV needs them (RFC 4180).
-fn field(text: &str) -> String {
-    if text.contains(['"', ',', '\n', '\r']) {
-        format!("\"{}\"", text.replace('"', "\"\""))
-    } else {
-        text.to_owned()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::tracking::{RunEnd, RunRecorder, RunStart};
-
-    use super::*;
-
-    #[test]
-    fn rows_with_different_names_share_a_table() {
-        let dir = tempfile::tempdir().unwrap();
-        let project = Project::locate(dir.path(), None, None);
-        let run = RunRecorder::start(&project, RunStart::default()).unwrap();
-        let log = run.stage("train");
-        log.row(&[("loss", 0.5.into()), ("note", "a, \"b\"".into())]);
-        log.row(&[("loss", f64::NAN.into()), ("step", 2u64.into())]);
-        log.row(&[("loss", Value::Null)]);
-        run.finish(RunEnd {
-            exit_code: 0,
-            reason: String::new(),
-        })
-        .unwrap();
-        let (_, dir) = find_run(&project, "latest").unwrap();
-        let record = read_record(&dir).unwrap();
-        let text = csv(&record.metrics["train"]);
-        let without_time: Vec<_> = text
-            .lines()
-            .map(|line| {
-                let mut parts = line.splitn(3, ',');
-                let row = parts.next().unwrap();
-                format!("{row} {}", parts.nth(1).unwrap())
-            })
-            .collect();
-        assert_eq!(
-            without_time,
-            [
-                "row loss,note,step",
-                "0 0.5,\"a, \"\"b\"\"\",",
-                "1 NaN,,2",
-                "2 ,,"
-            ]
-        );
-    }
 }

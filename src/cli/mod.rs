@@ -13,6 +13,7 @@ mod error;
 mod experiment;
 mod export;
 mod gc;
+mod guard;
 mod import;
 mod infer;
 mod labels;
@@ -25,6 +26,7 @@ mod run;
 mod schema;
 mod show;
 mod table;
+mod top;
 mod verify;
 mod why;
 
@@ -55,6 +57,7 @@ pub use run::{RunArgs, cmd_run};
 pub use schema::{SchemaArgs, cmd_schema};
 pub use show::{ShowArgs, cmd_show};
 pub use table::{TableArgs, cmd_table};
+pub use top::{TopArgs, cmd_top};
 pub use verify::{VerifyArgs, cmd_verify};
 pub use why::{WhyArgs, cmd_why};
 
@@ -83,6 +86,7 @@ enum Command {
     Ls(LsArgs),
     Show(ShowArgs),
     Diff(DiffArgs),
+    Top(TopArgs),
     Verify(VerifyArgs),
     Tag(TagArgs),
     Note(NoteArgs),
@@ -104,6 +108,11 @@ pub fn main() -> ExitCode {
         .var(complete::VARIABLE)
         .complete();
     let cli = Cli::parse();
+    if matches!(cli.command, Command::Run(_) | Command::Action(_))
+        && let Some(code) = guard::as_parent()
+    {
+        return code;
+    }
     let result: Result<Exit, CliError> = match cli.command {
         Command::Run(args) => cmd_run(&args),
         Command::Action(args) => cmd_action(&args),
@@ -117,6 +126,7 @@ pub fn main() -> ExitCode {
         Command::Ls(args) => cmd_ls(&args),
         Command::Show(args) => cmd_show(&args),
         Command::Diff(args) => cmd_diff(&args),
+        Command::Top(args) => cmd_top(&args),
         Command::Verify(args) => cmd_verify(&args),
         Command::Tag(args) => cmd_tag(&args),
         Command::Note(args) => cmd_note(&args),

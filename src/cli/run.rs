@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
+use std::thread;
 use std::time::Duration;
 
 use clap::Args;
@@ -9,17 +10,19 @@ use clap_complete::engine::ArgValueCompleter;
 
 use super::book::write_page;
 use super::print::print;
-use super::{CliError, Exit, complete, experiment};
+use super::{CliError, Exit, complete, experiment, guard};
 use crate::config::{Experiment, Request, recorded_experiment};
 use crate::reports::experiment::ExperimentReport;
 use crate::reports::table;
 use crate::runner::{
-    Display, Execution, Interrupt, LineDisplay, Plan, Retries, RunSummary, Selection,
-    TerminalDisplay, execute, plan_text,
+    Display, Execution, Hooks, Interrupt, LineDisplay, Plan, Retries, RunSummary, RunningHooks,
+    Selection, Slots, TerminalDisplay, execute, plan_text,
 };
 use crate::stages;
 use crate::store::Project;
-use crate::tracking::{RunRecord, RunRecorder, RunStart, find_run, read_record};
+use crate::tracking::{
+    Environment, RunRecord, RunRecorder, RunStart, find_run, read_record, refresh_index,
+};
 
 /// Time between two lines of progress where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -55,16 +58,16 @@ pub struct RunArgs {
 #[derive(Debug, Args)]
 pub(super) struct RunOptions {
     /// Only these stages (their inputs must be there)
-    #[arg(long, value_name = "STAGE")]
+    #[arg(long, value_name = "STAGE", add = ArgValueCompleter::new(complete::stages))]
     only: Vec<String>,
     /// Only these stages and those after them
-    #[arg(long, value_name = "STAGE")]
+    #[arg(long, value_name = "STAGE", add = ArgValueCompleter::new(complete::stages))]
     from: Vec<String>,
     /// Only these stages and those before them
-    #[arg(long, value_name = "STAGE")]
+    #[arg(long, value_name = "STAGE", add = ArgValueCompleter::new(complete::stages))]
     until: Vec<String>,
     /// Run these stages again although nothing changed
-    #[arg(long, value_name = "STAGE")]
+    #[arg(long, value_name = "STAGE", add = ArgValueCompleter::new(complete::stages))]
     force: Vec<String>,
     /// Run all stages again although nothing changed
     #[arg(long)]
@@ -81,9 +84,9 @@ pub(super) struct RunOptions {
     /// Seconds before the first of these attempts; doubles each time, up to a minute
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
     retry_pause: f64,
-    /// Run so many stages at the same time where they do not need each other
-    #[arg(long, short, value_name = "N", default_value_t = 1)]
-    jobs: usize,
+    /// Run so many stages at the same time where they do not need each other, within `[slots]`
+    #[arg(long, short, value_name = "N")]
+    jobs: Option<usize>,
     /// Read external files again although they seem unchanged
     #[arg(long)]
     paranoid: bool,
@@ -187,6 +190,7 @@ fn run(
 ) -> Result<(String, RunSummary), CliError> {
     let failed = |error: &dyn std::error::Error| CliError::from_error(Exit::Failed, error);
     let interrupt = Interrupt::of_signals().map_err(|error| failed(&error))?;
+    let hooks = Hooks::of(&experiment.hooks);
     let recorder = RunRecorder::start(
         plan.project(),
         RunStart {
@@ -196,9 +200,25 @@ fn run(
             command: std::env::args().collect(),
             overrides: overrides.to_vec(),
             config: crate::config::experiment_json(experiment, false),
+            watch: hooks.as_ref().map(Hooks::watch),
         },
     )
     .map_err(|error| failed(&error))?;
+    guard::tell_parent(recorder.dir());
+    let hooks = hooks.map(|hooks| {
+        let outputs = plan.project().outputs_dir().join(recorder.id().as_str());
+        hooks.start(serde_json::json!({
+            "run": recorder.id().as_str(),
+            "experiment": experiment.info.name,
+            "host": Environment::capture().host,
+            "outputs": outputs,
+        }))
+    });
+    // For lists of many runs; of no use to this one, and no failure of it.
+    let project = plan.project().clone();
+    let _ = thread::Builder::new()
+        .name("index of runs".into())
+        .spawn(move || refresh_index(&project));
     let registry = stages::registry();
     let execution = Execution {
         plan,
@@ -218,19 +238,28 @@ fn run(
             pause: Duration::try_from_secs_f64(args.retry_pause)
                 .map_err(|error| CliError::usage(format!("--retry-pause: {error}")))?,
         },
-        jobs: args.jobs,
+        slots: Slots::of(&experiment.slots, args.jobs),
     };
     let mut display: Box<dyn Display> = if io::stderr().is_terminal() {
         Box::new(TerminalDisplay::new())
     } else {
         Box::new(LineDisplay::new(io::stderr(), LINE_EVERY))
     };
-    let summary = execute(&execution, display.as_mut()).map_err(|error| failed(&error))?;
+    let executed = execute(&execution, display.as_mut());
     let id = recorder.id().to_string();
-    recorder
-        .finish(summary.end())
-        .map_err(|error| failed(&error))?;
-    Ok((id, summary))
+    // A record that ends in another way closes itself, which the hooks wait for.
+    let ended = executed
+        .map_err(|error| failed(&error))
+        .and_then(|summary| {
+            recorder
+                .finish(summary.end())
+                .map_err(|error| failed(&error))?;
+            Ok((id, summary))
+        });
+    for warning in hooks.into_iter().flat_map(RunningHooks::wait) {
+        eprintln!("warning: {warning}");
+    }
+    ended
 }
 
 /// Prints the tables, writes the page and prints its path last.

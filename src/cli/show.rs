@@ -32,6 +32,9 @@ pub struct ShowArgs {
     /// Print only the lines that the run showed
     #[arg(long, conflicts_with = "json")]
     console: bool,
+    /// Print only how the sources differed from their commit
+    #[arg(long, conflicts_with_all = ["json", "console"])]
+    patch: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -49,6 +52,9 @@ pub fn cmd_show(args: &ShowArgs) -> Result<Exit, CliError> {
         print(&format!("{:#}\n", to_json(&overview, &record)))
     } else if args.console {
         print(&console_text(&record))
+    } else if args.patch {
+        let patch = record.git.as_ref().and_then(|git| git.patch.as_deref());
+        print(patch.unwrap_or_default())
     } else {
         print(&text(&overview, &record))
     }
@@ -86,7 +92,12 @@ fn text(overview: &RunOverview, record: &RunRecord) -> String {
     if header.outputs.is_dir() {
         line("outputs", &header.outputs.display().to_string());
     }
-    line("program", &format!("novic {}", header.program));
+    let hash = record.program_hash.as_deref().unwrap_or_default();
+    let hash = hash.get(..12).map(|hash| format!(" ({hash})"));
+    line(
+        "program",
+        &format!("novic {}{}", header.program, hash.unwrap_or_default()),
+    );
     if let Some(git) = &record.git {
         let dirty = if git.dirty { ", with changes" } else { "" };
         line(
@@ -95,13 +106,18 @@ fn text(overview: &RunOverview, record: &RunRecord) -> String {
         );
     }
     if let Some(machine) = &record.environment {
+        let gpus = machine.gpus.iter().map(|gpu| format!(", {gpu}"));
         line(
             "machine",
             &format!(
-                "{}, {}, {} threads",
-                machine.host, machine.cpu, machine.threads
+                "{}, {}, {} threads{}",
+                machine.host,
+                machine.cpu,
+                machine.threads,
+                gpus.collect::<String>()
             ),
         );
+        line("built with", &machine.toolchain);
     }
     if record.torn_bytes > 0 {
         line(
@@ -229,6 +245,7 @@ fn to_json(overview: &RunOverview, record: &RunRecord) -> Value {
         "config": record.config,
         "environment": record.environment,
         "git": record.git,
+        "program_hash": record.program_hash,
         "metrics": metrics,
         "console": record.console().map(|(_, line)| json!(line)).collect::<Vec<_>>(),
         "torn_bytes": record.torn_bytes,
@@ -284,7 +301,8 @@ mod tests {
         let record = read_record(&dir).unwrap();
         let all = text(&overview, &record);
         let changing =
-            regex::Regex::new("(?m)^ *(run|started|time|in|machine|program)  .*\n").unwrap();
+            regex::Regex::new("(?m)^ *(run|started|time|in|machine|program|built with)  .*\n")
+                .unwrap();
         insta::assert_snapshot!(changing.replace_all(&all, ""), @r"
         experiment  quickstart: The first one
              state  failed (1 done, 1 failed)

@@ -13,10 +13,12 @@ use super::layer::{Content, Entry, Slot};
 use super::nearest::nearest;
 use super::origin::{Given, Origins};
 use super::problem::{ConfigErrors, Problem, Severity};
-use super::schema::{self, Config, ExperimentInfo, Key, Section, StoreSettings, key_by_flat_name};
+use super::schema::{
+    self, Config, ExperimentInfo, Hooks, Key, Section, Slots, StoreSettings, key_by_flat_name,
+};
 use super::source::Location;
 use super::stacks::Stacks;
-use super::stage::{StageInput, StageSpec};
+use super::stage::{StageInput, StageKind, StageSpec};
 use super::typed::typed;
 
 /// An experiment, resolved and checked.
@@ -28,6 +30,10 @@ pub struct Experiment {
     pub info: ExperimentInfo,
     /// Where outputs are kept.
     pub store: StoreSettings,
+    /// What stages may occupy together.
+    pub slots: Slots,
+    /// Whom to tell what happens.
+    pub hooks: Hooks,
     /// What all stages share: defaults and sections.
     pub config: Config,
     /// Where these values come from.
@@ -103,6 +109,7 @@ impl<'a> Builder<'a> {
             .collect();
         check_inputs(&stages, &declared, problems);
         if stages.is_empty() {
+            check_given(None, &sections, &Entries::new(), problems);
             check::cross_fields(&config, &origins, None, problems);
         }
         for stage in &stages {
@@ -112,6 +119,8 @@ impl<'a> Builder<'a> {
             file: self.request.file.clone(),
             info: self.info(problems),
             store: self.document("store", problems),
+            slots: self.document("slots", problems),
+            hooks: self.document("hooks", problems),
             config,
             origins,
             stages,
@@ -268,6 +277,7 @@ impl<'a> Builder<'a> {
                 origins: origins.clone(),
                 location: header.location.clone(),
             };
+            check_given(Some(kind), sections, &own, problems);
             let filled = if templates || !own.is_empty() {
                 self.fill(sections, &own, problems)
             } else {
@@ -339,6 +349,31 @@ impl<'a> Builder<'a> {
             }
         }
         result
+    }
+}
+
+/// Values that must be given are given, where the kind of stage reads them.
+fn check_given(
+    kind: Option<StageKind>,
+    shared: &Entries<'_>,
+    own: &Entries<'_>,
+    problems: &mut Vec<Problem>,
+) {
+    let others = shared.iter().filter(|(path, _)| !own.contains_key(*path));
+    for (path, (key, entries)) in others.chain(own) {
+        let Some(entry) = entries.last() else {
+            continue;
+        };
+        let reads = |kind: StageKind| {
+            let action = kind.action();
+            action.is_some_and(|action| key.readers.contains(&action))
+        };
+        if matches!(entry.content, Content::Required) && kind.is_none_or(reads) {
+            let problem = Problem::error(format!("{path} must be given"))
+                .at(entry.location.clone(), "left to others here")
+                .help(format!("on the command line: {path}=VALUE"));
+            push_new(problems, problem);
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::cell::CellKind;
+use super::migrate::VERSION;
 use super::names::{LOOSE, TABLES, is_section, suggest};
 use super::nearest::nearest;
 use super::node::{Field, Node, Raw, word_bool, word_int};
@@ -72,6 +73,8 @@ pub(super) enum Content {
     Value(Value),
     /// A value with references, converted when they are known.
     Template(Node),
+    /// `???`: a value that others must give.
+    Required,
     /// Kind of a stage.
     Kind(StageKind),
     /// Inputs of a stage.
@@ -110,7 +113,8 @@ impl<'a> LayerReader<'a> {
     fn top(&mut self, field: &Field) {
         match field.key.as_str() {
             "extends" | "unset" | "use" if self.source.is_file() => {}
-            "extends" | "unset" | "use" => {
+            "version" if self.source.is_file() => self.version(field),
+            "version" | "extends" | "unset" | "use" => {
                 let problem = Problem::error(format!("`{}` belongs in a file", field.key))
                     .at(self.at(field.key_span.clone()), "");
                 self.problems
@@ -124,6 +128,29 @@ impl<'a> LayerReader<'a> {
                 reader.cell(CellKind::Plot, cell)
             }),
             _ => self.section_field("", field, None),
+        }
+    }
+
+    /// Files of later versions may mean something else.
+    fn version(&mut self, field: &Field) {
+        let known = match &field.value.raw {
+            Raw::Int(version) => (0..=VERSION).contains(version),
+            _ => false,
+        };
+        if !known {
+            let title = match &field.value.raw {
+                Raw::Int(version) => format!("the file is of version {version}"),
+                _ => format!(
+                    "version: expected a number, found {}",
+                    field.value.describe()
+                ),
+            };
+            let problem = Problem::error(title)
+                .at(self.at(field.value.span.clone()), "")
+                .help(format!(
+                    "this program reads up to {VERSION}; use a newer novic"
+                ));
+            self.problems.push(problem);
         }
     }
 
@@ -300,7 +327,7 @@ impl<'a> LayerReader<'a> {
             self.leaf(key, field, stage, false);
             return;
         }
-        let of_document = matches!(path.as_str(), "experiment" | "store");
+        let of_document = matches!(path.as_str(), "experiment" | "store" | "slots" | "hooks");
         if !is_section(&path) || of_document && stage.is_some() {
             self.unknown(prefix, field, stage);
             return;
@@ -318,6 +345,7 @@ impl<'a> LayerReader<'a> {
     fn leaf(&mut self, key: &'static Key, field: &Field, stage: Option<&str>, flat: bool) {
         let content = match mirror_switch(key, &field.value, flat) {
             Some(value) => Content::Value(value),
+            None if field.value.text() == Some("???") => Content::Required,
             None => match convert(&field.value, key) {
                 Ok(Converted::Value(value)) => Content::Value(value),
                 Ok(Converted::Deferred) => Content::Template(field.value.clone()),

@@ -7,9 +7,18 @@ use super::nearest::nearest;
 use super::schema::{self, Key, SECTIONS, document_keys};
 
 /// Tables of an experiment file beside the sections of the configuration.
-pub(super) const TABLES: &[&str] = &["experiment", "use", "stage", "table", "plot", "store"];
+pub(super) const TABLES: &[&str] = &[
+    "experiment",
+    "use",
+    "stage",
+    "table",
+    "plot",
+    "store",
+    "slots",
+    "hooks",
+];
 /// Keys outside of tables.
-pub(super) const LOOSE: &[&str] = &["extends", "unset"];
+pub(super) const LOOSE: &[&str] = &["version", "extends", "unset"];
 
 /// Every dotted name that stands for a section, not for a value.
 static PREFIXES: LazyLock<BTreeSet<&'static str>> = LazyLock::new(|| {

@@ -33,6 +33,8 @@ impl Show {
         if self.sections.is_empty() && self.against.is_none() {
             printer.document("experiment", &experiment.info);
             printer.document("store", &experiment.store);
+            printer.document("slots", &experiment.slots);
+            printer.document("hooks", &experiment.hooks);
         }
         printer.config(&experiment.config, &experiment.origins);
         for stage in &experiment.stages {
@@ -309,6 +311,8 @@ pub fn experiment_json(experiment: &Experiment, origins: bool) -> Value {
         "files": experiment.files,
         "experiment": experiment.info,
         "store": experiment.store,
+        "slots": experiment.slots,
+        "hooks": without_secrets("hooks", &experiment.hooks),
         "config": experiment.config,
         "stages": stages,
         "cells": cells,
@@ -317,6 +321,20 @@ pub fn experiment_json(experiment: &Experiment, origins: bool) -> Value {
         object["origins"] = origins_json(&experiment.origins);
     }
     object
+}
+
+/// A section that describes the experiment; what is secret in it is only said
+/// to be there.
+fn without_secrets(section: &str, values: &impl Section) -> Value {
+    let keys = schema::document_keys().iter();
+    let shown = keys.filter_map(|key| {
+        let name = key.path.strip_prefix(section)?.strip_prefix('.')?;
+        let value = values.get(name)?;
+        let hidden = key.secret && value != (key.default)();
+        let value = if hidden { "(secret)".into() } else { value };
+        Some((name.to_owned(), value))
+    });
+    Value::Object(shown.collect())
 }
 
 fn origins_json(origins: &Origins) -> Value {

@@ -5,12 +5,14 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 use crate::tracking::StageOutcome;
 
 use super::plan::Step;
+use super::slots::{Occupied, Slots};
 use super::summary::StepResult;
 
 /// The steps of a run and what became of them, shared by its workers.
 #[derive(Debug)]
 pub(super) struct Board {
     chosen: Vec<bool>,
+    slots: Slots,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -20,18 +22,21 @@ struct State {
     taken: Vec<bool>,
     results: Vec<Option<StepResult>>,
     given_up: bool,
+    occupied: Occupied,
 }
 
 impl Board {
     /// A board on which the chosen steps are to be done.
-    pub(super) fn new(chosen: Vec<bool>) -> Board {
+    pub(super) fn new(chosen: Vec<bool>, slots: Slots) -> Board {
         let count = chosen.len();
         Board {
             chosen,
+            slots,
             state: Mutex::new(State {
                 taken: vec![false; count],
                 results: vec![None; count],
                 given_up: false,
+                occupied: Occupied::default(),
             }),
             changed: Condvar::new(),
         }
@@ -43,8 +48,8 @@ impl Board {
             .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Takes the first step of the plan whose chosen inputs are settled; waits
-    /// while there may be one later. `None` when there is none any more.
+    /// Takes the first step of the plan whose chosen inputs are settled and that
+    /// there is room for; waits while there may be one later. `None` when there is none any more.
     pub(super) fn take(&self, steps: &[Step]) -> Option<usize> {
         let mut state = self.state();
         loop {
@@ -54,8 +59,17 @@ impl Board {
             }
             let settled = |at: usize| !self.chosen[at] || state.results[at].is_some();
             let ready = |at: &usize| steps[*at].inputs.iter().all(|input| settled(input.step));
-            if let Some(at) = (0..steps.len()).filter(open).find(ready) {
+            let room = |at: &usize| {
+                // What is in the store occupies nothing.
+                steps[*at].is_up_to_date()
+                    || state.occupied.leaves_room(&steps[*at].needs, &self.slots)
+            };
+            let next = (0..steps.len())
+                .filter(open)
+                .find(|at| ready(at) && room(at));
+            if let Some(at) = next {
                 state.taken[at] = true;
+                state.occupied.begin(&steps[at].needs, &self.slots);
                 return Some(at);
             }
             state = self
@@ -66,8 +80,11 @@ impl Board {
     }
 
     /// Notes what became of a step that was taken.
-    pub(super) fn settle(&self, at: usize, result: StepResult) {
-        self.state().results[at] = Some(result);
+    pub(super) fn settle(&self, at: usize, step: &Step, result: StepResult) {
+        let mut state = self.state();
+        state.results[at] = Some(result);
+        state.occupied.end(&step.needs, &self.slots);
+        drop(state);
         self.changed.notify_all();
     }
 

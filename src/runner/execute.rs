@@ -7,7 +7,9 @@ use std::sync::{Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::store::{Building, Claim, Entry, EntryDescription, EntryId, EntryInput, Failure};
+use crate::store::{
+    Building, Claim, ContentHashes, Entry, EntryDescription, EntryId, EntryInput, Failure,
+};
 use crate::tracking::{Event, Level, RunRecorder, StageOutcome};
 
 use super::board::Board;
@@ -20,7 +22,9 @@ use super::kind::{StageKind, StageOutput};
 use super::plan::{Blockage, Plan, Step, StepState};
 use super::progress::Progress;
 use super::registry::Registry;
+use super::resource::{Resource, ResourceQuery};
 use super::selection::Selection;
+use super::slots::Slots;
 use super::summary::{RunSummary, StepResult};
 
 /// Time between two looks at what another process is making for us.
@@ -44,8 +48,8 @@ pub struct Execution<'a> {
     pub keep_going: bool,
     /// Whether and when failed steps are tried again.
     pub retries: Retries,
-    /// How many steps may be at work at the same time, at least one.
-    pub jobs: usize,
+    /// What steps may occupy at the same time.
+    pub slots: Slots,
 }
 
 /// How often a step that fails is tried again.
@@ -92,10 +96,10 @@ pub fn execute(
         execution,
         force: chosen.force,
         screen: &screen,
-        board: Board::new(chosen.run),
+        board: Board::new(chosen.run, execution.slots),
     };
     worker.queue();
-    match execution.jobs {
+    match execution.slots.jobs {
         0 | 1 => worker.work()?,
         jobs => thread::scope(|scope| {
             let others: Vec<_> = (1..jobs).map(|_| scope.spawn(|| worker.work())).collect();
@@ -138,7 +142,7 @@ impl Worker<'_> {
             match self.settle(at) {
                 Ok(result) => {
                     self.report(&result);
-                    self.board.settle(at, result);
+                    self.board.settle(at, &self.steps()[at], result);
                 }
                 Err(error) => {
                     self.board.give_up();
@@ -165,6 +169,14 @@ impl Worker<'_> {
                     .map(|id| id.key().to_string())
                     .unwrap_or_default(),
             });
+            if let Ok(resources) = serde_json::to_value(&step.resources)
+                && !step.resources.is_empty()
+            {
+                self.execution.recorder.event(Event::StageResources {
+                    stage: step.name.clone(),
+                    resources,
+                });
+            }
         }
     }
 
@@ -405,7 +417,15 @@ impl Worker<'_> {
             start: Instant::now(),
             recorded_s: AtomicU64::new(0),
         };
-        let ran = catch_unwind(AssertUnwindSafe(|| kind.run(&context))).unwrap_or_else(|panic| {
+        let unchanged = || self.check_resources(step, kind, &context.inputs);
+        let work = || -> Result<StageOutput, StageError> {
+            unchanged()?;
+            let output = run_within(step, kind, &context)?;
+            // What was read while it changed would have the wrong key.
+            unchanged()?;
+            Ok(output)
+        };
+        let ran = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
             Err(StageError::Failed(format!(
                 "it panicked: {}",
                 panic_text(&*panic)
@@ -442,6 +462,53 @@ impl Worker<'_> {
         }
     }
 
+    /// External inputs are still those that the key was made of.
+    fn check_resources(
+        &self,
+        step: &Step,
+        kind: &dyn StageKind,
+        inputs: &[InputEntry],
+    ) -> Result<(), StageError> {
+        if step.resources.is_empty() {
+            return Ok(());
+        }
+        let project = self.execution.plan.project();
+        let kinds: Vec<&str> = inputs
+            .iter()
+            .map(|input| input.entry.manifest().kind.as_str())
+            .collect();
+        let now = kind.resources(&ResourceQuery {
+            config: &step.config,
+            inputs: &kinds,
+            // Not the plan's: that one remembers what it saw.
+            hashes: &ContentHashes::open(project, false),
+            project,
+        })?;
+        let identities = |resources: &[Resource]| -> Vec<_> {
+            let all = resources.iter();
+            all.map(|resource| resource.identity.clone()).collect()
+        };
+        if identities(&now) == identities(&step.resources) {
+            return Ok(());
+        }
+        let changed = step
+            .resources
+            .iter()
+            .find(|before| !now.iter().any(|now| now.identity == before.identity));
+        let what = match changed {
+            Some(Resource {
+                role,
+                path: Some(path),
+                ..
+            }) => format!("{role} {}", path.display()),
+            Some(Resource { role, .. }) => role.clone(),
+            None => "an external input".to_owned(),
+        };
+        Err(StageError::failed(format!(
+            "{what} changed since the run was planned; run again"
+        )))
+    }
+
     fn publish(
         &self,
         step: &Step,
@@ -463,6 +530,24 @@ impl Worker<'_> {
             seconds: building.seconds(),
         };
         Ok((building.publish(description)?, output.parked))
+    }
+}
+
+/// Runs a stage with the threads it needs, if it says how many.
+fn run_within(
+    step: &Step,
+    kind: &dyn StageKind,
+    context: &StageContext<'_>,
+) -> Result<StageOutput, StageError> {
+    match step.needs.cpus {
+        None => kind.run(context),
+        Some(cpus) => rayon::ThreadPoolBuilder::new()
+            .num_threads(cpus)
+            .build()
+            .map_err(|error| {
+                StageError::failed(format!("failed to start {cpus} threads: {error}"))
+            })?
+            .install(|| kind.run(context)),
     }
 }
 

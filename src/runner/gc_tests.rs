@@ -67,7 +67,7 @@ fn what_a_running_run_uses_stays() {
         selection: Selection::default(),
         keep_going: false,
         retries: Retries::default(),
-        jobs: 1,
+        slots: Slots::default(),
     };
     execute(&execution, &mut Quiet).unwrap();
     recorder.flush().unwrap();

@@ -3,9 +3,16 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
+use signal_hook::iterator::Signals;
+use signal_hook::low_level;
+
+/// Signals that come this soon after each other are one: a terminal sends its
+/// own to this process and its parent, which passes it on.
+const ONE: Duration = Duration::from_millis(100);
 
 /// Whether somebody wants the program to stop.
 #[derive(Clone, Debug, Default)]
@@ -21,11 +28,23 @@ impl Interrupt {
     /// the process with exit code 130; what is in the store stays resumable.
     pub fn of_signals() -> io::Result<Interrupt> {
         let interrupt = Interrupt::default();
-        for signal in [SIGINT, SIGTERM] {
-            // In this order: the first signal finds the flag still down.
-            flag::register_conditional_shutdown(signal, 130, interrupt.0.clone())?;
-            flag::register(signal, interrupt.0.clone())?;
-        }
+        let mut signals = Signals::new([SIGINT, SIGTERM])?;
+        let raised = interrupt.clone();
+        thread::Builder::new()
+            .name("signals".into())
+            .spawn(move || {
+                let mut first: Option<Instant> = None;
+                for _ in signals.forever() {
+                    match first {
+                        None => {
+                            raised.raise();
+                            first = Some(Instant::now());
+                        }
+                        Some(first) if first.elapsed() < ONE => {}
+                        Some(_) => low_level::exit(130),
+                    }
+                }
+            })?;
         Ok(interrupt)
     }
 

@@ -7,10 +7,11 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::config::schema::Config;
+use crate::config::schema::{Config, Needs};
 use crate::config::{Experiment, Location, StageSpec, select};
 use crate::store::{
-    ContentHashes, Entry, EntryId, Holder, Key, PartialState, Project, Store, StoreError,
+    ContentHashes, Entry, EntryId, Holder, Key, LockSupport, PartialState, Project, Store,
+    StoreError,
 };
 
 use super::error::{RunError, StageError};
@@ -86,6 +87,8 @@ pub struct Step {
     pub config: Config,
     /// The values it reads, by dotted path.
     pub values: Map<String, Value>,
+    /// What it occupies while it runs.
+    pub needs: Needs,
     /// Code version of the kind.
     pub code_version: u32,
     /// Inputs in order.
@@ -140,7 +143,12 @@ impl Plan {
         registry: &Registry,
         paranoid: bool,
     ) -> Result<Plan, RunError> {
+        let locks = match experiment.store.locks {
+            true => LockSupport::Locks,
+            false => LockSupport::ContentOnly,
+        };
         let project = Project::find(experiment.store.dir.as_deref().map(Path::new))?;
+        let project = project.with_locks(locks);
         Plan::in_project(experiment, registry, project, paranoid)
     }
 
@@ -151,7 +159,7 @@ impl Plan {
         project: Project,
         paranoid: bool,
     ) -> Result<Plan, RunError> {
-        let store = Store::new(project.store_dir());
+        let store = project.store();
         let hashes = ContentHashes::open(&project, paranoid);
         let name = experiment.info.name.clone().unwrap_or_default();
         let mut planner = Planner {
@@ -343,6 +351,7 @@ impl Planner<'_> {
             seed,
             config: Config::default(),
             values: Map::new(),
+            needs: stage.config.needs.clone(),
             code_version: 0,
             inputs,
             resources: Vec::new(),

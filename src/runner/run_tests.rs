@@ -338,7 +338,7 @@ fn run_until(
         selection: Selection::default(),
         keep_going: false,
         retries: Retries::default(),
-        jobs: 1,
+        slots: Slots::default(),
     };
     change(&mut execution);
     let summary = execute(&execution, display).unwrap();
@@ -993,10 +993,10 @@ fn stages_that_do_not_need_each_other_run_at_the_same_time() {
     };
     let text = format!("{}{}", stage("a", true), stage("b", false));
     let bench = Bench::new(&text);
-    let summary = bench.run_with(&mut Quiet, |execution| execution.jobs = 2);
+    let summary = bench.run_with(&mut Quiet, |execution| execution.slots.jobs = 2);
     assert_eq!(summary.exit_code(), 0, "{:?}", summary.steps);
     let bench = Bench::new(EXPERIMENT);
-    let summary = bench.run_with(&mut Quiet, |execution| execution.jobs = 4);
+    let summary = bench.run_with(&mut Quiet, |execution| execution.slots.jobs = 4);
     let names: Vec<_> = summary
         .steps
         .iter()

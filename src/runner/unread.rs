@@ -43,7 +43,10 @@ fn keys_of(stage: &StageSpec, registry: &Registry) -> BTreeSet<&'static str> {
     // Kinds that read what does not exist are found by a test.
     let read = kind.and_then(|kind| keys_read(&reads_of(kind).ok()?).ok());
     let read = read.into_iter().flatten().map(|key| key.path);
-    documented.chain(read).collect()
+    // The runner reads what a stage needs, whatever its kind.
+    let needs = schema::keys().iter().map(|key| key.path);
+    let needs = needs.filter(|path| path.starts_with("needs."));
+    documented.chain(read).chain(needs).collect()
 }
 
 fn warning(key: &Key, location: Location) -> Problem {

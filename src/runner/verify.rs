@@ -18,6 +18,7 @@ use super::interrupt::Interrupt;
 use super::plan::{Plan, Step};
 use super::registry::Registry;
 use super::selection::Selection;
+use super::slots::Slots;
 
 /// What came of doing one stage again.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -154,7 +155,7 @@ impl Verifier<'_> {
             },
             keep_going: true,
             retries: Retries::default(),
-            jobs: 1,
+            slots: Slots::default(),
         };
         let summary = execute(&execution, display)?;
         let outputs = self.beside.outputs_dir().join(recorder.id().as_str());

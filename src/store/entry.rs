@@ -241,18 +241,3 @@ pub(super) fn list_files(dir: &Path) -> Result<Vec<EntryFile>, StoreError> {
     found.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(found)
 }
-
-/// Makes all files and names below `dir` durable.
-pub(super) fn sync_tree(dir: &Path) -> Result<(), StoreError> {
-    for item in fs::read_dir(dir).map_err(StoreError::io("list", dir))? {
-        let path = item.map_err(StoreError::io("list", dir))?.path();
-        if path.is_dir() {
-            sync_tree(&path)?;
-        } else {
-            File::open(&path)
-                .and_then(|file| file.sync_all())
-                .map_err(StoreError::io("sync", &path))?;
-        }
-    }
-    super::durable::sync_dir(dir)
-}

@@ -43,10 +43,18 @@ pub struct Holder {
     pub since_ms: u64,
     /// Its last sign of life, ms since 1970.
     pub beat_ms: u64,
+    /// Whether it holds a lock on the file too; else this content alone tells
+    /// whether it lives.
+    #[serde(default = "yes")]
+    pub locked: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl Holder {
-    fn me(note: &str) -> Holder {
+    fn me(note: &str, locked: bool) -> Holder {
         let now = now_ms();
         Holder {
             pid: std::process::id(),
@@ -56,6 +64,7 @@ impl Holder {
             note: note.chars().take(200).collect(),
             since_ms: now,
             beat_ms: now,
+            locked,
         }
     }
 
@@ -154,9 +163,15 @@ impl Lease {
                 .map_err(StoreError::io("open", path))?;
             match file.try_lock() {
                 Ok(()) if is_still_at(&file, path) => {
+                    if let Some(holder) = read_holder(path)?
+                        && !holder.locked
+                        && !holder.is_gone()
+                    {
+                        return Ok(Attempt::Busy(Some(holder)));
+                    }
                     let lease = Lease {
                         path: path.to_path_buf(),
-                        beat: Beat::new(file, note),
+                        beat: Beat::new(file, note, true),
                         locked: true,
                     };
                     lease.beat.write().map_err(StoreError::io("write", path))?;
@@ -185,7 +200,7 @@ impl Lease {
                 Ok(file) => {
                     let lease = Lease {
                         path: path.to_path_buf(),
-                        beat: Beat::new(file, note),
+                        beat: Beat::new(file, note, false),
                         locked: false,
                     };
                     lease.beat.write().map_err(StoreError::io("write", path))?;
@@ -225,7 +240,8 @@ impl Lease {
             Some(who) if who.is_gone() => LeaseState::Abandoned(holder.clone()),
             _ => LeaseState::Held(holder.clone()),
         };
-        if support == LockSupport::ContentOnly {
+        let unlocked = holder.as_ref().is_some_and(|holder| !holder.locked);
+        if support == LockSupport::ContentOnly || unlocked {
             return Ok(by_content());
         }
         match file.try_lock_shared() {
@@ -266,10 +282,10 @@ struct Beat {
 }
 
 impl Beat {
-    fn new(file: File, note: &str) -> Arc<Beat> {
+    fn new(file: File, note: &str, locked: bool) -> Arc<Beat> {
         Arc::new(Beat {
             file,
-            holder: Mutex::new(Holder::me(note)),
+            holder: Mutex::new(Holder::me(note, locked)),
         })
     }
 
@@ -449,7 +465,7 @@ mod tests {
 
     /// Writes the lease file of some other process.
     fn plant(path: &Path, change: impl Fn(&mut Holder)) {
-        let mut holder = Holder::me("another run");
+        let mut holder = Holder::me("another run", false);
         change(&mut holder);
         fs::write(
             path,
@@ -501,6 +517,28 @@ mod tests {
                 Attempt::Busy(Some(_))
             ));
         }
+    }
+
+    #[test]
+    fn who_trusts_locks_respects_who_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.lease");
+        let lease = take(&path, LockSupport::ContentOnly);
+        assert!(matches!(
+            take(&path, LockSupport::Locks),
+            Attempt::Busy(Some(_))
+        ));
+        assert!(matches!(
+            Lease::inspect(&path, LockSupport::Locks).unwrap(),
+            LeaseState::Held(Some(_))
+        ));
+        drop(lease);
+        plant(&path, |holder| holder.pid = i32::MAX as u32);
+        assert!(matches!(
+            Lease::inspect(&path, LockSupport::Locks).unwrap(),
+            LeaseState::Abandoned(Some(_))
+        ));
+        assert!(matches!(take(&path, LockSupport::Locks), Attempt::Held(_)));
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::durable::write_file;
 use super::error::StoreError;
+use super::lease::LockSupport;
+use super::shelf::Store;
 
 /// Where a project keeps its store, its run records and its hints.
 ///
@@ -14,6 +16,7 @@ use super::error::StoreError;
 pub struct Project {
     home: PathBuf,
     working_dir: PathBuf,
+    locks: LockSupport,
 }
 
 impl Project {
@@ -52,7 +55,23 @@ impl Project {
         Project {
             home,
             working_dir: working_dir.to_path_buf(),
+            locks: LockSupport::default(),
         }
+    }
+
+    /// The same project with another way to hold leases.
+    pub fn with_locks(self, locks: LockSupport) -> Project {
+        Project { locks, ..self }
+    }
+
+    /// How leases are held.
+    pub fn locks(&self) -> LockSupport {
+        self.locks
+    }
+
+    /// The store.
+    pub fn store(&self) -> Store {
+        Store::new(self.store_dir()).with_locks(self.locks)
     }
 
     /// The project directory itself; it may not exist yet.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,11 +24,22 @@ pub struct Environment {
     pub threads: usize,
     /// Physical memory in bytes.
     pub memory: u64,
+    /// Names of the GPUs.
+    #[serde(default)]
+    pub gpus: Vec<String>,
+    /// What the program was built with.
+    #[serde(default)]
+    pub toolchain: String,
 }
 
 impl Environment {
-    /// Looks at this machine. Takes well below a millisecond.
+    /// Looks at this machine, once per process.
     pub fn capture() -> Environment {
+        static HERE: OnceLock<Environment> = OnceLock::new();
+        HERE.get_or_init(Environment::look).clone()
+    }
+
+    fn look() -> Environment {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         Environment {
             host: hostname::get()
@@ -42,6 +54,8 @@ impl Environment {
                 .and_then(|n| n.parse().ok())
                 .unwrap_or(cpus),
             memory: memory(),
+            gpus: gpus(),
+            toolchain: env!("NOVIC_TOOLCHAIN").to_owned(),
         }
     }
 }
@@ -53,6 +67,21 @@ fn cpu_name() -> String {
         .and_then(|line| line.split_once(':'))
         .map(|(_, name)| name.trim().to_owned())
         .unwrap_or_default()
+}
+
+/// As the driver names them.
+fn gpus() -> Vec<String> {
+    let folders = fs::read_dir("/proc/driver/nvidia/gpus")
+        .into_iter()
+        .flatten();
+    let mut paths: Vec<_> = folders.flatten().map(|folder| folder.path()).collect();
+    paths.sort();
+    let model = |path: &std::path::PathBuf| {
+        let text = fs::read_to_string(path.join("information")).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("Model:"))?;
+        Some(line.trim().to_owned())
+    };
+    paths.iter().filter_map(model).collect()
 }
 
 fn memory() -> u64 {
@@ -98,6 +127,24 @@ pub struct GitState {
     pub branch: String,
     /// Whether tracked files differ from the commit.
     pub dirty: bool,
+    /// How they differ; none if they do not, or if it is longer than 4 MiB.
+    #[serde(default)]
+    pub patch: Option<String>,
+}
+
+/// Longest patch that is kept, in bytes.
+const PATCH_BYTES: usize = 4 << 20;
+
+/// Identity of the running program: the hash of its file.
+pub(super) fn program_hash() -> Option<String> {
+    static HASH: OnceLock<Option<String>> = OnceLock::new();
+    let hash = || {
+        let mut hasher = blake3::Hasher::new();
+        let file = fs::File::open(std::env::current_exe().ok()?).ok()?;
+        hasher.update_reader(file).ok()?;
+        Some(hasher.finalize().to_hex().to_string())
+    };
+    HASH.get_or_init(hash).clone()
 }
 
 impl GitState {
@@ -106,22 +153,31 @@ impl GitState {
         // Starting git only to hear that there is none would be a waste.
         dir.ancestors().find(|dir| dir.join(".git").exists())?;
         // Only looks: without the first option, git may rewrite its index.
-        let output = Command::new("git")
-            .arg("-C")
-            .arg(dir)
-            .args([
-                "--no-optional-locks",
-                "status",
-                "--porcelain=v2",
-                "--branch",
-                "--untracked-files=no",
-            ])
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .output()
-            .ok()
-            .filter(|output| output.status.success())?;
-        GitState::from_status(&String::from_utf8_lossy(&output.stdout))
+        let git = |arguments: &[&str]| {
+            let output = Command::new("git")
+                .arg("-C")
+                .arg(dir)
+                .arg("--no-optional-locks")
+                .args(arguments)
+                .stdin(Stdio::null())
+                .stderr(Stdio::null())
+                .output()
+                .ok()
+                .filter(|output| output.status.success())?;
+            Some(String::from_utf8_lossy(&output.stdout).into_owned())
+        };
+        let status = [
+            "status",
+            "--porcelain=v2",
+            "--branch",
+            "--untracked-files=no",
+        ];
+        let mut state = GitState::from_status(&git(&status)?)?;
+        if state.dirty {
+            let patch = git(&["diff", "--no-color", "--no-ext-diff", "--binary", "HEAD"]);
+            state.patch = patch.filter(|patch| patch.len() <= PATCH_BYTES);
+        }
+        Some(state)
     }
 
     /// Reads `git status --porcelain=v2 --branch`.
@@ -134,6 +190,7 @@ impl GitState {
             commit: header("branch.oid ")?.to_owned(),
             branch: header("branch.head ")?.to_owned(),
             dirty: text.lines().any(|line| !line.starts_with('#')),
+            patch: None,
         })
     }
 }
@@ -156,12 +213,40 @@ mod tests {
     }
 
     #[test]
+    fn a_work_tree_is_recorded_with_its_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let git = |arguments: &[&str]| {
+            let user = ["-c", "user.name=x", "-c", "user.email=x@example.org"];
+            let mut command = Command::new("git");
+            command.arg("-C").arg(dir.path()).args(user).args(arguments);
+            let output = command.output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+        };
+        git(&["init", "-q"]);
+        fs::write(dir.path().join("a"), "old\n").unwrap();
+        git(&["add", "a"]);
+        git(&["commit", "-qm", "x"]);
+        let clean = GitState::capture(dir.path()).unwrap();
+        assert!(!clean.dirty && clean.patch.is_none());
+        fs::write(dir.path().join("a"), "new\n").unwrap();
+        let dirty = GitState::capture(dir.path()).unwrap();
+        let patch = dirty.patch.unwrap();
+        assert!(dirty.dirty && patch.ends_with("-old\n+new\n"), "{patch}");
+    }
+
+    #[test]
+    fn the_program_has_an_identity() {
+        assert_eq!(program_hash().unwrap().len(), 64);
+    }
+
+    #[test]
     fn the_state_of_the_sources_is_read() {
         let clean = "# branch.oid 5f1a\n# branch.head main\n# branch.upstream origin/main\n";
         let state = GitState {
             commit: "5f1a".into(),
             branch: "main".into(),
             dirty: false,
+            patch: None,
         };
         assert_eq!(GitState::from_status(clean), Some(state.clone()));
         let dirty = format!("{clean}1 .M N... 100644 100644 100644 aa bb src/lib.rs\n");

@@ -102,6 +102,11 @@ pub enum Event {
     Environment(Environment),
     /// The state of the source tree it was started in.
     Git(GitState),
+    /// The program's own file.
+    Program {
+        /// BLAKE3 hash.
+        hash: String,
+    },
     /// A stage is part of the run.
     StageQueued {
         /// Its name.
@@ -110,6 +115,13 @@ pub enum Event {
         kind: String,
         /// Its key.
         key: String,
+    },
+    /// What a stage depends on from outside.
+    StageResources {
+        /// Its name.
+        stage: String,
+        /// Role, name, path and identity of each.
+        resources: serde_json::Value,
     },
     /// A stage starts to work.
     StageStarted {

@@ -100,6 +100,8 @@ pub(super) struct FrameReader {
     path: PathBuf,
     /// Length of the file header and all whole frames so far.
     good: u64,
+    /// Whether frames of rows are passed over.
+    skips_rows: bool,
 }
 
 impl FrameReader {
@@ -137,7 +139,25 @@ impl FrameReader {
             file,
             path: path.to_path_buf(),
             good: FILE_HEADER as u64,
+            skips_rows: false,
         })
+    }
+
+    /// The same without frames of rows: they are checked, not unpacked.
+    pub(super) fn without_rows(self) -> FrameReader {
+        FrameReader {
+            skips_rows: true,
+            ..self
+        }
+    }
+
+    /// Goes on behind the first `good` bytes, which were read before.
+    pub(super) fn resume(mut self, good: u64) -> Result<FrameReader, TrackingError> {
+        self.file
+            .seek(SeekFrom::Start(good))
+            .map_err(TrackingError::io("read", &self.path))?;
+        self.good = good;
+        Ok(self)
     }
 
     /// The next whole frame of a known kind; `None` at the end or at a tear.
@@ -149,8 +169,10 @@ impl FrameReader {
             else {
                 return Ok(None);
             };
-            if let Some(kind) = FrameKind::from_code(kind) {
-                return Ok(Some((kind, payload)));
+            match FrameKind::from_code(kind) {
+                Some(FrameKind::Rows) if self.skips_rows => {}
+                Some(kind) => return Ok(Some((kind, payload))),
+                None => {}
             }
         }
     }
@@ -180,6 +202,7 @@ impl FrameReader {
             return Ok(None);
         }
         let payload = match header[1] {
+            _ if self.skips_rows && header[0] == FrameKind::Rows.code() => Vec::new(),
             0 if stored == plain => payload,
             1 => match zstd::bulk::decompress(&payload, plain) {
                 Ok(payload) if payload.len() == plain => payload,

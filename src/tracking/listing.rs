@@ -16,16 +16,18 @@ use serde_json::{Map, Value};
 use crate::config::schema;
 use crate::store::{Lease, LeaseState, LockSupport, Project, replace_file};
 
+use super::death::Death;
 use super::error::TrackingError;
 use super::event::{Event, RunHeader, StageOutcome, StampedEvent};
+use super::index::{Indexed, RunIndex};
 use super::labels::Labels;
-use super::reader::{RECORD, read_record};
+use super::reader::{RECORD, read_record_without_metrics};
 use super::recorder::LEASE;
 use super::run_id::RunId;
 
 /// Format version of `summary.json`. Version 1 lacked `values`: such a run is
 /// read from its record.
-const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 2;
 
 const SUMMARY: &str = "summary.json";
 
@@ -41,6 +43,15 @@ pub enum RunState {
     Failed,
     /// A person stopped it.
     Interrupted,
+    /// Its process was killed, as the parent of that saw.
+    Killed {
+        /// By this signal.
+        signal: i32,
+        /// When, ms since 1970.
+        at_ms: u64,
+        /// Whether the system killed for want of memory just then.
+        out_of_memory: bool,
+    },
     /// Its process is gone and never said why.
     Vanished {
         /// Its last sign of life, ms since 1970.
@@ -56,6 +67,7 @@ impl RunState {
             RunState::Finished => "finished",
             RunState::Failed => "failed",
             RunState::Interrupted => "interrupted",
+            RunState::Killed { .. } => "killed",
             RunState::Vanished { .. } => "vanished",
         }
     }
@@ -68,18 +80,34 @@ impl fmt::Display for RunState {
             RunState::Finished => f.write_str("finished"),
             RunState::Failed => f.write_str("failed"),
             RunState::Interrupted => f.write_str("interrupted"),
-            RunState::Vanished { last_ms } => {
-                let now = SystemTime::now()
-                    .duration_since(UNIX_EPOCH)
-                    .map_or(0, |since| since.as_millis() as u64);
-                write!(
-                    f,
-                    "ended without a word {} ago",
-                    span(now.saturating_sub(*last_ms) / 1000)
-                )
-            }
+            RunState::Killed {
+                signal,
+                at_ms,
+                out_of_memory,
+            } => write!(
+                f,
+                "killed (signal {signal}{}) {} ago",
+                if *out_of_memory {
+                    ", out of memory"
+                } else {
+                    ""
+                },
+                span(now_ms().saturating_sub(*at_ms) / 1000)
+            ),
+            RunState::Vanished { last_ms } => write!(
+                f,
+                "ended without a word {} ago",
+                span(now_ms().saturating_sub(*last_ms) / 1000)
+            ),
         }
     }
+}
+
+/// Milliseconds since 1970.
+fn now_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
 }
 
 /// A span of time in its largest whole unit.
@@ -174,6 +202,11 @@ impl RunOverview {
     /// Seconds from the start to the end, or to the last sign of life.
     pub fn seconds(&self) -> f64 {
         self.last_ms.saturating_sub(self.started_ms) as f64 / 1000.0
+    }
+
+    /// Milliseconds since its end or last sign of life.
+    pub(super) fn silent_ms(&self) -> u64 {
+        now_ms().saturating_sub(self.last_ms)
     }
 
     /// A field by its name, for filters, sorting and columns: `run`,
@@ -328,15 +361,16 @@ pub(super) fn write_overview(dir: &Path, overview: &RunOverview) -> Result<(), T
 /// The overview of the run in `dir` with its labels; `None` if there is no
 /// record (yet).
 fn read_overview(dir: &Path) -> Result<Option<RunOverview>, TrackingError> {
-    let overview = overview_of(dir)?.map(|overview| {
-        let labels = Labels::read(dir);
-        RunOverview {
-            tags: labels.tags,
-            note: labels.note,
-            ..overview
-        }
-    });
-    Ok(overview)
+    Ok(overview_of(dir)?.map(|overview| labelled(overview, dir)))
+}
+
+fn labelled(overview: RunOverview, dir: &Path) -> RunOverview {
+    let labels = Labels::read(dir);
+    RunOverview {
+        tags: labels.tags,
+        note: labels.note,
+        ..overview
+    }
 }
 
 fn overview_of(dir: &Path) -> Result<Option<RunOverview>, TrackingError> {
@@ -352,12 +386,23 @@ fn overview_of(dir: &Path) -> Result<Option<RunOverview>, TrackingError> {
     // First the lease, then the record: a run that ends in between is seen to
     // have ended.
     let lease = Lease::inspect(&dir.join(LEASE), LockSupport::default())?;
-    let mut overview = match read_record(dir) {
+    let mut overview = match read_record_without_metrics(dir) {
         Ok(record) => record.overview(),
         // Its first frame is not written yet, or it was killed before.
         Err(TrackingError::NotARecord { .. }) => return Ok(None),
         Err(error) => return Err(error),
     };
+    if overview.state == RunState::Running
+        && !matches!(lease, LeaseState::Held(_))
+        && let Some(death) = Death::read(dir)
+    {
+        overview.last_ms = death.at_ms;
+        overview.state = RunState::Killed {
+            signal: death.signal,
+            at_ms: death.at_ms,
+            out_of_memory: death.out_of_memory,
+        };
+    }
     if overview.state == RunState::Running {
         match lease {
             LeaseState::Held(_) => {}
@@ -382,18 +427,43 @@ fn overview_of(dir: &Path) -> Result<Option<RunOverview>, TrackingError> {
 pub fn list_runs(
     project: &Project,
 ) -> Result<(Vec<RunOverview>, Vec<TrackingError>), TrackingError> {
-    let mut found = Vec::new();
-    let mut errors = Vec::new();
+    let (found, errors) = overviews(project, RunIndex::read(project))?;
+    let mut found: Vec<_> = found.into_iter().map(|(run, _)| run).collect();
+    found.sort_by(|a, b| (a.started_ms, &a.run).cmp(&(b.started_ms, &b.run)));
+    Ok((found, errors))
+}
+
+/// A run, and whether the index knew it.
+type Found = (RunOverview, bool);
+
+/// All runs in no order, and what could not be read.
+pub(super) fn overviews(
+    project: &Project,
+    mut index: RunIndex,
+) -> Result<(Vec<Found>, Vec<TrackingError>), TrackingError> {
     let runs_dir = project.runs_dir();
-    let read = |id: &RunId| read_overview(&runs_dir.join(id.as_str()));
-    let overviews: Vec<_> = run_ids(project)?.par_iter().map(read).collect();
-    for overview in overviews {
+    let known: Vec<(RunId, Option<Indexed>)> = run_ids(project)?
+        .into_iter()
+        .map(|id| {
+            let indexed = index.take(id.as_str());
+            (id, indexed)
+        })
+        .collect();
+    let read = |(id, indexed): (RunId, Option<Indexed>)| {
+        let dir = runs_dir.join(id.as_str());
+        match indexed.and_then(|indexed| indexed.believed(&dir)) {
+            Some(overview) => Ok(Some((labelled(overview, &dir), true))),
+            None => Ok(read_overview(&dir)?.map(|overview| (overview, false))),
+        }
+    };
+    let read: Vec<Result<_, TrackingError>> = known.into_par_iter().map(read).collect();
+    let (mut found, mut errors) = (Vec::with_capacity(read.len()), Vec::new());
+    for overview in read {
         match overview {
             Ok(overview) => found.extend(overview),
             Err(error) => errors.push(error),
         }
     }
-    found.sort_by(|a, b| (a.started_ms, &a.run).cmp(&(b.started_ms, &b.run)));
     Ok((found, errors))
 }
 

@@ -6,11 +6,16 @@
 //! indexes are made from it. The room knows nothing of training. The format is
 //! in `docs/formats.md`.
 
+mod death;
+mod endings;
 mod environment;
 mod error;
 mod event;
+mod export;
 mod filter;
+mod follower;
 mod frame;
+mod index;
 mod labels;
 mod listing;
 mod metrics;
@@ -20,20 +25,29 @@ mod recorder;
 mod recorder_tests;
 mod rows;
 mod run_id;
+mod system;
 mod value;
+mod watch;
 mod writer;
 
+pub use death::Death;
+pub use endings::RunEndings;
 pub use environment::{Environment, GitState};
 pub use error::TrackingError;
 pub use event::{ConsoleLine, Event, Level, RunEnd, RunHeader, StageOutcome, StampedEvent};
+pub use export::{ExportFormat, write_csv, write_metrics, write_parquet, write_tensorboard};
 pub use filter::{Filter, FilterError, Operator, order, plain};
+pub use follower::RunFollower;
+pub use index::refresh_index;
 pub use labels::Labels;
 pub use listing::{RunOverview, RunState, StageOverview, find_run, list_runs, remove_run};
 pub use metrics::{Metrics, Row, Stream};
 pub use reader::{RunRecord, read_metrics, read_record};
 pub use recorder::{RunRecorder, RunStart, StageLog};
 pub use run_id::RunId;
+pub use system::SYSTEM;
 pub use value::Value;
+pub use watch::{Happening, Watch};
 
 /// Name of the metrics file in an output.
 pub const METRICS_FILE: &str = "metrics.novic";

@@ -27,6 +27,8 @@ pub struct RunRecord {
     pub environment: Option<Environment>,
     /// The source tree.
     pub git: Option<GitState>,
+    /// BLAKE3 hash of the program's file.
+    pub program_hash: Option<String>,
     /// All events in order, those above included.
     pub events: Vec<StampedEvent>,
     /// Metrics by stage.
@@ -60,9 +62,18 @@ impl RunRecord {
 
 /// Reads the record of the run in `dir`.
 pub fn read_record(dir: &Path) -> Result<RunRecord, TrackingError> {
+    read(dir, FrameReader::open(&dir.join(RECORD))?)
+}
+
+/// The same without metrics, in much shorter time.
+pub(super) fn read_record_without_metrics(dir: &Path) -> Result<RunRecord, TrackingError> {
+    read(dir, FrameReader::open(&dir.join(RECORD))?.without_rows())
+}
+
+fn read(dir: &Path, reader: FrameReader) -> Result<RunRecord, TrackingError> {
     let path = dir.join(RECORD);
     let mut scan = Scan::default();
-    let good = scan.read(&path)?;
+    let good = scan.read(reader)?;
     let length = std::fs::metadata(&path)
         .map_err(TrackingError::io("read", &path))?
         .len();
@@ -78,6 +89,7 @@ pub fn read_record(dir: &Path) -> Result<RunRecord, TrackingError> {
         config: serde_json::Value::Null,
         environment: None,
         git: None,
+        program_hash: None,
         metrics: scan.metrics,
         end: None,
         last_ms: scan.beat_ms.max(header.started_ms + scan.last_us / 1000),
@@ -90,6 +102,7 @@ pub fn read_record(dir: &Path) -> Result<RunRecord, TrackingError> {
             Event::Config { values } => record.config = values.clone(),
             Event::Environment(environment) => record.environment = Some(environment.clone()),
             Event::Git(git) => record.git = Some(git.clone()),
+            Event::Program { hash } => record.program_hash = Some(hash.clone()),
             Event::End(end) => record.end = Some(end.clone()),
             _ => {}
         }
@@ -100,14 +113,14 @@ pub fn read_record(dir: &Path) -> Result<RunRecord, TrackingError> {
 /// Reads the metrics that an entry of the store carries.
 pub fn read_metrics(path: &Path) -> Result<Metrics, TrackingError> {
     let mut scan = Scan::default();
-    scan.read(path)?;
+    scan.read(FrameReader::open(path)?)?;
     Ok(scan.metrics.into_values().next().unwrap_or_default())
 }
 
 /// Length of the readable part of an entry's metrics, and their rows.
 pub(super) fn measure_metrics(path: &Path) -> Result<(u64, u64), TrackingError> {
     let mut scan = Scan::default();
-    let good = scan.read(path)?;
+    let good = scan.read(FrameReader::open(path)?)?;
     let rows = scan
         .metrics
         .values()
@@ -119,10 +132,10 @@ pub(super) fn measure_metrics(path: &Path) -> Result<(u64, u64), TrackingError> 
 
 /// The content of a file of frames.
 #[derive(Debug, Default)]
-struct Scan {
-    events: Vec<StampedEvent>,
+pub(super) struct Scan {
+    pub(super) events: Vec<StampedEvent>,
     names: HashMap<u32, Columns>,
-    metrics: BTreeMap<String, Metrics>,
+    pub(super) metrics: BTreeMap<String, Metrics>,
     /// Start of the run that wrote what follows, µs since 1970.
     base_us: u64,
     last_us: u64,
@@ -138,8 +151,7 @@ struct Columns {
 
 impl Scan {
     /// Takes in all whole frames; returns the length of the readable part.
-    fn read(&mut self, path: &Path) -> Result<u64, TrackingError> {
-        let mut reader = FrameReader::open(path)?;
+    pub(super) fn read(&mut self, mut reader: FrameReader) -> Result<u64, TrackingError> {
         while let Some((kind, payload)) = reader.next()? {
             match kind {
                 FrameKind::Event => {

@@ -9,16 +9,18 @@ use std::time::Duration;
 
 use jiff::Zoned;
 
-use crate::store::{Attempt, Lease, LockSupport, Project};
+use crate::store::{Attempt, Lease, Project};
 
-use super::environment::{Environment, GitState};
+use super::environment::{Environment, GitState, program_hash};
 use super::error::TrackingError;
 use super::event::{ConsoleLine, Event, Level, RunEnd, RunHeader};
 use super::frame::FrameFile;
+use super::index::add_to_index;
 use super::listing::{RunOverview, write_overview};
 use super::reader::{RECORD, measure_metrics};
 use super::run_id::RunId;
 use super::value::Value;
+use super::watch::Watch;
 use super::writer::{Queue, Writer};
 
 /// Name of the lease in a run's directory.
@@ -42,6 +44,8 @@ pub struct RunStart {
     pub overrides: Vec<String>,
     /// The resolved configuration, secrets redacted.
     pub config: serde_json::Value,
+    /// Who hears of what happens.
+    pub watch: Option<Watch>,
 }
 
 /// The one writer of a run's record.
@@ -51,6 +55,7 @@ pub struct RunStart {
 #[derive(Debug)]
 pub struct RunRecorder {
     id: RunId,
+    project: Project,
     dir: PathBuf,
     outputs: PathBuf,
     started_ms: u64,
@@ -68,7 +73,7 @@ impl RunRecorder {
         let now = Zoned::now();
         let (id, dir) = RunId::take(&project.runs_dir(), &project.outputs_dir(), &now)?;
         let path = dir.join(RECORD);
-        let lease = match Lease::try_take(&dir.join(LEASE), id.as_str(), LockSupport::default())? {
+        let lease = match Lease::try_take(&dir.join(LEASE), id.as_str(), project.locks())? {
             Attempt::Held(lease) => Some(lease),
             Attempt::Busy(_) => None,
         };
@@ -95,7 +100,7 @@ impl RunRecorder {
             values: start.config,
         });
         queue.event(Event::Environment(Environment::capture()));
-        let writer = Writer::new(queue.clone(), file);
+        let writer = Writer::new(queue.clone(), file, start.watch);
         let writer = thread::Builder::new()
             .name("run record".into())
             .spawn(move || writer.run())
@@ -109,10 +114,14 @@ impl RunRecorder {
                 if let Some(state) = GitState::capture(&working_dir) {
                     to.event(Event::Git(state));
                 }
+                if let Some(hash) = program_hash() {
+                    to.event(Event::Program { hash });
+                }
                 let _ = tell.send(());
             });
         Ok(RunRecorder {
             id,
+            project: project.clone(),
             dir,
             outputs,
             started_ms,
@@ -224,6 +233,7 @@ impl RunRecorder {
             Some(trouble) => Err(trouble),
             None => {
                 write_overview(&self.dir, &overview)?;
+                add_to_index(&self.project, &self.dir, &overview);
                 Ok(overview)
             }
         }

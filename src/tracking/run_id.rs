@@ -24,12 +24,16 @@ impl RunId {
         now: &Zoned,
     ) -> Result<(RunId, PathBuf), TrackingError> {
         let base = now.strftime("ovod_%Y%m%d_%H%M%S").to_string();
-        for number in 1u32.. {
-            let id = if number == 1 {
-                base.clone()
-            } else {
-                format!("{base}_{number}")
-            };
+        let name = |number: u32| match number {
+            1 => base.clone(),
+            _ => format!("{base}_{number}"),
+        };
+        let is_taken = |number: u32| {
+            let id = name(number);
+            runs.join(&id).exists() || outputs.join(&id).exists()
+        };
+        for number in first_free(is_taken).. {
+            let id = name(number);
             if outputs.join(&id).exists() {
                 continue;
             }
@@ -49,6 +53,24 @@ impl RunId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// The first free number after those that are taken one after the other; in few
+/// steps, because thousands of runs may start in one second.
+fn first_free(is_taken: impl Fn(u32) -> bool) -> u32 {
+    let mut free = 1;
+    while free < 1 << 30 && is_taken(free) {
+        free *= 2;
+    }
+    let mut taken = free / 2;
+    while taken + 1 < free {
+        let middle = taken.midpoint(free);
+        match is_taken(middle) {
+            true => taken = middle,
+            false => free = middle,
+        }
+    }
+    free
 }
 
 impl fmt::Display for RunId {
@@ -97,6 +119,13 @@ mod tests {
         assert_eq!(take(), "ovod_20261124_170509_2");
         fs::create_dir_all(outputs.join("ovod_20261124_170509_3")).unwrap();
         assert_eq!(take(), "ovod_20261124_170509_4");
+    }
+
+    #[test]
+    fn the_first_free_number_is_found() {
+        for taken in [0, 1, 2, 3, 4, 7, 8, 1000] {
+            assert_eq!(first_free(|number| number <= taken), taken + 1);
+        }
     }
 
     #[test]

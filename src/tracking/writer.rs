@@ -16,7 +16,9 @@ use super::event::{Event, StampedEvent};
 use super::frame::{FrameFile, FrameKind, push_frame};
 use super::listing::RunOverview;
 use super::rows::Block;
+use super::system::{NAMES, SYSTEM, Sampler};
 use super::value::Value;
+use super::watch::{Watch, Watching};
 
 /// Longest time that something stays in memory only.
 const FLUSH: Duration = Duration::from_millis(80);
@@ -417,19 +419,30 @@ pub(super) struct Writer {
     stages: HashMap<usize, Sink>,
     names: Vec<(Names, Vec<u8>)>,
     stage_names: Vec<String>,
+    watching: Option<Watching>,
+    sampler: Sampler,
+    /// Number of the names of a sample.
+    sample_names: usize,
     last_write: Instant,
     last_try: Instant,
 }
 
 impl Writer {
-    pub(super) fn new(queue: Arc<Queue>, file: FrameFile) -> Writer {
+    pub(super) fn new(queue: Arc<Queue>, file: FrameFile, watch: Option<Watch>) -> Writer {
         let now = Instant::now();
+        let sampler = Sampler::new(file.path());
+        let stage = queue.stage(SYSTEM);
+        let row = NAMES.map(|name| (name, Value::Null));
+        let sample_names = names_of(&mut queue.lock(), stage, &row);
         Writer {
+            sampler,
+            sample_names,
             queue,
             record: Sink::new(file),
             stages: HashMap::new(),
             names: Vec::new(),
             stage_names: Vec::new(),
+            watching: watch.map(Watching::new),
             last_write: now,
             last_try: now,
         }
@@ -444,6 +457,7 @@ impl Writer {
             for item in items {
                 self.encode(item);
             }
+            self.sample();
             if lost > 0 {
                 let event = queue.stamp(Event::Lost { rows: lost });
                 self.encode(Item::Event(event));
@@ -491,7 +505,7 @@ impl Writer {
             let due = match pending.oldest {
                 _ if stuck => self.last_try + RETRY,
                 Some(oldest) => oldest + FLUSH,
-                None => self.last_write + BEAT,
+                None => (self.last_write + BEAT).min(self.sampler.due()),
             };
             let wanted = pending.flush_wanted > pending.flush_done;
             let many = !stuck && pending.cells >= EARLY;
@@ -526,6 +540,7 @@ impl Writer {
     }
 
     fn encode(&mut self, item: Item) {
+        self.watch(&item);
         match item {
             Item::Event(event) => self.record.take(None, &event_frame(&event)),
             Item::Rows { names, block } => {
@@ -564,6 +579,45 @@ impl Writer {
                     self.queue.lock().stage_trouble.insert(stage, error);
                 }
             }
+        }
+    }
+}
+
+impl Writer {
+    /// Adds a sample of the machine when one is due.
+    fn sample(&mut self) {
+        // While the disk refuses, memory is for others.
+        if !self.record.backlog.is_empty() && self.last_write.elapsed() > RETRY {
+            return;
+        }
+        let Some(sample) = self.sampler.sample() else {
+            return;
+        };
+        let mut block = Block::new(sample.len());
+        block.positions.push(self.sampler.number - 1);
+        let time = self.queue.start.elapsed();
+        block.times.push(time.as_micros() as u64);
+        for (column, value) in block.columns.iter_mut().zip(&sample) {
+            column.push(value);
+        }
+        let names = self.sample_names;
+        self.encode(Item::Rows { names, block });
+    }
+
+    fn watch(&mut self, item: &Item) {
+        let Some(watching) = &mut self.watching else {
+            return;
+        };
+        match item {
+            Item::Event(event) | Item::Rewind { event, .. } => watching.event(&event.what),
+            Item::Rows { names, block } => {
+                if let Some((of, _)) = self.names.get(*names)
+                    && let Some(stage) = self.stage_names.get(of.stage)
+                {
+                    watching.rows(stage, &of.columns, block);
+                }
+            }
+            Item::Attach { .. } | Item::Detach { .. } => {}
         }
     }
 }

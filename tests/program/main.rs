@@ -8,3 +8,4 @@ mod kills;
 mod printed;
 mod quickstart;
 mod reference_experiment;
+mod surroundings;

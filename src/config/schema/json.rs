@@ -31,6 +31,13 @@ pub fn json_schema() -> Value {
         })
     };
     properties.insert(
+        "version".into(),
+        json!({
+            "description": "Version of experiment files that this one is written for.",
+            "enum": [0, 1],
+        }),
+    );
+    properties.insert(
         "extends".into(),
         texts("Files whose values this one builds on, relative to it; later ones win."),
     );
@@ -141,7 +148,7 @@ fn leaf(key: &Key) -> Value {
         key.kind,
         Kind::Text | Kind::Path | Kind::CommaText | Kind::List(_)
     ) {
-        alternatives.push(json!({ "type": "string", "pattern": r"\$\{.+\}" }));
+        alternatives.push(json!({ "type": "string", "pattern": r"\$\{.+\}|^\?{3}$" }));
     }
     if key.nullable {
         let word = if key.kind == Kind::Bool {

@@ -35,6 +35,8 @@ pub struct Key {
     pub restored: bool,
     /// Whether it changes what people see, never what is computed.
     pub cosmetic: bool,
+    /// Whether it may hold what others must not see; records leave it out.
+    pub secret: bool,
     /// Actions that read it under some setting of the other keys.
     pub readers: &'static [Action],
     /// What it means.
@@ -114,6 +116,7 @@ impl Key {
             structural: false,
             restored: false,
             cosmetic: false,
+            secret: false,
             readers: &[],
             doc,
             default,
@@ -138,6 +141,11 @@ impl Key {
 
     pub(super) const fn cosmetic(mut self) -> Self {
         self.cosmetic = true;
+        self
+    }
+
+    pub(super) const fn secret(mut self) -> Self {
+        self.secret = true;
         self
     }
 

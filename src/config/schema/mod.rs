@@ -32,7 +32,7 @@ pub use checkpoint::{Checkpoint, CheckpointExport};
 pub use choice::UnknownChoice;
 pub use cls::{CLS_DATASETS, Cls, ClsSplit};
 pub use data::{Captions, Data, Images, Merge, MultiMode, Multiset, Storage};
-pub use document::{ExperimentInfo, StoreSettings};
+pub use document::{ExperimentInfo, Hooks, Slots, StoreSettings};
 pub use embedder::Embedder;
 pub use evaluation::{Eval, EvalAlignment, Infer, Predictions, Test, ZeroShot};
 pub use fraction::{Fraction, NotAFraction};
@@ -45,7 +45,7 @@ pub use model::{
 };
 pub use nouns::Nouns;
 pub use root::{Config, SECTIONS, document_key, document_keys, key, key_by_flat_name, keys};
-pub use run::{Run, Tracking, TrackingWandb, WandbMode, WandbResume};
+pub use run::{Needs, Run, Tracking, TrackingWandb, WandbMode, WandbResume};
 pub use section::{Section, SetError};
 pub use tables::{PredsTable, RunsTable, Sample, Tables, TablesPreds, TablesRuns, Wiki};
 pub use target::Target;

@@ -8,9 +8,9 @@ use serde_json::Value;
 use super::key::Key;
 use super::section::{Section, SetError};
 use super::{
-    Captions, Checkpoint, Cls, Data, Embedder, Eval, ExperimentInfo, Generate, Images, Infer,
-    Merge, Model, Multiset, Noise, Nouns, Predictions, Run, Sample, StoreSettings, Tables, Target,
-    Test, Tracking, Train, Wiki, ZeroShot,
+    Captions, Checkpoint, Cls, Data, Embedder, Eval, ExperimentInfo, Generate, Hooks, Images,
+    Infer, Merge, Model, Multiset, Needs, Noise, Nouns, Predictions, Run, Sample, Slots,
+    StoreSettings, Tables, Target, Test, Tracking, Train, Wiki, ZeroShot,
 };
 
 macro_rules! config {
@@ -56,6 +56,8 @@ macro_rules! config {
 config! {
     /// How a stage is executed.
     run: Run,
+    /// What a stage occupies while it runs.
+    needs: Needs,
     /// How a run is named and grouped where its metrics go.
     tracking: Tracking,
     /// The model that embeds texts and images.
@@ -129,6 +131,8 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
     let mut document = Vec::new();
     ExperimentInfo::collect(&mut document);
     StoreSettings::collect(&mut document);
+    Slots::collect(&mut document);
+    Hooks::collect(&mut document);
     Table {
         by_path: keys.iter().map(|&key| (key.path, key)).collect(),
         by_flat: keys

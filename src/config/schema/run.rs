@@ -1,4 +1,4 @@
-//! `[run]` and `[tracking]`: how a stage is executed and followed.
+//! `[run]`, `[needs]` and `[tracking]`: how a stage is executed and followed.
 
 use super::action::{Action, readers};
 use super::choice::choice;
@@ -47,6 +47,18 @@ section! {
         seed: u64 = 1 => flat("determ_seed").at_least(1.0).read_by(readers::START);
         /// Report only, write nothing.
         dry_run: bool = false => flat("dry_run").read_by(readers::FIX);
+    }
+}
+
+section! {
+    /// What a stage occupies while it runs; see `[slots]`.
+    pub struct Needs("needs") {
+        /// Threads it computes with; none: all there are, and it shares `slots.cpus` with no other stage.
+        cpus: Option<usize> = None => at_least(1.0).cosmetic().read_by(readers::START);
+        /// GPUs.
+        gpus: usize = 0 => cosmetic().read_by(readers::START);
+        /// Memory.
+        memory: f64 = 0.0 => at_least(0.0).cosmetic().unit("GiB").read_by(readers::START);
     }
 }
 

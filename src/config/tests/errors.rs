@@ -245,7 +245,7 @@ fn stages() {
     8 | foo = 1
       | ^^^
       |
-      = help: keys and sections are kind, inputs, run, tracking, embedder, data, nouns, multiset, captions, images, merge, cls, target, model, train, noise, checkpoint, generate, test, zero_shot, eval, infer, predictions, tables, wiki, sample
+      = help: keys and sections are kind, inputs, run, needs, tracking, embedder, data, nouns, multiset, captions, images, merge, cls, target, model, train, noise, checkpoint, generate, test, zero_shot, eval, infer, predictions, tables, wiki, sample
 
     error: stage `b` has no kind
      --> main.toml:3:8

@@ -2,7 +2,31 @@
 
 use super::{load, load_with};
 use crate::config::schema::{self, Action, Config, NoiseScheme};
-use crate::config::{Request, Show, StageKind, select};
+use crate::config::{Experiment, Request, Show, StageKind, select};
+
+#[test]
+fn a_value_that_must_be_given_is_asked_for() {
+    let text = "nouns.vocab_path = \"???\"\n[train.lr]\ninit = \"???\"\n[stage.train]\nkind = \"train\"\n[stage.idle]\nkind = \"nothing\"\n";
+    let load = |overrides: &[&str]| {
+        let request = Request {
+            file: "mine.toml".into(),
+            text: Some(text.into()),
+            ..Request::default()
+        };
+        Experiment::load(&request.overrides(overrides.iter().copied()))
+    };
+    let errors = load(&[]).unwrap_err().to_string();
+    for part in [
+        "train.lr.init must be given",
+        "mine.toml:3:8",
+        "train.lr.init=VALUE",
+        "nouns.vocab_path must be given",
+    ] {
+        assert!(errors.contains(part), "{errors}");
+    }
+    let given = load(&["stage.train.train.lr.init=0.5", "nouns.vocab_path=embedded"]).unwrap();
+    assert_eq!(given.stages[0].config.train.lr.init, 0.5);
+}
 
 #[test]
 fn the_later_layer_wins_and_every_layer_is_remembered() {

@@ -1,0 +1,233 @@
+//! What the program meets on other people's machines: places that cannot be
+//! written, clocks that were moved, other processes, and signals.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::folder::{Call, Folder};
+
+/// Three stages that take no time.
+const NOTHING: &str = "[stage.a]\nkind = \"nothing\"\n[stage.b]\nkind = \"nothing\"\ninputs = [\"a\"]\n[stage.c]\nkind = \"nothing\"\nrun.seed = 2\n";
+
+fn with_experiment(text: &str) -> Folder {
+    let folder = Folder::new();
+    fs::write(folder.path("mine.toml"), text).unwrap();
+    folder
+}
+
+/// The same call where everything in the folder is on a disk that cannot be
+/// written.
+fn read_only(folder: &Folder, arguments: &[&str]) -> Call {
+    let inner = folder.command(arguments);
+    let mut command = Command::new("unshare");
+    command
+        .args(["-rm", "sh", "-c"])
+        .arg("mount --bind . . && mount -o remount,bind,ro . && cd \"$PWD\" && ! touch probe 2>/dev/null && exec \"$0\" \"$@\"")
+        .arg(inner.get_program())
+        .args(inner.get_args())
+        .current_dir(inner.get_current_dir().unwrap());
+    for (name, value) in inner.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.output().expect("unshare (util-linux)").into()
+}
+
+fn runs(folder: &Folder) -> Vec<Value> {
+    let call = folder.call(&["ls", "--json", "--last", "0"]).expect(0);
+    serde_json::from_str(&call.out).unwrap()
+}
+
+fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "no {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A run that goes on for long, and the process that does its work.
+fn long_run(folder: &Folder) -> (Child, rustix::process::Pid) {
+    let child = folder
+        .run_tiny(&["stage.train.train.max_chunks=100000"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let lease = || -> Option<PathBuf> {
+        let run = fs::read_dir(folder.path(".novic/runs")).ok()?.next()?;
+        Some(run.ok()?.path().join("lease"))
+    };
+    let pid = wait_for("lease of a run", || {
+        let text = fs::read_to_string(lease()?).ok()?;
+        let holder: Value = serde_json::from_str(text.lines().next()?).ok()?;
+        rustix::process::Pid::from_raw(i32::try_from(holder["pid"].as_i64()?).ok()?)
+    });
+    (child, pid)
+}
+
+#[test]
+fn inspection_works_where_nothing_can_be_written_and_a_run_says_what_is_in_its_way() {
+    let folder = with_experiment(NOTHING);
+    folder.call(&["run", "mine.toml", "--only", "a"]).expect(0);
+    for arguments in [
+        &["ls"][..],
+        &["show", "latest"],
+        &["plan", "mine.toml"],
+        &["why", "mine.toml", "b"],
+        &["config", "mine.toml"],
+        &["top"],
+        &["gc", "--dry-run"],
+        &["doctor"],
+    ] {
+        let call = read_only(&folder, arguments);
+        assert_eq!(
+            call.code,
+            Some(0),
+            "{arguments:?}\n{}{}",
+            call.out,
+            call.err
+        );
+    }
+    let call = read_only(&folder, &["run", "mine.toml"]).expect(1);
+    assert!(
+        call.err.contains(".novic") && call.err.contains("make it writable"),
+        "{}",
+        call.err
+    );
+}
+
+#[test]
+fn a_place_elsewhere_serves_a_working_directory_that_cannot_be_written() {
+    let folder = with_experiment(NOTHING);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let home = elsewhere.path().join("home");
+    let setting = format!("store.dir={}", home.display());
+    let call = read_only(&folder, &["run", "mine.toml", &setting]);
+    assert_eq!(call.code, Some(1), "{}", call.err);
+    // The work is done and recorded; only the page has no place.
+    assert!(call.err.contains("outputs"), "{}", call.err);
+    assert_eq!(fs::read_dir(home.join("store/nothing")).unwrap().count(), 4);
+}
+
+#[test]
+fn runs_of_the_future_are_no_trouble_after_the_clock_was_moved_back() {
+    let folder = with_experiment(NOTHING);
+    folder.call(&["run", "mine.toml", "--only", "a"]).expect(0);
+    // Everything that was written so far says that it is from next year.
+    let later = std::time::SystemTime::now() + Duration::from_secs(365 * 86_400);
+    let mut pending = vec![folder.path(".novic")];
+    while let Some(path) = pending.pop() {
+        if path.is_dir() {
+            pending.extend(fs::read_dir(&path).unwrap().map(|e| e.unwrap().path()));
+        } else {
+            fs::File::open(&path).unwrap().set_modified(later).unwrap();
+        }
+    }
+    let entry = folder.output_of("nothing").join("entry.json");
+    let mut manifest: Value = serde_json::from_slice(&fs::read(&entry).unwrap()).unwrap();
+    manifest["published_ms"] = (manifest["published_ms"].as_u64().unwrap() + 31_536_000_000).into();
+    fs::write(&entry, manifest.to_string()).unwrap();
+    let call = folder.call(&["run", "mine.toml"]).expect(0);
+    assert!(call.err.contains("2 done"), "{}", call.err);
+    assert_eq!(runs(&folder).len(), 2);
+    folder.call(&["ls"]).expect(0);
+    folder
+        .call(&["gc", "--older-than", "1d", "--dry-run"])
+        .expect(0);
+}
+
+#[test]
+fn two_processes_share_one_store() {
+    for locks in ["store.locks=true", "store.locks=false"] {
+        let folder = Folder::new();
+        let start = || {
+            folder
+                .run_tiny(&[locks, "--until", "train"])
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+        };
+        let children = [start(), start()];
+        let calls = children.map(|child| Call::from(child.wait_with_output().unwrap()).expect(0));
+        // Each stage was made by one of them.
+        for kind in ["convert_noun_dataset", "train"] {
+            let entries = fs::read_dir(folder.path(".novic/store").join(kind)).unwrap();
+            let entries =
+                entries.filter(|e| e.as_ref().unwrap().path().join("entry.json").exists());
+            assert_eq!(entries.count(), 1, "{kind}");
+        }
+        let done = |call: &Call| call.err.matches("DONE").count();
+        assert_eq!(calls.iter().map(done).sum::<usize>(), 2, "{locks}");
+        let runs = runs(&folder);
+        assert!(runs.len() == 2 && runs.iter().all(|run| run["state"]["state"] == "finished"));
+    }
+}
+
+#[test]
+fn a_killed_run_is_shown_as_such_at_once() {
+    let folder = Folder::new();
+    let (mut parent, worker) = long_run(&folder);
+    assert_eq!(runs(&folder)[0]["state"]["state"], "running");
+    rustix::process::kill_process(worker, rustix::process::Signal::KILL).unwrap();
+    assert_eq!(parent.wait().unwrap().code(), Some(128 + 9));
+    let list = folder.call(&["ls"]).expect(0).out;
+    assert!(list.contains("killed (signal 9) 0 s ago"), "{list}");
+    assert_eq!(
+        folder
+            .call(&["ls", "state = killed"])
+            .expect(0)
+            .out
+            .lines()
+            .count(),
+        2
+    );
+}
+
+#[test]
+fn a_run_ends_with_the_process_that_was_started() {
+    let folder = Folder::new();
+    let (mut parent, worker) = long_run(&folder);
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    wait_for("end of the worker", || {
+        rustix::process::test_kill_process(worker)
+            .is_err()
+            .then_some(())
+    });
+    let list = folder.call(&["ls"]).expect(0).out;
+    assert!(list.contains("ended without a word 0 s ago"), "{list}");
+}
+
+#[test]
+fn hooks_hear_of_the_end_and_hold_up_nothing() {
+    let folder = with_experiment(&format!(
+        "hooks.finish = [\"cat > heard.json\", \"exit 7\"]\n{NOTHING}"
+    ));
+    let call = folder.call(&["run", "mine.toml"]).expect(0);
+    let heard: Value =
+        serde_json::from_slice(&fs::read(folder.path("heard.json")).unwrap()).unwrap();
+    assert_eq!(
+        (&heard["event"], &heard["exit_code"]),
+        (&"finish".into(), &0.into())
+    );
+    assert_eq!(heard["run"], runs(&folder)[0]["run"]);
+    assert!(
+        call.err.contains("hooks.finish[1] failed: exit status: 7"),
+        "{}",
+        call.err
+    );
+    let record = folder.call(&["show", "latest", "--json"]).expect(0).out;
+    assert!(!record.contains("heard.json"), "hooks may hold secrets");
+}
