@@ -20,6 +20,8 @@ pub(crate) enum Purpose {
     BatchOrder,
     /// Shift of the batches of an epoch.
     BatchOffset,
+    /// Rows of a window of batches.
+    WindowRows,
     /// Rows of merged files.
     MergedRows,
     /// Nouns that are combined in texts of several.
@@ -36,6 +38,7 @@ impl Purpose {
             Self::FileRows => b"file rows",
             Self::BatchOrder => b"batch order",
             Self::BatchOffset => b"batch shift",
+            Self::WindowRows => b"window rows",
             Self::MergedRows => b"merged rows",
             Self::Multiset => b"multiset",
             Self::Captions => b"captions",

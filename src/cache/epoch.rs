@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::error::{CacheError, Result};
+use super::keyed_permutation::KeyedPermutation;
 use crate::random::{Draws, Purpose};
 
 /// What batches are for.
@@ -13,6 +14,24 @@ pub enum LoaderMode {
     /// Every row once, in file order.
     Evaluation,
 }
+
+/// Order in which training reads the rows of a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReadOrder {
+    /// Batches of neighbours in random order.
+    #[default]
+    Block,
+    /// Windows of [`WINDOW`] batches in random order, the rows of a window in
+    /// random order.
+    Shard,
+    /// As the rows lie, from a random one on.
+    Sequential,
+    /// Every row by itself in random order: for rows that lie nowhere.
+    Single,
+}
+
+/// Batches of a window of [`ReadOrder::Shard`].
+pub const WINDOW: u64 = 64;
 
 /// Sizes of a loader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +56,7 @@ pub struct LoaderInfo {
     pub available_samples: u64,
     samples: u64,
     mode: LoaderMode,
+    order: ReadOrder,
 }
 
 impl LoaderInfo {
@@ -76,7 +96,14 @@ impl LoaderInfo {
             available_samples: epoch_samples,
             samples,
             mode,
+            order: ReadOrder::Block,
         })
+    }
+
+    /// The same, read in another order in training.
+    #[must_use]
+    pub fn ordered(self, order: ReadOrder) -> Self {
+        Self { order, ..self }
     }
 
     /// What the batches are for.
@@ -106,33 +133,60 @@ impl LoaderInfo {
 
 /// Order and offset of one epoch. They depend on nothing but the seed, the
 /// number of the epoch and the sizes, so that a run can go on at any batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct EpochOrder {
     info: LoaderInfo,
-    items: Option<Vec<u32>>,
+    places: Places,
     offset: u64,
+    /// Seed and epoch.
+    drawn: (u64, u64),
+}
+
+#[derive(Clone, Debug)]
+enum Places {
+    AsTheyLie,
+    /// Batch of each place.
+    Blocks(Vec<u32>),
+    /// Window of each [`WINDOW`] places.
+    Windows(Vec<u32>),
+    /// Row of each sample of the epoch.
+    Singles(KeyedPermutation),
 }
 
 impl EpochOrder {
-    /// Order of an epoch. In training the batches come in a random order and
-    /// start at a random offset in `0..B·⌊N/B⌋`, in evaluation as they lie.
+    /// Order of an epoch. In training the batches start at a random offset in
+    /// `0..B·⌊N/B⌋` and come in the order of the loader, in evaluation as they
+    /// lie.
     pub fn new(info: &LoaderInfo, seed: u64, epoch: u64) -> Self {
-        match info.mode {
-            LoaderMode::Evaluation => Self {
-                info: *info,
-                items: None,
-                offset: 0,
-            },
-            // A file has fewer than 2³² samples, hence batches.
-            LoaderMode::Training => Self {
-                info: *info,
-                items: Some(
-                    Draws::new(Purpose::BatchOrder, seed, epoch)
-                        .permutation(info.epoch_batches as u32),
-                ),
-                offset: Draws::new(Purpose::BatchOffset, seed, epoch).below(info.epoch_samples),
-            },
+        let mut order = Self {
+            info: *info,
+            places: Places::AsTheyLie,
+            offset: 0,
+            drawn: (seed, epoch),
+        };
+        if info.mode == LoaderMode::Evaluation {
+            return order;
         }
+        let mut draws = Draws::new(Purpose::BatchOrder, seed, epoch);
+        order.offset = Draws::new(Purpose::BatchOffset, seed, epoch).below(info.epoch_samples);
+        // A file has fewer than 2³² samples, hence batches.
+        order.places = match info.order {
+            ReadOrder::Block => Places::Blocks(draws.permutation(info.epoch_batches as u32)),
+            ReadOrder::Sequential => Places::AsTheyLie,
+            ReadOrder::Shard => {
+                let whole = (info.epoch_batches / WINDOW) as u32;
+                let mut windows = draws.permutation(whole);
+                if info.epoch_batches % WINDOW > 0 {
+                    // The incomplete one is elsewhere in the file every epoch.
+                    windows.push(whole);
+                }
+                Places::Windows(windows)
+            }
+            ReadOrder::Single => {
+                Places::Singles(KeyedPermutation::new(draws.number(), info.samples))
+            }
+        };
+        order
     }
 
     /// Number of batches.
@@ -140,23 +194,102 @@ impl EpochOrder {
         self.info.epoch_batches
     }
 
+    /// Samples of a complete batch.
+    pub(super) fn batch_size(&self) -> u64 {
+        self.info.batch_size as u64
+    }
+
     /// Always false: an epoch has at least one batch.
     pub fn is_empty(&self) -> bool {
         false
     }
 
-    /// Rows of the batch at place `index` of the epoch, in at most two runs;
-    /// `None` behind the last.
-    pub fn rows(&self, index: u64) -> Option<[Range<u64>; 2]> {
+    /// Rows of the batch at place `index` of the epoch in runs; `None` behind
+    /// the last.
+    pub fn rows(&self, index: u64) -> Option<Vec<Range<u64>>> {
         if index >= self.len() {
             return None;
         }
-        let item = match &self.items {
-            Some(items) => u64::from(items[index as usize]),
-            None => index,
+        let item = match &self.places {
+            Places::AsTheyLie => index,
+            Places::Blocks(items) => u64::from(items[index as usize]),
+            Places::Windows(_) => {
+                let window = self.window(index)?;
+                return Some(window.batch(index));
+            }
+            Places::Singles(order) => {
+                let size = self.info.batch_size as u64;
+                let rows = index * size..(index + 1) * size;
+                return Some(runs_of(rows.map(|row| order.at(row)).collect()));
+            }
         };
-        Some(self.info.rows(item, self.offset))
+        Some(self.info.rows(item, self.offset).into())
     }
+
+    /// The window that the batch at place `index` is of, if there are windows.
+    pub(super) fn window(&self, index: u64) -> Option<Window> {
+        let Places::Windows(windows) = &self.places else {
+            return None;
+        };
+        let place = index / WINDOW;
+        let window = u64::from(*windows.get(place as usize)?);
+        let size = self.info.batch_size as u64;
+        let batches = WINDOW.min(self.len() - window * WINDOW);
+        let (seed, epoch) = self.drawn;
+        let mut draws = Draws::new(Purpose::WindowRows, seed, epoch << 32 | window);
+        Some(Window {
+            first: place * WINDOW,
+            start: (window * WINDOW * size + self.offset) % self.info.samples,
+            order: draws.permutation((batches * size) as u32),
+            batch_size: self.info.batch_size,
+            samples: self.info.samples,
+        })
+    }
+}
+
+/// Some batches whose rows lie together.
+#[derive(Clone, Debug)]
+pub(super) struct Window {
+    /// Place of its first batch in the epoch.
+    pub(super) first: u64,
+    start: u64,
+    /// Rows in the order of the batches, from the start on.
+    order: Vec<u32>,
+    batch_size: usize,
+    samples: u64,
+}
+
+impl Window {
+    /// All its rows, as they lie.
+    pub(super) fn rows(&self) -> [Range<u64>; 2] {
+        let end = self.start + self.order.len() as u64;
+        let wrapped = end.saturating_sub(self.samples);
+        [self.start..end - wrapped, 0..wrapped]
+    }
+
+    /// Rows of the batch at place `index` of the epoch, which must be of this
+    /// window.
+    pub(super) fn batch(&self, index: u64) -> Vec<Range<u64>> {
+        let from = (index - self.first) as usize * self.batch_size;
+        let rows = self.order[from..from + self.batch_size].iter();
+        runs_of(
+            rows.map(|&row| (self.start + u64::from(row)) % self.samples)
+                .collect(),
+        )
+    }
+}
+
+/// Rows as runs in ascending order.
+fn runs_of(mut rows: Vec<u64>) -> Vec<Range<u64>> {
+    rows.sort_unstable();
+    let mut runs: Vec<Range<u64>> = Vec::with_capacity(rows.len());
+    for row in rows {
+        match runs.last_mut() {
+            Some(run) if run.end == row => run.end += 1,
+            _ => runs.push(row..row + 1),
+        }
+    }
+    runs
 }
 
 #[cfg(test)]
@@ -169,8 +302,10 @@ mod tests {
             for batch_size in 1..=samples {
                 let info =
                     LoaderInfo::new(samples, batch_size as usize, LoaderMode::Training, 0).unwrap();
-                for epoch in 0..3 {
-                    let order = EpochOrder::new(&info, 5, epoch);
+                for (epoch, order) in
+                    (0..3).zip([ReadOrder::Block, ReadOrder::Sequential, ReadOrder::Single])
+                {
+                    let order = EpochOrder::new(&info.ordered(order), 5, epoch);
                     let mut seen: Vec<u64> = (0..order.len())
                         .flat_map(|index| order.rows(index).unwrap())
                         .flatten()
@@ -182,6 +317,32 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn windows_mix_their_rows_and_cover_an_epoch() {
+        for (samples, batch_size) in [(1, 1), (63, 1), (64, 1), (130, 1), (1000, 7), (450, 7)] {
+            let info = LoaderInfo::new(samples, batch_size, LoaderMode::Training, 0).unwrap();
+            let order = EpochOrder::new(&info.ordered(ReadOrder::Shard), 5, 2);
+            let mut seen = std::collections::BTreeSet::new();
+            for index in 0..order.len() {
+                let window = order.window(index).unwrap();
+                let near: Vec<u64> = window.rows().into_iter().flatten().collect();
+                let rows: Vec<u64> = order.rows(index).unwrap().into_iter().flatten().collect();
+                assert_eq!(rows.len(), batch_size);
+                assert!(rows.iter().all(|row| near.contains(row)));
+                seen.extend(rows);
+            }
+            assert_eq!(seen.len() as u64, info.epoch_samples);
+            assert_eq!(order.rows(order.len()), None);
+        }
+        let info = LoaderInfo::new(64 * 4 * 3, 4, LoaderMode::Training, 0).unwrap();
+        let order = EpochOrder::new(&info.ordered(ReadOrder::Shard), 5, 0);
+        let apart = (0..order.len()).filter(|&index| order.rows(index).unwrap().len() > 1);
+        assert!(apart.count() > 180, "neighbours stay together");
+        // Every epoch has another order.
+        let next = EpochOrder::new(&info.ordered(ReadOrder::Shard), 5, 1);
+        assert!((0..order.len()).any(|index| order.rows(index) != next.rows(index)));
     }
 
     #[test]

@@ -15,6 +15,9 @@ pub type Result<T> = std::result::Result<T, CacheError>;
 /// Why a cache cannot be read, written or used.
 #[derive(Debug, Error)]
 pub enum CacheError {
+    /// Samples that lie in no file cannot be made.
+    #[error("failed to make samples: {0}")]
+    Made(String),
     /// One of the others, in this file.
     #[error("embedding cache {}: {source}", path.display())]
     File {

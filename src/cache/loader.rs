@@ -1,12 +1,13 @@
 //! Batches of an epoch, assembled ahead of use by a few threads.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 
 use super::batch::Batch;
 use super::data_config::DataConfig;
-use super::epoch::{EpochOrder, LoaderInfo};
+use super::epoch::{EpochOrder, LoaderInfo, WINDOW, Window};
 use super::error::{CacheError, Result};
 use super::reader::Cache;
 
@@ -53,6 +54,7 @@ impl Loader {
             cache: Arc::clone(&self.cache),
             data: self.data,
             order: EpochOrder::new(&self.info, self.seed, epoch),
+            windows: Mutex::new(VecDeque::new()),
         });
         let end = end.min(work.order.len());
         let workers = (self.info.num_workers as u64).min(end.saturating_sub(first));
@@ -85,12 +87,57 @@ struct Work {
     cache: Arc<Cache>,
     data: DataConfig,
     order: EpochOrder,
+    /// Windows that batches are taken from now, by the place of their first
+    /// batch.
+    windows: Mutex<VecDeque<(u64, SharedWindow)>>,
 }
+
+/// A window that one thread brings into memory while others wait.
+type SharedWindow = Arc<OnceLock<Option<Window>>>;
+
+/// Windows that are remembered: threads are a few batches apart at most, or
+/// more if there are very many of them.
+const WINDOWS: usize = 4;
 
 impl Work {
     fn batch(&self, index: u64) -> Result<Batch> {
-        let runs = self.order.rows(index).unwrap_or([0..0, 0..0]);
+        let runs = match &*self.window(index).get_or_init(|| self.bring(index)) {
+            Some(window) => window.batch(index),
+            None => self.order.rows(index).unwrap_or_default(),
+        };
         self.cache.batch(&runs, &self.data)
+    }
+
+    fn window(&self, index: u64) -> SharedWindow {
+        let first = index - index % WINDOW;
+        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, window)) = windows.iter().find(|(known, _)| *known == first) {
+            return window.clone();
+        }
+        let window = SharedWindow::default();
+        windows.push_back((first, window.clone()));
+        if windows.len() > WINDOWS {
+            windows.pop_front();
+        }
+        window
+    }
+
+    /// The window of a batch, if rows are read in windows: read as it lies, so
+    /// that its rows are in the memory of the system when they are wanted in
+    /// their own order.
+    fn bring(&self, index: u64) -> Option<Window> {
+        let window = self.order.window(index)?;
+        let size = self.order.batch_size();
+        for run in window.rows() {
+            let mut start = run.start;
+            while start < run.end {
+                let end = (start + size).min(run.end);
+                // An error comes again when the batch is read.
+                let _ = self.cache.embeds(&[start..end]);
+                start = end;
+            }
+        }
+        Some(window)
     }
 }
 

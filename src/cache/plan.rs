@@ -58,9 +58,9 @@ pub enum RowOrder {
 pub struct TargetPlan {
     config_hash: ConfigHash,
     use_masks: bool,
-    nouns: NounTable,
-    tokens: TokenRows,
-    per_sample: usize,
+    pub(super) nouns: NounTable,
+    pub(super) tokens: TokenRows,
+    pub(super) per_sample: usize,
 }
 
 impl TargetPlan {

@@ -14,6 +14,7 @@ use super::error::{CacheError, Result};
 use super::header::{HEADER_SIZE, Header};
 use super::merged::{MergeOptions, MergedRows};
 use super::noun_table::NounTable;
+use super::plan::TargetPlan;
 use super::rows::{FileRows, Floats, Rows, count, read_at};
 use super::signature::EmbedderSignature;
 use super::target_config::TargetConfig;
@@ -214,6 +215,11 @@ impl CacheFile {
     /// cannot be changed.
     pub fn nominal(&self) -> (DataConfig, StrictFields) {
         DataConfig::of_file(&self.header)
+    }
+
+    /// Whether it is several files, read as one.
+    pub fn is_merged(&self) -> bool {
+        matches!(self.body, Body::Merged { .. })
     }
 
     /// First bytes of the file, if it is one file.
@@ -454,6 +460,22 @@ impl Targets {
         })
     }
 
+    /// Tables that are planned.
+    pub(super) fn planned(plan: TargetPlan, config: &TargetConfig) -> Result<Self> {
+        let columns = plan.tokens.columns;
+        let mut padding = plan.tokens.padding;
+        padding[..columns].fill(true);
+        Ok(Self {
+            tokens: token_ids(&plan.tokens.ids, &plan.nouns, columns)?,
+            padding,
+            columns,
+            per_sample: plan.per_sample,
+            nouns: plan.nouns,
+            fixed_token_length: config.fixed_token_length,
+            use_masks: config.use_masks,
+        })
+    }
+
     fn has_tokens_of(&self, other: &Self) -> bool {
         self.columns == other.columns && self.tokens == other.tokens
     }
@@ -473,7 +495,17 @@ pub struct Samples {
 }
 
 impl Cache {
-    /// Where the file lies.
+    /// Samples that lie in no file.
+    pub(super) fn made(header: Header, rows: Rows, targets: Targets) -> Self {
+        Self {
+            path: PathBuf::new(),
+            header,
+            rows,
+            targets: Some(targets),
+        }
+    }
+
+    /// Where the file lies; nowhere, for samples that are made.
     pub fn path(&self) -> &Path {
         &self.path
     }

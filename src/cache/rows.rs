@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use super::dtype::FloatVec;
 use super::error::{CacheError, Result};
 use super::header::{Header, Layout, Section};
+use super::made_rows::MadeRows;
 use super::merged::MergedRows;
 
 /// Runs of rows this close in the file are read together: below the size of a
@@ -38,6 +39,8 @@ pub(super) enum Rows {
     File(FileRows),
     /// Several files, read as one.
     Merged(MergedRows),
+    /// None: they are made.
+    Made(MadeRows),
 }
 
 impl Rows {
@@ -46,6 +49,7 @@ impl Rows {
         match self {
             Self::File(rows) => rows.target_ids(runs),
             Self::Merged(rows) => rows.target_ids(runs),
+            Self::Made(rows) => rows.target_ids(runs),
         }
     }
 
@@ -54,6 +58,7 @@ impl Rows {
         match self {
             Self::File(rows) => rows.floats(section, runs),
             Self::Merged(rows) => rows.floats(section, runs),
+            Self::Made(rows) => rows.floats(section, runs),
         }
     }
 
@@ -62,6 +67,7 @@ impl Rows {
         match self {
             Self::File(rows) => usize::from(rows.header.embed_targets_dim),
             Self::Merged(rows) => rows.targets(),
+            Self::Made(_) => 1,
         }
     }
 }

@@ -15,6 +15,12 @@ pub enum Exit {
     Usage = 2,
     /// Finished, but some inputs failed or were parked.
     SomeInputsFailed = 3,
+    /// A service does not accept the key, or there is none.
+    Authentication = 4,
+    /// The account at a service has nothing left.
+    Quota = 5,
+    /// A limit of cost, tokens or requests is reached.
+    Budget = 6,
     /// Interrupted by the user.
     Interrupted = 130,
 }

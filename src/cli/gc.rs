@@ -9,6 +9,7 @@ use super::print::print;
 use super::{CliError, Exit};
 use crate::reports::experiment::{GALLERY_FILE, RECORDS_FILE};
 use crate::runner::{GcItem, GcPlan, GcPolicy, GcReason, bytes_text, time_text};
+use crate::stages;
 use crate::store::{Manifest, Project};
 
 /// Remove outputs that are not needed
@@ -50,7 +51,8 @@ pub fn cmd_gc(args: &GcArgs) -> Result<Exit, CliError> {
         max_bytes: args.max,
     };
     let keep = |manifest: &Manifest| args.keep_tables && is_result(manifest);
-    let plan = GcPlan::of(&project, policy, &keep).map_err(|error| failed(&error))?;
+    let plan = GcPlan::of(&project, policy, &keep, &stages::holds_inputs)
+        .map_err(|error| failed(&error))?;
     let busy = if args.dry_run {
         Vec::new()
     } else {

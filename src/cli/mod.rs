@@ -17,6 +17,7 @@ mod guard;
 mod import;
 mod infer;
 mod labels;
+mod llm;
 mod ls;
 mod nouns;
 mod plan;

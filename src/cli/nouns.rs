@@ -14,7 +14,8 @@ use crate::cache::{
     TextFileShape,
 };
 use crate::nouns::build::{
-    BuildError, Sources, build_class_lists, build_dictionary, write_class_lists, write_dictionary,
+    BuildError, Sources, build_article_list, build_class_lists, build_dictionary,
+    write_class_lists, write_dictionary, write_text,
 };
 use crate::nouns::{
     CollectionNames, Dictionary, DictionarySummary, EMBEDDED, Hypernyms, Noun, NounDataset,
@@ -34,6 +35,7 @@ enum NounsCommand {
     Lookup(LookupArgs),
     Build(BuildArgs),
     ClassNames(ClassNamesArgs),
+    Articles(ArticlesArgs),
 }
 
 /// Show the size of a dictionary, per threshold, and what is unusual in it
@@ -128,6 +130,19 @@ struct ClassNamesArgs {
     out: PathBuf,
 }
 
+/// Make the list behind `nouns.article = "exact"` from the pinned packages
+///
+/// Words whose first sound asks for another article than their spelling.
+#[derive(Debug, Args)]
+struct ArticlesArgs {
+    /// Directory with the fetched packages
+    #[arg(long, value_name = "DIR")]
+    sources: PathBuf,
+    /// File to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
 /// Runs `novic nouns`.
 pub fn cmd_nouns(args: &NounsArgs) -> Result<Exit, CliError> {
     match &args.command {
@@ -135,6 +150,7 @@ pub fn cmd_nouns(args: &NounsArgs) -> Result<Exit, CliError> {
         NounsCommand::Lookup(args) => lookup(args),
         NounsCommand::Build(args) => build(args),
         NounsCommand::ClassNames(args) => make_class_names(args),
+        NounsCommand::Articles(args) => make_article_list(args),
     }
 }
 
@@ -430,4 +446,15 @@ impl TextArgs {
 
 fn failed(error: NounsError) -> CliError {
     CliError::from_error(Exit::Failed, &error)
+}
+
+fn make_article_list(args: &ArticlesArgs) -> Result<Exit, CliError> {
+    let failed = |error: BuildError| CliError::from_error(Exit::Failed, &error);
+    let list = build_article_list(&args.sources).map_err(failed)?;
+    write_text(&list, &args.out).map_err(failed)?;
+    print(&format!(
+        "{} words written to {}\n",
+        list.lines().count(),
+        args.out.display()
+    ))
 }

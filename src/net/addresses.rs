@@ -17,6 +17,9 @@ pub struct KnownResource {
 /// The model hub.
 const MODEL_HUB: &str = "https://huggingface.co";
 
+/// The language model service; `OPENAI_BASE_URL` names another one.
+pub(super) const LLM_SERVICE: &str = "https://api.openai.com/v1";
+
 /// Everything the published recipes need beside embedder weights.
 pub const KNOWN_RESOURCES: &[KnownResource] = &[
     KnownResource {

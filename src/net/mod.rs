@@ -1,6 +1,8 @@
-//! Where things outside this machine lie. Knows nothing of who asks for them.
+//! Where things outside this machine lie, and how they are reached. Knows
+//! nothing of who asks for them.
 
 mod addresses;
+pub mod llm;
 mod tls;
 mod webhook;
 

@@ -15,12 +15,13 @@ mod dictionary;
 mod embedded;
 mod error;
 mod files;
+pub mod generation;
 mod multiset;
 mod noun;
 mod templates;
 mod text_samples;
 
-pub use article::{indefinite_article, make_indefinite};
+pub use article::{ArticleRules, indefinite_article, make_indefinite};
 pub use canonical::{canonical, canonical_trusted, collapse_spaces, is_plain};
 pub use captions::{
     CaptionCounts, CaptionFinding, CaptionNumbers, CaptionRule, CaptionStatistics, CaptionTexts,

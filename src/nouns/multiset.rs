@@ -6,7 +6,6 @@
 //! as often as it counts; each time, `k` random permutations of all spellings,
 //! every spelling as often as it counts, are combined position by position.
 
-use super::article::indefinite_article;
 use super::dataset::NounDataset;
 use super::error::NounsError;
 use super::noun::Number;
@@ -227,7 +226,7 @@ impl<'a> MultisetTexts<'a> {
                 text.push_str(SEPARATOR);
             }
             if prompt.article {
-                text.push_str(indefinite_article(spelling));
+                text.push_str(multiset.dataset.articles().of(spelling));
             }
             text.push_str(spelling);
             targets.push(noun as usize);

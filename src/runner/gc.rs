@@ -62,7 +62,9 @@ pub struct GcPlan {
 
 impl GcPlan {
     /// Decides what goes. `keep` tells outputs that stay for whatever age and
-    /// size. What a running run uses always stays. Writes nothing.
+    /// size, `holds` those that read their inputs for as long as they are there:
+    /// these stay or go together. What a running run uses always stays. Writes
+    /// nothing.
     ///
     /// # Errors
     /// The store or the runs cannot be listed.
@@ -70,6 +72,7 @@ impl GcPlan {
         project: &Project,
         policy: GcPolicy,
         keep: &dyn Fn(&Manifest) -> bool,
+        holds: &dyn Fn(&Manifest) -> bool,
     ) -> Result<GcPlan, RunError> {
         let store = Store::new(project.store_dir());
         let (runs, _) = list_runs(project)?;
@@ -114,8 +117,11 @@ impl GcPlan {
                 reason: None,
             });
         }
+        let held = Held::of(&manifests, holds);
+        held.use_together(&mut items);
         items.sort_by_key(|item| (std::cmp::Reverse(item.used_ms), item.bytes));
-        choose(&mut items, policy, &uses, &kept);
+        let fixed = held.with_inputs(kept.iter().map(ToString::to_string).collect());
+        choose(&mut items, policy, &uses, &fixed, &held);
         Ok(GcPlan {
             items,
             leftovers: store.doomed()?,
@@ -205,34 +211,114 @@ impl Uses {
     }
 }
 
-/// Marks what goes. `items` are sorted, last used first.
-fn choose(items: &mut [GcItem], policy: GcPolicy, uses: &Uses, kept: &HashSet<EntryId>) {
+/// Outputs that read their inputs for as long as they are there.
+struct Held {
+    /// Inputs by the output that holds them.
+    inputs: HashMap<String, Vec<String>>,
+}
+
+impl Held {
+    fn of(manifests: &[Manifest], holds: &dyn Fn(&Manifest) -> bool) -> Held {
+        let holders = manifests.iter().filter(|manifest| holds(manifest));
+        let inputs = holders.map(|manifest| {
+            let inputs = manifest.description.inputs.iter();
+            let names = inputs.map(|input| format!("{}/{}", input.kind, input.key));
+            (
+                format!("{}/{}", manifest.kind, manifest.key),
+                names.collect(),
+            )
+        });
+        Held {
+            inputs: inputs.collect(),
+        }
+    }
+
+    /// `names` with what they hold.
+    fn with_inputs(&self, mut names: HashSet<String>) -> HashSet<String> {
+        let mut pending: Vec<String> = names.iter().cloned().collect();
+        while let Some(name) = pending.pop() {
+            for input in self.inputs.get(&name).into_iter().flatten() {
+                if names.insert(input.clone()) {
+                    pending.push(input.clone());
+                }
+            }
+        }
+        names
+    }
+
+    /// What is held was used when what holds it was.
+    fn use_together(&self, items: &mut [GcItem]) {
+        let used: Vec<(String, u64)> = items
+            .iter()
+            .map(|item| (item.id.to_string(), item.used_ms))
+            .collect();
+        for (name, used_ms) in used {
+            let held = self.with_inputs(HashSet::from([name]));
+            for item in items.iter_mut() {
+                if held.contains(&item.id.to_string()) {
+                    item.used_ms = item.used_ms.max(used_ms);
+                }
+            }
+        }
+    }
+
+    /// Whether `name` holds something of `gone`.
+    fn needs(&self, name: &str, gone: &HashSet<String>) -> bool {
+        let inputs = self.inputs.get(name).into_iter().flatten();
+        inputs.into_iter().any(|input| gone.contains(input))
+    }
+}
+
+/// Marks what goes. `items` are sorted, last used first; what is `fixed` stays
+/// for whatever age and size.
+fn choose(
+    items: &mut [GcItem],
+    policy: GcPolicy,
+    uses: &Uses,
+    fixed: &HashSet<String>,
+    held: &Held,
+) {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as u64);
+    let live = held.with_inputs(uses.live.clone());
     for item in items.iter_mut() {
         let name = item.id.to_string();
-        if uses.live.contains(&name) {
+        if live.contains(&name) {
             continue;
         }
         let age = Duration::from_millis(now.saturating_sub(item.used_ms));
         if !item.unfinished && !uses.reachable.contains(&name) {
             item.reason = Some(GcReason::Unreachable);
-        } else if policy.older_than.is_some_and(|limit| age > limit) && !kept.contains(&item.id) {
+        } else if policy.older_than.is_some_and(|limit| age > limit) && !fixed.contains(&name) {
             item.reason = Some(GcReason::Old);
         }
     }
     let Some(max) = policy.max_bytes else { return };
-    let staying = items.iter().filter(|item| item.reason.is_none());
-    let mut bytes: u64 = staying.map(|item| item.bytes).sum();
-    for item in items.iter_mut().rev() {
-        if bytes <= max {
+    let staying = |items: &[GcItem]| -> u64 {
+        let staying = items.iter().filter(|item| item.reason.is_none());
+        staying.map(|item| item.bytes).sum()
+    };
+    for last in (0..items.len()).rev() {
+        if staying(items) <= max {
             break;
         }
-        let fixed = uses.live.contains(&item.id.to_string()) || kept.contains(&item.id);
-        if item.reason.is_none() && !fixed {
-            item.reason = Some(GcReason::Size);
-            bytes -= item.bytes;
+        let name = items[last].id.to_string();
+        if items[last].reason.is_some() || live.contains(&name) || fixed.contains(&name) {
+            continue;
+        }
+        let mut gone = HashSet::from([name]);
+        // What holds it could not be read any more.
+        while let Some(more) = items.iter().find(|item| {
+            let name = item.id.to_string();
+            !gone.contains(&name) && held.needs(&name, &gone)
+        }) {
+            gone.insert(more.id.to_string());
+        }
+        for item in items.iter_mut() {
+            if item.reason.is_none() && gone.contains(&item.id.to_string()) {
+                item.reason = Some(GcReason::Size);
+            }
         }
     }
 }

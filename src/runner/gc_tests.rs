@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::store::Manifest;
 use crate::tracking::{RunRecorder, RunStart, StageOutcome};
 
 use super::run_tests::{Bench, EXPERIMENT, project_in, registry};
@@ -17,10 +18,8 @@ fn outputs_go_by_reachability_age_and_size_and_come_back() {
             older_than,
             max_bytes,
         };
-        GcPlan::of(&project, policy, &|manifest| {
-            manifest.kind == "merge_caches"
-        })
-        .unwrap()
+        let keep = |manifest: &Manifest| manifest.kind == "merge_caches";
+        GcPlan::of(&project, policy, &keep, &|_| false).unwrap()
     };
     assert_eq!(plan(None, None).victims().count(), 0);
     assert_eq!(
@@ -75,6 +74,58 @@ fn what_a_running_run_uses_stays() {
         older_than: Some(Duration::ZERO),
         max_bytes: Some(0),
     };
-    let gc = GcPlan::of(plan.project(), policy, &|_| false).unwrap();
+    let gc = GcPlan::of(plan.project(), policy, &|_| false, &|_| false).unwrap();
     assert_eq!((gc.items.len(), gc.victims().count()), (3, 0));
+}
+
+#[test]
+fn what_reads_its_inputs_later_stays_and_goes_with_them() {
+    let bench = Bench::new(EXPERIMENT);
+    bench.run();
+    let project = project_in(bench.dir.path());
+    let plan = |older_than, max_bytes, keep: bool| {
+        let policy = GcPolicy {
+            older_than,
+            max_bytes,
+        };
+        let merge = |manifest: &Manifest| manifest.kind == "merge_caches";
+        let keep = |manifest: &Manifest| keep && merge(manifest);
+        GcPlan::of(&project, policy, &keep, &merge).unwrap()
+    };
+    let inputs: Vec<String> = {
+        let everything = plan(None, None, false);
+        let store = crate::store::Store::new(project.store_dir());
+        let entries = store.entries("merge_caches").unwrap();
+        let of_merge = entries[0].manifest().description.inputs.clone();
+        assert!(everything.victims().next().is_none() && !of_merge.is_empty());
+        of_merge
+            .iter()
+            .map(|input| format!("{}/{}", input.kind, input.key))
+            .collect()
+    };
+    // A merge that is kept keeps what it reads.
+    let kept = plan(Some(Duration::ZERO), Some(0), true);
+    for item in &kept.items {
+        let needed = inputs.contains(&item.id.to_string())
+            || item.id.to_string().starts_with("merge_caches");
+        assert!(!needed || item.reason.is_none(), "{}", item.id);
+    }
+    // Else it never outlives them.
+    let all: u64 = kept.items.iter().map(|item| item.bytes).sum();
+    for max in (0..all).step_by(1 + all as usize / 20) {
+        let plan = plan(None, Some(max), false);
+        let goes = |name: &str| {
+            let item = plan.items.iter().find(|item| item.id.to_string() == name);
+            item.is_some_and(|item| item.reason.is_some())
+        };
+        let merge = plan
+            .items
+            .iter()
+            .find(|item| item.id.to_string().starts_with("merge_caches"));
+        let merge_stays = merge.is_some_and(|item| item.reason.is_none());
+        assert!(
+            !merge_stays || inputs.iter().all(|input| !goes(input)),
+            "at most {max} bytes"
+        );
+    }
 }

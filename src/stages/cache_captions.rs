@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::inputs;
+use super::keys::{EMBEDDER, NOUNS, TOKENS, WRITTEN_CACHE, keys};
 use super::text_cache::TextCache;
 use crate::nouns::{
     CaptionCounts, CaptionNumbers, CaptionStatistics, Captions, ChosenCaptions, TextRules,
@@ -27,23 +28,7 @@ impl StageKind for CacheCaptions {
     }
 
     fn reads(&self) -> &'static [&'static str] {
-        &[
-            "captions.path",
-            "captions.templates",
-            "captions.samples",
-            "captions.print",
-            "data.shard",
-            "data.storage",
-            "embedder.spec",
-            "nouns.vocab_path",
-            "nouns.vocab_threshold",
-            "target.start_token",
-            "target.end_token",
-            "target.compact_ids",
-            "target.fixed_length",
-            "target.auto_length",
-            "target.masks",
-        ]
+        keys![EMBEDDER, NOUNS, TOKENS, WRITTEN_CACHE, &["captions"]]
     }
 
     fn draws_random(&self) -> bool {

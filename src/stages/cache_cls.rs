@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
+use super::keys::{DATASET, EMBEDDER, NOUNS, TOKENS, keys};
 use super::picture_cache::{PictureCache, PictureName};
 use super::{inputs, pictures};
 use crate::cache::{FileFlags, FilePlan, NounTable, RowOrder, TargetConfig, TargetPlan};
@@ -28,21 +29,12 @@ impl StageKind for CacheCls {
     }
 
     fn reads(&self) -> &'static [&'static str] {
-        &[
-            "cls.class_names",
-            "cls.dataset",
-            "cls.root",
-            "cls.split",
-            "data.storage",
-            "embedder.spec",
-            "nouns.vocab_path",
-            "nouns.vocab_threshold",
-            "target.start_token",
-            "target.end_token",
-            "target.compact_ids",
-            "target.fixed_length",
-            "target.auto_length",
-            "target.masks",
+        keys![
+            EMBEDDER,
+            NOUNS,
+            TOKENS,
+            DATASET,
+            &["cls.class_names", "data.storage"]
         ]
     }
 

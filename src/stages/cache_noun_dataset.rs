@@ -2,9 +2,12 @@
 //! slot per unique text in the order of the noun dataset. Other stages take it
 //! in so that they need not embed the texts again.
 
+use std::path::PathBuf;
+
 use serde_json::json;
 
 use super::inputs;
+use super::keys::{EMBEDDER, NOUNS, PROMPTS, TOKENS, keys};
 use crate::cache::{NounTable, TargetConfig, TextFileShape, TextFileWriter, TextRows, TokenRows};
 use crate::embedders::Embedder;
 use crate::nouns::NounDataset;
@@ -30,20 +33,7 @@ impl StageKind for CacheNounDataset {
     }
 
     fn reads(&self) -> &'static [&'static str] {
-        &[
-            "embedder.spec",
-            "nouns.vocab_path",
-            "nouns.vocab_threshold",
-            "nouns.prompt_path",
-            "nouns.prompts",
-            "nouns.hypernyms",
-            "target.start_token",
-            "target.end_token",
-            "target.compact_ids",
-            "target.fixed_length",
-            "target.auto_length",
-            "target.masks",
-        ]
+        keys![EMBEDDER, NOUNS, PROMPTS, TOKENS]
     }
 
     fn resources(&self, query: &ResourceQuery<'_>) -> Result<Vec<Resource>, StageError> {
@@ -61,7 +51,7 @@ impl StageKind for CacheNounDataset {
             dataset.num_unique_samples()
         );
         context.note(&summary);
-        write(context, &embedder, &dataset)?;
+        write(context, &embedder, &dataset, context.out().join(TEXTS_FILE))?;
         Ok(StageOutput::of(json!({
             "summary": summary,
             "nouns": dataset.targets().len(),
@@ -85,13 +75,14 @@ pub(super) fn tokens_and_shape(
     Ok((tokens, shape))
 }
 
-fn write(
+/// Embeds all texts into the text cache `path`, or goes on with it.
+pub(super) fn write(
     context: &StageContext<'_>,
     embedder: &Embedder,
     dataset: &NounDataset,
+    path: PathBuf,
 ) -> Result<(), StageError> {
     let (tokens, shape) = tokens_and_shape(context, embedder, dataset)?;
-    let path = context.out().join(TEXTS_FILE);
     if path.exists() {
         // Complete, but the stage was killed before its output was published.
         return Ok(());

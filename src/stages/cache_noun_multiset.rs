@@ -4,6 +4,7 @@
 use serde_json::json;
 
 use super::inputs;
+use super::keys::{EMBEDDER, NOUNS, PROMPTS, TOKENS, WRITTEN_CACHE, keys};
 use super::text_cache::TextCache;
 use crate::nouns::Multiset;
 use crate::runner::{Resource, ResourceQuery, StageContext, StageError, StageKind, StageOutput};
@@ -22,22 +23,13 @@ impl StageKind for CacheNounMultiset {
     }
 
     fn reads(&self) -> &'static [&'static str] {
-        &[
-            "data.shard",
-            "data.storage",
-            "embedder.spec",
-            "multiset.freq",
-            "nouns.vocab_path",
-            "nouns.vocab_threshold",
-            "nouns.prompt_path",
-            "nouns.prompts",
-            "nouns.hypernyms",
-            "target.start_token",
-            "target.end_token",
-            "target.compact_ids",
-            "target.fixed_length",
-            "target.auto_length",
-            "target.masks",
+        keys![
+            EMBEDDER,
+            NOUNS,
+            PROMPTS,
+            TOKENS,
+            WRITTEN_CACHE,
+            &["multiset.freq"]
         ]
     }
 

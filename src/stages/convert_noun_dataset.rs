@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::cache_noun_dataset::{self, CacheNounDataset};
 use super::inputs;
+use super::keys::{EMBEDDER, NOUNS, PROMPTS, TOKENS, WRITTEN_CACHE, keys};
 use super::text_cache::TextCache;
 use crate::cache::TextFile;
 use crate::embedders::Embedder;
@@ -25,22 +26,7 @@ impl StageKind for ConvertNounDataset {
     }
 
     fn reads(&self) -> &'static [&'static str] {
-        &[
-            "data.shard",
-            "data.storage",
-            "embedder.spec",
-            "nouns.vocab_path",
-            "nouns.vocab_threshold",
-            "nouns.prompt_path",
-            "nouns.prompts",
-            "nouns.hypernyms",
-            "target.start_token",
-            "target.end_token",
-            "target.compact_ids",
-            "target.fixed_length",
-            "target.auto_length",
-            "target.masks",
-        ]
+        keys![EMBEDDER, NOUNS, PROMPTS, TOKENS, WRITTEN_CACHE]
     }
 
     fn draws_random(&self) -> bool {

@@ -4,6 +4,7 @@
 use serde_json::json;
 
 use super::inputs;
+use super::keys::{DATASET, EMBEDDER, keys};
 use super::pictures::{self, EmbeddedPictures};
 use crate::datasets::ClassificationDataset;
 use crate::embedders::Embedder;
@@ -38,13 +39,7 @@ impl StageKind for EmbedderZeroShot {
     }
 
     fn reads(&self) -> &'static [&'static str] {
-        &[
-            "embedder.spec",
-            "cls.dataset",
-            "cls.datasets",
-            "cls.root",
-            "cls.split",
-        ]
+        keys![EMBEDDER, DATASET, &["cls.datasets"]]
     }
 
     fn resources(&self, query: &ResourceQuery<'_>) -> Result<Vec<Resource>, StageError> {

@@ -4,12 +4,13 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cache::{EmbedderSignature, FloatDtype, TargetOptions};
+use crate::cache::{EmbedderSignature, FloatDtype, ReadOrder, TargetOptions};
 use crate::config::{nearest, schema};
 use crate::embedders::{Embedder, EmbedderError, EmbedderSpec, embedded};
 use crate::net::{known_resource, model_repository};
 use crate::nouns::{
-    CollectionNames, EMBEDDED, Hypernyms, NounDataset, TemplateFile, TextRules, Vocabulary,
+    ArticleRules, CollectionNames, EMBEDDED, Hypernyms, NounDataset, TemplateFile, TextRules,
+    Vocabulary,
 };
 use crate::runner::{MissingResource, Resource, ResourceQuery, StageContext, StageError};
 use crate::store::{ContentHash, Project};
@@ -155,6 +156,15 @@ pub(super) fn stored_dtype(context: &StageContext<'_>) -> FloatDtype {
     }
 }
 
+/// Order in which a stage reads rows in training.
+pub(super) fn read_order(config: &schema::Config) -> ReadOrder {
+    match config.data.order {
+        schema::ReadOrder::Block => ReadOrder::Block,
+        schema::ReadOrder::Shard => ReadOrder::Shard,
+        schema::ReadOrder::Sequential => ReadOrder::Sequential,
+    }
+}
+
 /// The nouns of a running stage.
 pub(super) fn open_vocabulary(
     project: &Project,
@@ -187,7 +197,11 @@ pub(super) fn open_noun_dataset(
     } else {
         templates.hypernyms(&CollectionNames::parse(&nouns.hypernyms), TextRules::Mended)?
     };
-    Ok(NounDataset::new(vocabulary, prompts, hypernyms)?)
+    let articles = match nouns.article {
+        schema::Article::Novic => ArticleRules::Published,
+        schema::Article::Exact => ArticleRules::Exact,
+    };
+    Ok(NounDataset::new(vocabulary, prompts, hypernyms)?.with_articles(articles))
 }
 
 /// Target options of the configuration, as the object decoder needs them.

@@ -3,9 +3,11 @@
 
 use std::path::PathBuf;
 
-use super::inputs;
 use super::text_cache::cache_of;
-use crate::cache::{Cache, CacheFile, DataConfig, DataRequest, OpenOptions, TargetConfig};
+use super::{inputs, noun_texts};
+use crate::cache::{
+    Cache, CacheFile, DataConfig, DataRequest, OpenOptions, ReadOrder, StrictFields, TargetConfig,
+};
 use crate::embedders::Embedder;
 use crate::runner::{StageContext, StageError};
 
@@ -17,6 +19,8 @@ pub(super) struct LoadedCache {
     pub target_config: TargetConfig,
     /// Form of its batches.
     pub data_config: DataConfig,
+    /// Order in which training reads it.
+    pub order: ReadOrder,
 }
 
 impl LoadedCache {
@@ -25,6 +29,17 @@ impl LoadedCache {
         context: &StageContext<'_>,
         embedder: &Embedder,
     ) -> Result<Self, StageError> {
+        if noun_texts::are_wanted(context) {
+            let (cache, target_config) = noun_texts::open(context, embedder)?;
+            let (nominal, strict) = cache.nominal();
+            let data_config = resolve(context, (&nominal, &strict), &target_config)?;
+            return Ok(Self {
+                cache,
+                target_config,
+                data_config,
+                order: ReadOrder::Single,
+            });
+        }
         let config = context.config();
         let file = CacheFile::open(
             path(context)?,
@@ -38,27 +53,38 @@ impl LoadedCache {
             .nouns()
             .ok_or_else(|| StageError::failed("the cache has no target nouns to learn"))?;
         let tokenizer = embedder.tokenizer();
-        let target = &config.target;
-        let options = inputs::target_options(context, target);
+        let options = inputs::target_options(context, &config.target);
         let target_config = TargetConfig::build(tokenizer.as_ref(), nouns.valid(), &options)?;
         let (nominal, strict) = file.nominal();
-        let request = DataRequest {
-            use_weights: target.weights,
-            multi_target: target.multi,
-            multi_first: target.multi_first,
-            fixed_multi_length: target.fixed_multi,
-            ..DataRequest::default()
-        };
-        let data_config = DataConfig::resolve(&nominal, &strict, &request, true)?;
-        for notice in data_config.check(&nominal, true, target_config.use_masks)? {
-            context.warn(&notice.to_string());
-        }
+        let data_config = resolve(context, (&nominal, &strict), &target_config)?;
         Ok(Self {
             cache: file.enter(Some(&target_config), None)?,
             target_config,
             data_config,
+            order: inputs::read_order(config),
         })
     }
+}
+
+/// How targets are delivered: what the configuration asks for, of what there is.
+fn resolve(
+    context: &StageContext<'_>,
+    (nominal, strict): (&DataConfig, &StrictFields),
+    target_config: &TargetConfig,
+) -> Result<DataConfig, StageError> {
+    let target = &context.config().target;
+    let request = DataRequest {
+        use_weights: target.weights,
+        multi_target: target.multi,
+        multi_first: target.multi_first,
+        fixed_multi_length: target.fixed_multi,
+        ..DataRequest::default()
+    };
+    let data_config = DataConfig::resolve(nominal, strict, &request, true)?;
+    for notice in data_config.check(nominal, true, target_config.use_masks)? {
+        context.warn(&notice.to_string());
+    }
+    Ok(data_config)
 }
 
 fn path(context: &StageContext<'_>) -> Result<PathBuf, StageError> {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::inputs;
+use super::keys::{EMBEDDER, READ_CACHE, TOKENS, keys};
 use super::text_cache::{CACHE_FILE, VIRTUAL_FILE, Writer, cache_of};
 use crate::cache::{
     CacheError, CacheFile, FilePlan, MergeOptions, OpenOptions, ResumableCacheWriter, TargetConfig,
@@ -29,19 +30,11 @@ impl StageKind for MergeCaches {
     }
 
     fn reads(&self) -> &'static [&'static str] {
-        &[
-            "data.cache_dir",
-            "data.datasets",
-            "data.storage",
-            "data.strict_embedder",
-            "embedder.spec",
-            "merge",
-            "target.start_token",
-            "target.end_token",
-            "target.compact_ids",
-            "target.fixed_length",
-            "target.auto_length",
-            "target.masks",
+        keys![
+            EMBEDDER,
+            TOKENS,
+            READ_CACHE,
+            &["data.datasets", "data.storage", "merge"]
         ]
     }
 
@@ -130,6 +123,15 @@ fn open(
     let mut files = Vec::with_capacity(parts.len());
     for (path, _) in parts {
         files.push(CacheFile::open(path, &signature, options)?);
+    }
+    if config.merge.r#virtual
+        && let Some(file) = files.iter().find(|file| file.is_merged())
+    {
+        return Err(StageError::failed(format!(
+            "{} is a virtual merge, and a virtual merge cannot name another one; name its parts, \
+             or set merge.virtual = false",
+            file.path().display()
+        )));
     }
     let most = files
         .iter()

@@ -12,8 +12,10 @@ mod eval;
 mod eval_cls_decoding;
 mod infer;
 mod inputs;
+mod keys;
 mod loaded_cache;
 mod merge_caches;
+mod noun_texts;
 mod picture_cache;
 mod pictures;
 mod shard;
@@ -24,6 +26,7 @@ mod train;
 mod trained;
 
 use crate::runner::{Nothing, Registry};
+use crate::store::Manifest;
 
 /// All stage kinds of the program.
 pub fn registry() -> Registry {
@@ -44,6 +47,12 @@ pub fn registry() -> Registry {
         &test_embed_cache::TestEmbedCache,
         &train::Train,
     ])
+}
+
+/// Whether an output reads its inputs for as long as it is there.
+pub fn holds_inputs(output: &Manifest) -> bool {
+    let mut files = output.files.iter();
+    files.any(|file| file.path == text_cache::VIRTUAL_FILE)
 }
 
 #[cfg(test)]

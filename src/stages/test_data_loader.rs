@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::inputs;
+use super::keys::{EMBEDDER, NOUNS, PROMPTS, READ_CACHE, keys};
 use super::loaded_cache::LoadedCache;
+use super::{inputs, noun_texts};
 use crate::cache::batch::{Batch, TargetLayout};
 use crate::cache::{Accumulation, Loader, LoaderInfo, LoaderMode};
 use crate::runner::{Resource, ResourceQuery, StageContext, StageError, StageKind, StageOutput};
@@ -27,16 +28,21 @@ impl StageKind for TestDataLoader {
     }
 
     fn reads(&self) -> &'static [&'static str] {
-        &[
-            "data.batch_size",
-            "data.cache_dir",
-            "data.dataset",
-            "data.strict_embedder",
-            "data.workers",
-            "embedder.spec",
-            "target",
-            "test.training",
-            "train.accum_factor",
+        keys![
+            EMBEDDER,
+            NOUNS,
+            PROMPTS,
+            READ_CACHE,
+            &[
+                "data.batch_size",
+                "data.dataset",
+                "data.order",
+                "data.workers",
+                "nouns.cache",
+                "target",
+                "test.training",
+                "train.accum_factor",
+            ]
         ]
     }
 
@@ -46,8 +52,11 @@ impl StageKind for TestDataLoader {
 
     fn resources(&self, query: &ResourceQuery<'_>) -> Result<Vec<Resource>, StageError> {
         let mut resources = vec![inputs::embedder(query)?];
-        if query.inputs.is_empty() {
-            let path = inputs::cache_path(query.project, query.config, &query.config.data.dataset);
+        let dataset = &query.config.data.dataset;
+        if query.inputs.is_empty() && noun_texts::is_named(dataset) {
+            resources.extend(noun_texts::resources(query)?);
+        } else if query.inputs.is_empty() {
+            let path = inputs::cache_path(query.project, query.config, dataset);
             resources.push(inputs::file(
                 query,
                 "cache",
@@ -67,7 +76,8 @@ impl StageKind for TestDataLoader {
             false => LoaderMode::Evaluation,
         };
         let batch_size = config.data.batch_size;
-        let info = LoaderInfo::new(data.cache.len(), batch_size, mode, config.data.workers)?;
+        let info = LoaderInfo::new(data.cache.len(), batch_size, mode, config.data.workers)?
+            .ordered(data.order);
         let accumulation = match mode {
             LoaderMode::Training => Accumulation::for_training(&info, config.train.accum_factor)?,
             LoaderMode::Evaluation => Accumulation::new(&info, config.train.accum_factor, false)?,

@@ -11,6 +11,7 @@ use rand_distr::{Distribution, StandardNormal};
 use serde_json::json;
 
 use super::inputs;
+use super::keys::{EMBEDDER, TOKENS, keys};
 use crate::cache::{
     Cache, CacheFile, CacheWriter, DataConfig, DataRequest, EmbedderSignature, FileFlags, FilePlan,
     Loader, LoaderInfo, LoaderMode, NounTable, OpenOptions, RowOrder, SampleRows, TargetConfig,
@@ -46,17 +47,7 @@ impl StageKind for TestEmbedCache {
     }
 
     fn reads(&self) -> &'static [&'static str] {
-        &[
-            "data.batch_size",
-            "data.workers",
-            "embedder.spec",
-            "target.start_token",
-            "target.end_token",
-            "target.compact_ids",
-            "target.fixed_length",
-            "target.auto_length",
-            "target.masks",
-        ]
+        keys![EMBEDDER, TOKENS, &["data.batch_size", "data.workers"]]
     }
 
     fn draws_random(&self) -> bool {

@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::keys::{EMBEDDER, NOUNS, PROMPTS, READ_CACHE, keys};
 use super::loaded_cache::LoadedCache;
-use super::{inputs, trained};
-use crate::cache::{Accumulation, Cache, DataConfig, Loader, LoaderInfo, LoaderMode, TargetConfig};
+use super::{inputs, noun_texts, trained};
+use crate::cache::{
+    Accumulation, Cache, DataConfig, Loader, LoaderInfo, LoaderMode, ReadOrder, TargetConfig,
+};
 use crate::config::compare::{self, Weight};
 use crate::config::keys_read;
 use crate::config::schema::{Action, CheckpointExport, Config, Key, ModelType};
@@ -45,27 +48,32 @@ impl StageKind for Train {
     }
 
     fn reads(&self) -> &'static [&'static str] {
-        &[
-            "embedder.spec",
-            "data.dataset",
-            "data.batch_size",
-            "data.cache_dir",
-            "data.strict_embedder",
-            "target",
-            "model",
-            "noise",
-            "train",
-            "checkpoint.load",
-            "checkpoint.resume",
-            "checkpoint.resume_lr",
-            "checkpoint.save_every_min",
-            "checkpoint.save_every_max",
-            "checkpoint.save_top1_min",
-            "checkpoint.save_top1_delta",
-            "checkpoint.keep_last",
-            "checkpoint.keep_best",
-            "checkpoint.keep_every",
-            "checkpoint.export",
+        keys![
+            EMBEDDER,
+            NOUNS,
+            PROMPTS,
+            READ_CACHE,
+            &[
+                "data.dataset",
+                "data.batch_size",
+                "data.order",
+                "nouns.cache",
+                "target",
+                "model",
+                "noise",
+                "train",
+                "checkpoint.load",
+                "checkpoint.resume",
+                "checkpoint.resume_lr",
+                "checkpoint.save_every_min",
+                "checkpoint.save_every_max",
+                "checkpoint.save_top1_min",
+                "checkpoint.save_top1_delta",
+                "checkpoint.keep_last",
+                "checkpoint.keep_best",
+                "checkpoint.keep_every",
+                "checkpoint.export",
+            ]
         ]
     }
 
@@ -76,7 +84,9 @@ impl StageKind for Train {
     fn resources(&self, query: &ResourceQuery<'_>) -> Result<Vec<Resource>, StageError> {
         let config = query.config;
         let mut resources = vec![inputs::embedder(query)?];
-        if query.inputs.is_empty() {
+        if query.inputs.is_empty() && noun_texts::is_named(&config.data.dataset) {
+            resources.extend(noun_texts::resources(query)?);
+        } else if query.inputs.is_empty() {
             let path = inputs::cache_path(query.project, config, &config.data.dataset);
             resources.push(inputs::file(
                 query,
@@ -211,6 +221,7 @@ struct TrainingData {
     cache: Arc<Cache>,
     target_config: TargetConfig,
     data_config: DataConfig,
+    order: ReadOrder,
 }
 
 impl TrainingData {
@@ -220,6 +231,7 @@ impl TrainingData {
             cache: Arc::new(loaded.cache),
             target_config: loaded.target_config,
             data_config: loaded.data_config,
+            order: loaded.order,
         })
     }
 
@@ -241,7 +253,8 @@ impl TrainingData {
             batch_size,
             LoaderMode::Training,
             config.data.workers,
-        )?;
+        )?
+        .ordered(self.order);
         Accumulation::for_training(&info, config.train.accum_factor)?;
         let size = DataSize {
             samples,

@@ -2,9 +2,12 @@
 //! and what it prints, leaves behind and answers is looked at.
 
 mod bad_input;
+mod captions;
 mod checkpoints;
 mod folder;
 mod kills;
+mod large_merge;
+mod llm_server;
 mod printed;
 mod quickstart;
 mod reference_experiment;

@@ -86,6 +86,15 @@ pub(super) fn merge(args: &MergeArgs) -> Result<Exit, CliError> {
     let Some(signature) = signature else {
         return Err(CliError::usage("give at least one cache"));
     };
+    if args.is_virtual
+        && let Some(file) = files.iter().find(|file| file.is_merged())
+    {
+        return Err(CliError::usage(format!(
+            "{} is a virtual merge, and a virtual merge cannot name another one; name its parts, \
+             or leave out --virtual",
+            file.path().display()
+        )));
+    }
     let merge = MergeOptions {
         multi: args.targets,
         ..MergeOptions::shuffled(args.seed)

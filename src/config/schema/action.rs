@@ -236,6 +236,8 @@ pub mod readers {
         FixCheckpoints,
         Infer,
     ];
+    /// Actions that read data as training does.
+    pub const TRAINING_DATA: &[Action] = &[TestDataLoader, Train];
     /// Actions that start loader workers.
     pub const WORKERS: &[Action] = &[
         TestDataLoader,

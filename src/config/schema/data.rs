@@ -23,6 +23,19 @@ choice! {
     }
 }
 
+choice! {
+    /// Order in which training reads a cache.
+    pub enum ReadOrder {
+        /// Batches of neighbours in random order.
+        #[default]
+        Block = "block",
+        /// Windows of 64 batches in random order, mixed inside: for caches whose rows are not in random order, and for slow disks.
+        Shard = "shard",
+        /// As the rows lie, from a random one on: for spinning disks.
+        Sequential = "sequential",
+    }
+}
+
 section! {
     /// Embedding datasets: where they are read from and written to.
     pub struct Data("data") {
@@ -34,6 +47,8 @@ section! {
         batch_size: usize = 512 => flat("batch_size").at_least(1.0).read_by(readers::BATCHES);
         /// Loader workers; 0: load in the calling thread. Capped at the batch size.
         workers: usize = 8 => flat("dataset_workers").read_by(readers::WORKERS);
+        /// Order in which training reads the cache.
+        order: ReadOrder = ReadOrder::Block => read_by(readers::TRAINING_DATA);
         /// Second place to look for a relative cache path; place for saved bare names.
         cache_dir: String = "$SOURCE/cache/embedding_cache".to_owned() => path().flat("embedding_cache_dir").read_by(readers::CACHE_USERS);
         /// Check the embedder and target hashes of caches.

@@ -31,7 +31,7 @@ pub use action::{Action, readers};
 pub use checkpoint::{Checkpoint, CheckpointExport};
 pub use choice::UnknownChoice;
 pub use cls::{CLS_DATASETS, Cls, ClsSplit};
-pub use data::{Captions, Data, Images, Merge, MultiMode, Multiset, Storage};
+pub use data::{Captions, Data, Images, Merge, MultiMode, Multiset, ReadOrder, Storage};
 pub use document::{ExperimentInfo, Hooks, Slots, StoreSettings};
 pub use embedder::Embedder;
 pub use evaluation::{Eval, EvalAlignment, Infer, Predictions, Test, ZeroShot};
@@ -43,7 +43,7 @@ pub use leaf::{Kind, Leaf};
 pub use model::{
     Activation, MlpHidden, MlpInit, Model, ModelInit, ModelMlp, ModelType, Rezero, TransformerInit,
 };
-pub use nouns::Nouns;
+pub use nouns::{Article, Nouns};
 pub use root::{Config, SECTIONS, document_key, document_keys, key, key_by_flat_name, keys};
 pub use run::{Needs, Run, Tracking, TrackingWandb, WandbMode, WandbResume};
 pub use section::{Section, SetError};

@@ -1,7 +1,19 @@
 //! `[nouns]`: the dictionary and the prompts that make texts of it.
 
 use super::action::readers;
+use super::choice::choice;
 use super::section::section;
+
+choice! {
+    /// Rules for "a" and "an".
+    pub enum Article {
+        /// Those of the published texts ("a FAQ", "a heir").
+        #[default]
+        Novic = "novic",
+        /// How the noun is pronounced.
+        Exact = "exact",
+    }
+}
 
 section! {
     /// The noun dictionary and the prompts that make texts of it.
@@ -16,6 +28,8 @@ section! {
         prompts: String = "ImageNet1K | CIFAR".to_owned() => flat("prompt_collection").read_by(readers::NOUNS);
         /// Hypernym template collections, joined with `|`; `None`: none.
         hypernyms: String = "None".to_owned() => flat("hypernym_collection").read_by(readers::NOUNS);
+        /// How "a" and "an" are chosen.
+        article: Article = Article::Novic => read_by(readers::NOUNS);
         /// Use the embedded text cache of the noun dataset.
         cache: bool = true => flat("noun_cache").read_by(readers::NOUN_CACHE);
         /// Make that cache anew.

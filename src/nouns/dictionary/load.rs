@@ -191,7 +191,8 @@ pub fn identity(vocab_path: &Path) -> Result<blake3::Hash, NounsError> {
     read_limited(vocab_path, SIZE_LIMIT).map(|content| blake3::hash(&content))
 }
 
-fn read_json(vocab_path: &Path) -> Result<(String, Vec<u8>), NounsError> {
+/// Text of a dictionary and its name in messages.
+pub(in crate::nouns) fn read_json(vocab_path: &Path) -> Result<(String, Vec<u8>), NounsError> {
     if vocab_path == Path::new(EMBEDDED) {
         let json = embedded::json()?;
         return Ok(("the embedded dictionary".to_owned(), json));

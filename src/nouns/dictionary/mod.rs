@@ -10,6 +10,7 @@ mod parse;
 mod problems;
 mod summary;
 
+pub(in crate::nouns) use load::read_json;
 pub use load::{Dictionary, EMBEDDED, Vocabulary, identity};
 pub use problems::{
     DictionaryProblem, DictionaryProblems, DictionaryWarning, ProblemKind, WarningKind,

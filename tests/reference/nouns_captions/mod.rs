@@ -5,6 +5,7 @@
 //! recognises the flaw in the data, not by the name of the case.
 
 mod captions;
+mod generation;
 mod multiset;
 mod text_cache;
 

@@ -1,4 +1,4 @@
-//! `novic captions`: look into caption files.
+//! `novic captions check`: what is wrong with a caption file.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -6,25 +6,13 @@ use std::fs::File;
 use std::io::{BufReader, Write as _};
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use serde_json::{Value, json};
 
-use super::print::print;
-use super::{CliError, Exit};
+use crate::cli::print::print;
+use crate::cli::{CliError, Exit};
 use crate::nouns::{CaptionFinding, check_captions, repair_captions};
 use crate::store::publish_file;
-
-/// Look into caption files
-#[derive(Debug, Args)]
-pub struct CaptionsArgs {
-    #[command(subcommand)]
-    command: CaptionsCommand,
-}
-
-#[derive(Debug, Subcommand)]
-enum CaptionsCommand {
-    Check(CheckArgs),
-}
 
 /// Check a caption file, and mend it
 ///
@@ -36,7 +24,7 @@ enum CaptionsCommand {
 ///   novic captions check captions.json --repair mended.json
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-struct CheckArgs {
+pub(super) struct CheckArgs {
     /// Caption file
     file: PathBuf,
     /// Show at most so many findings
@@ -50,14 +38,8 @@ struct CheckArgs {
     json: bool,
 }
 
-/// Runs `novic captions`.
-pub fn cmd_captions(args: &CaptionsArgs) -> Result<Exit, CliError> {
-    match &args.command {
-        CaptionsCommand::Check(args) => check(args),
-    }
-}
-
-fn check(args: &CheckArgs) -> Result<Exit, CliError> {
+/// Runs `novic captions check`.
+pub(super) fn check(args: &CheckArgs) -> Result<Exit, CliError> {
     let mut entries = read(&args.file)?;
     let name = args.file.display().to_string();
     let failed = |error| CliError::from_error(Exit::Failed, &error);

@@ -1,19 +1,8 @@
-//! The indefinite article of a noun as spelled (`nouns-captions.md` 2.4).
-//!
-//! The rules are those of the published texts, oddities included ("a FAQ",
-//! "a heir"), because training texts must be identical.
+//! The rules of the published texts, oddities included ("a FAQ", "a heir"),
+//! because training texts must be identical (`nouns-captions.md` 2.4).
 
-/// The indefinite article of `noun`, with a space: `"a "` or `"an "`.
-pub fn indefinite_article(noun: &str) -> &'static str {
-    if takes_an(noun) { "an " } else { "a " }
-}
-
-/// `noun` with its indefinite article and `suffix` appended.
-pub fn make_indefinite(noun: &str, suffix: &str) -> String {
-    [indefinite_article(noun), noun, suffix].concat()
-}
-
-fn takes_an(noun: &str) -> bool {
+/// Whether the noun as spelled gets "an".
+pub(super) fn takes_an(noun: &str) -> bool {
     let bytes = noun.as_bytes();
     let lower = |index: usize| bytes.get(index).map(u8::to_ascii_lowercase);
     let spells = |word: &str| {

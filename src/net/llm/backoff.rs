@@ -1,0 +1,70 @@
+//! Waiting times between tries.
+
+use std::time::Duration;
+
+/// Exponential back-off with full jitter: before try `n` (from 1) a random time
+/// between 0 and `base · 2ⁿ⁻¹`, at most `cap`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// Longest first wait.
+    pub base: Duration,
+    /// Longest wait at all.
+    pub cap: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self {
+            base: Duration::from_secs(1),
+            cap: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Backoff {
+    /// With the usual ratio between the first and the longest wait.
+    pub fn with_base(base: Duration) -> Self {
+        Self {
+            base,
+            cap: base.saturating_mul(60),
+        }
+    }
+
+    /// The longest wait before try `n`, from 1.
+    fn longest(&self, n: u32) -> Duration {
+        let factor = 1_u32.checked_shl(n.saturating_sub(1)).unwrap_or(u32::MAX);
+        self.base.saturating_mul(factor).min(self.cap)
+    }
+
+    /// A wait before try `n`, from 1.
+    pub(super) fn wait(&self, n: u32) -> Duration {
+        self.longest(n).mul_f64(rand::random::<f64>())
+    }
+
+    /// How long everything pauses when nothing has been answered for a while,
+    /// the `n`-th time, from 1: a minute, doubling, at most a quarter of an
+    /// hour, for the usual base.
+    pub(super) fn pause(&self, n: u32) -> Duration {
+        let factor = 1_u32.checked_shl(n.saturating_sub(1)).unwrap_or(u32::MAX);
+        let minute = self.base.saturating_mul(60);
+        minute.saturating_mul(factor).min(minute.saturating_mul(15))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_cap() {
+        let backoff = Backoff::default();
+        let seconds: Vec<u64> = (1..10).map(|n| backoff.longest(n).as_secs()).collect();
+        assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        assert_eq!(backoff.longest(1000), backoff.cap);
+        for n in 1..100 {
+            assert!(backoff.wait(n) <= backoff.longest(n));
+        }
+        let pauses: Vec<u64> = (1..7).map(|n| backoff.pause(n).as_secs() / 60).collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 15, 15]);
+    }
+}

@@ -1,0 +1,201 @@
+//! Asking a service, as patiently as it needs.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::adaptation::{Adaptation, AnswerChoice};
+use super::answer::{ChatAnswer, Usage};
+use super::backoff::Backoff;
+use super::budget::{Limits, Price, Spent};
+use super::error::LlmError;
+use super::failure::FailureClass;
+use super::gate::{Gate, Rules};
+use super::request::{ChatRequest, estimated_tokens};
+use super::service::Service;
+use super::transport::Transport;
+
+/// Longest time that one request waits because the service is asked too fast.
+const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+
+/// Whether the program should stop.
+pub(super) type Stop = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// How fast requests are sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pace {
+    /// Requests at a time, at most.
+    pub concurrency: usize,
+    /// Requests per minute.
+    pub requests_per_minute: Option<f64>,
+    /// Tokens per minute, of requests and answers.
+    pub tokens_per_minute: Option<f64>,
+    /// Tries per request.
+    pub attempts: u32,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            concurrency: 8,
+            requests_per_minute: None,
+            tokens_per_minute: None,
+            attempts: 5,
+        }
+    }
+}
+
+/// A client of one service, for any number of threads.
+pub struct LlmClient {
+    transport: Transport,
+    gate: Gate,
+    attempts: u32,
+    backoff: Backoff,
+    adaptation: Mutex<Adaptation>,
+}
+
+impl LlmClient {
+    /// A client that keeps to `pace` and `limits` and ends its waiting when
+    /// `stop` says so.
+    ///
+    /// # Errors
+    /// Connections cannot be prepared.
+    pub fn new(
+        service: Service,
+        pace: Pace,
+        limits: Limits,
+        stop: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Result<Self, LlmError> {
+        let rules = Rules {
+            pace,
+            limits,
+            price: None,
+            backoff: Backoff::default(),
+            stop: Arc::new(stop),
+        };
+        Ok(Self {
+            transport: Transport::new(service)?,
+            gate: Gate::new(rules, Spent::default()),
+            attempts: pace.attempts.max(1),
+            backoff: Backoff::default(),
+            adaptation: Mutex::new(Adaptation::new(AnswerChoice::Auto)),
+        })
+    }
+
+    /// With other waiting times.
+    #[must_use]
+    pub fn with_backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = backoff;
+        self.gate.set_backoff(backoff);
+        self
+    }
+
+    /// With prices, which a limit of cost needs.
+    #[must_use]
+    pub fn with_price(mut self, price: Price) -> Self {
+        self.gate.set_price(price);
+        self
+    }
+
+    /// With what earlier calls of the same run have spent.
+    #[must_use]
+    pub fn with_spent(mut self, spent: Spent) -> Self {
+        self.gate.set_spent(spent);
+        self
+    }
+
+    /// With a form of answers.
+    #[must_use]
+    pub fn with_answers(mut self, choice: AnswerChoice) -> Self {
+        self.adaptation = Mutex::new(Adaptation::new(choice));
+        self
+    }
+
+    fn adaptation(&self) -> MutexGuard<'_, Adaptation> {
+        self.adaptation
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What has been spent so far.
+    pub fn spent(&self) -> Spent {
+        self.gate.spent()
+    }
+
+    /// Cost in USD; 0 if the prices are not known.
+    pub fn cost(&self, usage: &Usage) -> f64 {
+        self.gate.cost(usage)
+    }
+
+    /// Why nothing is sent now, in words, if that is so.
+    pub fn waits(&self) -> Option<String> {
+        self.gate.waits()
+    }
+
+    /// The most tokens that a request can take, beside its pictures.
+    pub fn worst_case(request: &ChatRequest) -> Usage {
+        Usage {
+            prompt_tokens: request.text_tokens(),
+            cached_tokens: 0,
+            completion_tokens: u64::from(request.max_tokens),
+        }
+    }
+
+    /// Asks for one answer. `picture_tokens` is the estimated share of pictures.
+    /// An answer may be of no use; it is returned, and counted, all the same.
+    ///
+    /// # Errors
+    /// [`LlmError`]; [`LlmError::ends_everything`] tells whether asking for
+    /// something else makes sense.
+    pub fn chat(&self, request: &ChatRequest, picture_tokens: u64) -> Result<ChatAnswer, LlmError> {
+        let mut worst = Self::worst_case(request);
+        worst.prompt_tokens += picture_tokens;
+        let (mut tries, mut waited) = (0, Duration::ZERO);
+        loop {
+            let permit = self.gate.enter(worst)?;
+            let used = self.adaptation().clone();
+            let failure = match self
+                .transport
+                .post("chat/completions", &request.body(&used))
+            {
+                Ok(reply) => {
+                    let answer = ChatAnswer::of(&reply.body, used.form(), reply.request_id);
+                    permit.answered(answer.usage.unwrap_or(Usage {
+                        completion_tokens: estimated_tokens(&answer.text),
+                        ..worst
+                    }));
+                    return Ok(answer);
+                }
+                Err(failure) => failure,
+            };
+            let waits = permit.failed(&failure);
+            match failure.class {
+                FailureClass::Auth => return Err(LlmError::Auth(failure)),
+                FailureClass::Quota => return Err(LlmError::Quota(failure)),
+                FailureClass::Rate => {
+                    waited += waits;
+                    if waited > PATIENCE {
+                        return Err(LlmError::Unavailable(failure));
+                    }
+                }
+                FailureClass::Transient => {
+                    tries += 1;
+                    if tries >= self.attempts {
+                        return Err(LlmError::Failed(failure));
+                    }
+                    self.gate.sleep(self.backoff.wait(tries))?;
+                }
+                FailureClass::BadRequest => {
+                    if !self.adaptation().learn(&failure, request, &used) {
+                        return Err(LlmError::Failed(failure));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for LlmClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LlmClient").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,33 @@
+//! The one client of OpenAI-compatible language model services
+//! (`annotation.md` section 12).
+//!
+//! [`LlmClient::chat`] asks one [`ChatRequest`] and returns a [`ChatAnswer`].
+//! Any number of threads may call it: it keeps to the limits of concurrency,
+//! rate and budget, waits as the service says, tries again what may succeed,
+//! and leaves out parameters that the service does not know. The key comes from
+//! the environment and goes nowhere but into the header of requests. Knows
+//! nothing of what is asked.
+
+mod adaptation;
+mod answer;
+mod backoff;
+mod budget;
+mod client;
+mod error;
+mod failure;
+mod gate;
+mod key;
+mod request;
+mod service;
+mod transport;
+
+pub use adaptation::{AnswerChoice, AnswerForm};
+pub use answer::{ChatAnswer, Finish, Usage};
+pub use backoff::Backoff;
+pub use budget::{Limits, Price, Spent, known_price};
+pub use client::{LlmClient, Pace};
+pub use error::LlmError;
+pub use failure::{Failure, FailureClass};
+pub use key::ApiKey;
+pub use request::{AnswerShape, ChatRequest, Content, Message, Part, Role, estimated_tokens};
+pub use service::Service;

@@ -1,0 +1,154 @@
+//! The prompt texts of a noun dataset as training data without an embedding
+//! cache: embedded once into a text cache, or again whenever they are read.
+
+use std::fmt;
+
+use super::cache_noun_dataset::{self, CacheNounDataset, TEXTS_FILE};
+use super::inputs;
+use crate::cache::{Cache, MadeSamples, NounTable, TargetConfig, TargetPlan, TextFile};
+use crate::embedders::Embedder;
+use crate::nouns::{NounDataset, SampleId};
+use crate::runner::{Resource, ResourceQuery, StageContext, StageError, StageKind};
+
+/// The value of `data.dataset` that means the texts.
+const NAME: &str = "NounDataset";
+
+/// Whether `data.dataset` means the texts.
+pub(super) fn is_named(dataset: &str) -> bool {
+    dataset.eq_ignore_ascii_case(NAME)
+}
+
+/// Whether a stage reads texts: its input is a text cache, or it has none and
+/// its configuration says so.
+pub(super) fn are_wanted(context: &StageContext<'_>) -> bool {
+    match context.inputs() {
+        [] => is_named(&context.config().data.dataset),
+        [input] => input.entry.manifest().kind == CacheNounDataset.name(),
+        _ => false,
+    }
+}
+
+/// What the texts are made of, for the plan.
+pub(super) fn resources(query: &ResourceQuery<'_>) -> Result<Vec<Resource>, StageError> {
+    let mut resources = vec![inputs::dictionary(query)?];
+    resources.extend(inputs::prompts(query)?);
+    Ok(resources)
+}
+
+/// The texts as if they were a cache, and the tokens of their nouns.
+pub(super) fn open(
+    context: &StageContext<'_>,
+    embedder: &Embedder,
+) -> Result<(Cache, TargetConfig), StageError> {
+    let config = context.config();
+    let dataset = inputs::open_noun_dataset(context.project(), &config.nouns)?;
+    let tokenizer = embedder.tokenizer();
+    let nouns = NounTable::new(dataset.targets())?;
+    let options = inputs::target_options(context, &config.target);
+    let target_config = TargetConfig::build(tokenizer.as_ref(), nouns.valid(), &options)?;
+    let targets = TargetPlan::new(&target_config, tokenizer.as_ref(), nouns, 1)?;
+    context.note(&format!(
+        "{} nouns, {} unique texts, {} samples",
+        dataset.targets().len(),
+        dataset.num_unique_samples(),
+        dataset.num_samples()
+    ));
+    let vectors = match context.inputs() {
+        [] if !config.nouns.cache => {
+            context.note("the texts are embedded whenever they are read (nouns.cache = false)");
+            Vectors::Embedder(Box::new(inputs::open_embedder(context)?))
+        }
+        given => {
+            let (_, shape) = cache_noun_dataset::tokens_and_shape(context, embedder, &dataset)?;
+            let path = match given {
+                [input] => input.entry.file(TEXTS_FILE)?,
+                _ => {
+                    let path = context.work().join(TEXTS_FILE);
+                    cache_noun_dataset::write(context, embedder, &dataset, path.clone())?;
+                    path
+                }
+            };
+            Vectors::File(TextFile::open(path, shape)?)
+        }
+    };
+    let cache = Cache::of_samples(
+        dataset.num_samples(),
+        Box::new(NounTexts { dataset, vectors }),
+        &inputs::signature(embedder),
+        targets,
+        &target_config,
+    )?;
+    Ok((cache, target_config))
+}
+
+/// Samples of a noun dataset.
+#[derive(Debug)]
+struct NounTexts {
+    dataset: NounDataset,
+    vectors: Vectors,
+}
+
+/// Where the vectors of texts come from.
+enum Vectors {
+    Embedder(Box<Embedder>),
+    File(TextFile),
+}
+
+impl fmt::Debug for Vectors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Embedder(_) => "Embedder",
+            Self::File(_) => "File",
+        })
+    }
+}
+
+impl MadeSamples for NounTexts {
+    fn embeds(&self, samples: &[u64]) -> Result<Vec<f32>, String> {
+        let mut texts = Vec::with_capacity(samples.len());
+        let mut places = Vec::with_capacity(samples.len());
+        for &sample in samples {
+            let mut text = String::new();
+            let found = self
+                .dataset
+                .lookup(SampleId::Frequency(sample), &mut text)
+                .map_err(|error| error.to_string())?;
+            places.push(found.usid);
+            texts.push(text);
+        }
+        match &self.vectors {
+            Vectors::Embedder(embedder) => {
+                let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+                let vectors = embedder
+                    .embed_texts(&texts)
+                    .map_err(|error| error.to_string())?;
+                vectors
+                    .flatten_all()
+                    .and_then(|vectors| vectors.to_vec1())
+                    .map_err(|error| error.to_string())
+            }
+            Vectors::File(file) => {
+                let mut vectors = Vec::with_capacity(places.len() * file.shape().dim);
+                for place in places {
+                    let rows = file
+                        .texts(place, place + 1)
+                        .map_err(|error| error.to_string())?;
+                    vectors.extend_from_slice(&rows.embeds);
+                }
+                Ok(vectors)
+            }
+        }
+    }
+
+    fn nouns(&self, samples: &[u64]) -> Result<Vec<u32>, String> {
+        let mut text = String::new();
+        let noun = |&sample: &u64| {
+            text.clear();
+            let found = self.dataset.lookup(SampleId::Frequency(sample), &mut text);
+            found
+                .map(|found| found.target as u32)
+                .map_err(|error| error.to_string())
+        };
+        samples.iter().map(noun).collect()
+    }
+}
