@@ -30,6 +30,8 @@ pub(crate) enum Purpose {
     Captions,
     /// Which samples are shown to people.
     Shown,
+    /// Which samples of a dataset are evaluated.
+    Evaluated,
 }
 
 impl Purpose {
@@ -43,6 +45,7 @@ impl Purpose {
             Self::Multiset => b"multiset",
             Self::Captions => b"captions",
             Self::Shown => b"shown",
+            Self::Evaluated => b"evaluated",
         }
     }
 }

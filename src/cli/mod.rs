@@ -25,6 +25,7 @@ mod print;
 mod rm;
 mod run;
 mod schema;
+mod serve;
 mod show;
 mod table;
 mod top;
@@ -48,7 +49,7 @@ pub use error::{CliError, Exit};
 pub use export::{ExportArgs, cmd_export};
 pub use gc::{GcArgs, cmd_gc};
 pub use import::{ImportArgs, cmd_import};
-pub use infer::{InferArgs, cmd_infer};
+pub use infer::{InferArgs, InferIo, cmd_infer, infer};
 pub use labels::{NoteArgs, TagArgs, cmd_note, cmd_tag};
 pub use ls::{LsArgs, cmd_ls};
 pub use nouns::{NounsArgs, cmd_nouns};
@@ -56,6 +57,7 @@ pub use plan::{PlanArgs, cmd_plan};
 pub use rm::{RmArgs, cmd_rm};
 pub use run::{RunArgs, cmd_run};
 pub use schema::{SchemaArgs, cmd_schema};
+pub use serve::{ServeArgs, cmd_serve};
 pub use show::{ShowArgs, cmd_show};
 pub use table::{TableArgs, cmd_table};
 pub use top::{TopArgs, cmd_top};
@@ -82,6 +84,7 @@ enum Command {
     Config(ConfigArgs),
     Import(ImportArgs),
     Infer(InferArgs),
+    Serve(ServeArgs),
     Table(TableArgs),
     Book(BookArgs),
     Ls(LsArgs),
@@ -122,6 +125,7 @@ pub fn main() -> ExitCode {
         Command::Config(args) => cmd_config(&args),
         Command::Import(args) => cmd_import(&args),
         Command::Infer(args) => cmd_infer(&args),
+        Command::Serve(args) => cmd_serve(&args),
         Command::Table(args) => cmd_table(&args),
         Command::Book(args) => cmd_book(&args),
         Command::Ls(args) => cmd_ls(&args),

@@ -95,3 +95,10 @@ pub enum DecoderError {
     #[error("tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),
 }
+
+impl DecoderError {
+    /// Whether the user's list or configuration is wrong, and nothing failed.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::Nouns { .. } | Self::Generation { .. })
+    }
+}

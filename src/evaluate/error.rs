@@ -47,6 +47,9 @@ pub enum EvaluateError {
     /// Data that cannot be read.
     #[error(transparent)]
     Cache(#[from] crate::cache::CacheError),
+    /// A file of this program could not be written.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
     /// The model failed.
     #[error(transparent)]
     Decoder(#[from] crate::decoder::DecoderError),
@@ -74,6 +77,14 @@ pub enum EvaluateError {
     /// A prediction file that is none.
     #[error("{} is not a prediction file: {reason}", path.display())]
     PredictionFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// An annotation file that is none.
+    #[error("{} is not an annotation file: {reason}", path.display())]
+    AnnotationFile {
         /// The file.
         path: PathBuf,
         /// What is wrong.

@@ -1,17 +1,26 @@
 //! From embeddings and generated texts to scores, tables and prediction
 //! files: zero-shot, class scoring, statistics. Knows nothing of plotting.
 
+mod annotations;
+mod decoding_tables;
 mod error;
+mod greedy_outcomes;
 mod interval;
 mod json_text;
 mod model_selection;
 mod prediction_file;
 mod statistics;
+mod terminal;
 mod token_accuracy;
 mod token_evaluation;
 mod zero_shot;
 
+pub use annotations::add_samples;
+pub use decoding_tables::{
+    DatasetScores, DecodingScore, ModelScores, TrackedTable, overall_table,
+};
 pub use error::{EvaluateError, Result};
+pub use greedy_outcomes::{Direct, GreedyOutcome, GreedyOutcomes};
 pub use interval::wilson_95;
 pub use json_text::json_text;
 pub use model_selection::{ModelSelection, select_models};
@@ -19,6 +28,7 @@ pub use prediction_file::{GenerationFields, PredictionEntry, PredictionFile};
 pub use statistics::{
     ClassCounts, NounSets, Percentages, PredictionType, TopKRatios, TopKStatistics,
 };
+pub use terminal::{Colour, PredictionTable, TextTable, percent, significant};
 pub use token_accuracy::{TokenResults, TokenSums};
 pub use token_evaluation::{FirstBatch, Subject, TokenEvaluation};
 pub use zero_shot::{ClassEmbeddings, ZeroShot, zero_shot_line};

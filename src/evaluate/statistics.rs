@@ -3,18 +3,26 @@
 
 use std::collections::HashSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::error::{EvaluateError, Result};
 
 /// What a predicted text is: the first that applies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 pub enum PredictionType {
     /// One of the accepted names of the sample's class.
+    #[serde(rename = "correct")]
     Correct = 0,
     /// A guide noun.
+    #[serde(rename = "guide")]
     Guide = 1,
     /// A noun of the model's vocabulary.
+    #[serde(rename = "vocab")]
     Vocabulary = 2,
     /// No known noun.
+    #[serde(rename = "other")]
     Other = 3,
 }
 
@@ -151,7 +159,25 @@ impl TopKStatistics {
                 }
             })
             .collect();
+        self.add_kinds(&kinds, label)?;
+        Ok(kinds)
+    }
 
+    /// Counts the predictions of one sample, best first, of which it is known
+    /// what they are.
+    ///
+    /// # Errors
+    /// A label without class.
+    pub fn add_kinds(&mut self, kinds: &[PredictionType], label: Option<usize>) -> Result<()> {
+        let classes = self.classes.len();
+        let mut class = match label {
+            None => None,
+            Some(label) => Some(
+                self.classes
+                    .get_mut(label)
+                    .ok_or(EvaluateError::LabelOutside { label, classes })?,
+            ),
+        };
         let mut seen = [false; 4];
         let mut given = kinds.iter();
         for (rank, counts) in self.counts.iter_mut().enumerate() {
@@ -164,15 +190,15 @@ impl TopKStatistics {
             for (count, seen) in counts.iter_mut().zip(seen) {
                 *count += u64::from(seen);
             }
-            if let Some(label) = label {
-                self.classes[label].correct[rank] += u64::from(seen[0]);
+            if let Some(class) = &mut class {
+                class.correct[rank] += u64::from(seen[0]);
             }
         }
         self.samples += 1;
-        if let Some(label) = label {
-            self.classes[label].samples += 1;
+        if let Some(class) = class {
+            class.samples += 1;
         }
-        Ok(kinds)
+        Ok(())
     }
 
     /// Samples seen.

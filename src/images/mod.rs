@@ -12,5 +12,5 @@ mod transform;
 pub use decode::{DecodeOptions, ImageLimits, decode_bytes, decode_file};
 pub use error::ImageError;
 pub use resample::{Interpolation, resize};
-pub use sources::{ImageInputs, cache_pictures, has_image_extension};
+pub use sources::{ImageInputs, cache_pictures, has_image_extension, pictures_in};
 pub use transform::{ImageTransform, ResizeMode};

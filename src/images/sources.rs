@@ -84,6 +84,31 @@ impl ImageInputs {
     }
 }
 
+/// Pictures directly in a folder, hidden ones too, sorted by code point of
+/// their names: those that end in one of seven extensions in any case
+/// (`eval-infer.md` section 8).
+///
+/// # Errors
+/// A folder that cannot be listed.
+pub fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>, ImageError> {
+    let list = || -> std::io::Result<Vec<PathBuf>> {
+        std::fs::read_dir(folder)?
+            .map(|entry| Ok(entry?.path()))
+            .collect()
+    };
+    let mut files = list().map_err(|source| ImageError::List {
+        path: folder.to_owned(),
+        source,
+    })?;
+    files.retain(|path| {
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        let is_tif = ending.is_some_and(|ending| ending.eq_ignore_ascii_case("tif"));
+        has_image_extension(path) && !is_tif && path.is_file()
+    });
+    files.sort();
+    Ok(files)
+}
+
 /// Picture files for an image cache (`embedding-cache.md` section 7): files as
 /// they are, and of folders what ends in one of seven extensions, in the order
 /// of these. Hidden files are taken, sub-folders are not entered, duplicates

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::find::{CheckpointNames, SearchPlaces};
-use super::model::InferError;
+use super::error::InferError;
 use crate::decoder::checkpoint::Checkpoint;
 use crate::store::Project;
 use crate::train::exchange;

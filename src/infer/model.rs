@@ -1,179 +1,195 @@
 //! [`NovicModel`]: an embedder and an object decoder, loaded once.
 
-use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::Path;
+use std::sync::Arc;
 
 use candle_core::Tensor;
 use image::RgbImage;
-use serde::Serialize;
-use thiserror::Error;
 
 use super::checkpoint_source::CheckpointSource;
-use crate::cache::TargetConfig;
-use crate::config::schema::Config;
-use crate::decoder::checkpoint::{Checkpoint, CheckpointHeader};
-use crate::decoder::generate::{
-    EncodedNouns, GenerationConfig, Generator, Guiding, NounReader, NounTrie,
-};
-use crate::decoder::{Decoder, DecoderError, Dimensions};
-use crate::embedders::{Embedder, EmbedderError, EmbedderSpec};
-use crate::store::StoreError;
-
-/// Why a model cannot be loaded or used.
-#[derive(Debug, Error)]
-pub enum InferError {
-    /// No such trained decoder.
-    #[error(
-        "no trained decoder `{wanted}` in {folder}; train one with `novic run`, name a file, or use `embedded`"
-    )]
-    NoCheckpoint {
-        /// What was asked for.
-        wanted: String,
-        /// Where it was looked for.
-        folder: PathBuf,
-    },
-    /// The checkpoint's header does not fit this program.
-    #[error("checkpoint {path}: {reason}")]
-    Header {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-    /// The decoder belongs to another version of its embedder.
-    #[error(
-        "checkpoint {path} was trained on another version of embedder {spec}; its labels would be meaningless: train it again"
-    )]
-    OtherEmbedder {
-        /// The file.
-        path: PathBuf,
-        /// The embedder.
-        spec: String,
-    },
-    /// Decoder.
-    #[error(transparent)]
-    Decoder(#[from] DecoderError),
-    /// Embedder.
-    #[error(transparent)]
-    Embedder(#[from] EmbedderError),
-    /// Store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl InferError {
-    /// A checkpoint without noun list.
-    pub(super) fn no_nouns(path: &std::path::Path) -> Self {
-        Self::Header {
-            path: path.to_owned(),
-            reason: "it has no noun list, as old files of the original: give it one with `novic \
-                     checkpoint fix`"
-                .to_owned(),
-        }
-    }
-}
-
-/// A predicted noun.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Label {
-    /// The noun, blanks collapsed.
-    pub noun: String,
-    /// Ranking value; a log-probability if `probability` is given.
-    pub score: f64,
-    /// exp(score), where the configuration makes it a probability.
-    pub probability: Option<f64>,
-    /// Whether the noun is in the model's vocabulary.
-    pub in_vocabulary: bool,
-}
+use super::embedding_model::EmbeddingModel;
+use super::error::InferError;
+use super::guide::Guide;
+use super::label::Label;
+use super::noun_decoder::NounDecoder;
+use super::sample::Sample;
+use super::stream::{ClassifyStream, StreamOptions};
+use super::task::DecodingTask;
+use super::trained_decoder::TrainedDecoder;
+use crate::decoder::checkpoint::CheckpointHeader;
+use crate::decoder::generate::GenerationConfig;
 
 /// A trained classifier without candidate labels.
+///
+/// Loading reads the decoder; the weights of the embedder are loaded when the
+/// first picture comes. A model may be used from several threads, and clones
+/// share all that is large.
 ///
 /// ```no_run
 /// use novic::infer::{CheckpointSource, NovicModel};
 ///
 /// let model = NovicModel::load(&CheckpointSource::Embedded)?;
 /// let picture = image::open("picture.png")?.to_rgb8();
-/// for label in &model.classify_images(&[picture])?[0][..3] {
+/// for label in model.classify_image(&picture)?.iter().take(3) {
 ///     println!("{} {:?}", label.noun, label.probability);
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[derive(Clone)]
 pub struct NovicModel {
-    embedder: Embedder,
-    decoder: Decoder,
-    target: TargetConfig,
-    header: CheckpointHeader,
-    path: PathBuf,
-    vocabulary: HashSet<String>,
-    trie: NounTrie,
+    embedder: Arc<dyn EmbeddingModel>,
+    decoder: Arc<NounDecoder>,
+    guide: Arc<Guide>,
     generation: GenerationConfig,
+    with_tokens: bool,
+}
+
+/// How a [`NovicModel`] is made.
+///
+/// ```no_run
+/// use novic::infer::{CheckpointSource, NovicModel};
+///
+/// let model = NovicModel::builder(&CheckpointSource::Latest)
+///     .generation("all_k3_vnone_gr_t1_a0".parse()?)
+///     .guide(["cat", "dog", "horse"])
+///     .token_log_probs(true)
+///     .build()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct NovicModelBuilder {
+    source: CheckpointSource,
+    embedder: Option<Arc<dyn EmbeddingModel>>,
+    generation: GenerationConfig,
+    guide: Option<Vec<String>>,
+    with_tokens: bool,
+}
+
+impl NovicModelBuilder {
+    /// How nouns are generated; `beam_k10_vnone_gp_t1_a0` unless given.
+    #[must_use]
+    pub fn generation(mut self, generation: GenerationConfig) -> Self {
+        self.generation = generation;
+        self
+    }
+
+    /// The nouns to choose from, each once; the model's vocabulary unless
+    /// given. Configurations that do not guide only tell by them what a noun
+    /// is.
+    #[must_use]
+    pub fn guide<S: Into<String>>(mut self, nouns: impl IntoIterator<Item = S>) -> Self {
+        self.guide = Some(nouns.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Another embedder than the one that the checkpoint names.
+    #[must_use]
+    pub fn embedder(mut self, embedder: Arc<dyn EmbeddingModel>) -> Self {
+        self.embedder = Some(embedder);
+        self
+    }
+
+    /// Whether labels come with their tokens and the log-probability of each.
+    #[must_use]
+    pub fn token_log_probs(mut self, with_tokens: bool) -> Self {
+        self.with_tokens = with_tokens;
+        self
+    }
+
+    /// Loads the model.
+    ///
+    /// # Errors
+    /// A checkpoint that cannot be found or read, whose embedder is not here or
+    /// another one; a configuration that has no meaning; a guide list that
+    /// guides nothing.
+    pub fn build(self) -> Result<NovicModel, InferError> {
+        self.generation.check(true, true)?;
+        let (checkpoint, path) = self.source.load()?;
+        let trained = TrainedDecoder::of_checkpoint(checkpoint, &path)?;
+        let embedder = match self.embedder {
+            Some(embedder) => embedder,
+            None => Arc::new(trained.open_embedder()?),
+        };
+        let decoder = NounDecoder::new(trained, embedder.tokenizer())?;
+        let mut model = NovicModel::new(embedder, Arc::new(decoder))?
+            .with_generation(self.generation)?
+            .with_token_log_probs(self.with_tokens);
+        if let Some(nouns) = &self.guide {
+            let guide = model.decoder.guide(nouns)?;
+            model = model.with_guide(Arc::new(guide))?;
+        }
+        Ok(model)
+    }
 }
 
 impl NovicModel {
-    /// Loads a decoder and opens its embedder, whose weights are loaded when
-    /// they are first needed.
+    /// Loads a decoder and opens its embedder.
     ///
     /// # Errors
     /// A checkpoint that cannot be found or read, or whose embedder is not
     /// here or another one.
     pub fn load(source: &CheckpointSource) -> Result<Self, InferError> {
-        let (checkpoint, path) = source.load()?;
-        Self::of_checkpoint(checkpoint, path)
+        Self::builder(source).build()
     }
 
-    fn of_checkpoint(checkpoint: Checkpoint, path: PathBuf) -> Result<Self, InferError> {
-        let header = &checkpoint.header;
-        let wrong = |reason: String| InferError::Header {
-            path: path.clone(),
-            reason,
-        };
-        if !header.has_nouns() {
-            return Err(InferError::no_nouns(&path));
+    /// A model that is made step by step.
+    pub fn builder(source: &CheckpointSource) -> NovicModelBuilder {
+        NovicModelBuilder {
+            source: source.clone(),
+            embedder: None,
+            generation: GenerationConfig::default(),
+            guide: None,
+            with_tokens: false,
         }
-        let config: Config = serde_json::from_value(header.config.clone())
-            .map_err(|error| wrong(format!("its configuration: {error}")))?;
-        let target: TargetConfig = serde_json::from_value(header.target_config.clone())
-            .map_err(|error| wrong(format!("its target configuration: {error}")))?;
-        let spec: EmbedderSpec = config.embedder.spec.parse()?;
-        let embedder = Embedder::open(&spec)?;
-        let stored = header
-            .embedder
-            .get("identity")
-            .and_then(|value| value.as_str());
-        let other = match stored {
-            Some(stored) => stored != embedder.identity()?.to_hex().as_str(),
-            None => false,
-        };
-        if other || embedder.dim() != header.embed_dim {
-            return Err(InferError::OtherEmbedder {
-                path,
-                spec: spec.to_string(),
+    }
+
+    /// A model of parts that are loaded already.
+    ///
+    /// # Errors
+    /// Parts whose embeddings have different dimensions.
+    pub fn new(
+        embedder: Arc<dyn EmbeddingModel>,
+        decoder: Arc<NounDecoder>,
+    ) -> Result<Self, InferError> {
+        if embedder.dim() != decoder.dim() {
+            return Err(InferError::Dimension {
+                found: format!("[B, {}]", embedder.dim()),
+                expected: decoder.dim(),
             });
         }
-        let dimensions = Dimensions {
-            embed_dim: header.embed_dim,
-            vocab_size: target.vocab_size,
-            token_length: target.token_length,
-        };
-        let decoder = Decoder::new(&config.model, dimensions, 1)?;
-        decoder.load_state_dict(&checkpoint.weights())?;
-        let nouns = EncodedNouns::new(&target, embedder.tokenizer().as_ref(), header.vocabulary())?;
         Ok(Self {
-            trie: nouns.trie()?,
-            vocabulary: header.vocabulary().iter().cloned().collect(),
-            header: checkpoint.header,
-            path,
             embedder,
+            guide: decoder.vocabulary().clone(),
             decoder,
-            target,
             generation: GenerationConfig::default(),
+            with_tokens: false,
         })
     }
 
     /// The same with another generation configuration.
-    #[must_use]
-    pub fn with_generation(mut self, generation: GenerationConfig) -> Self {
+    ///
+    /// # Errors
+    /// A configuration that has no meaning.
+    pub fn with_generation(mut self, generation: GenerationConfig) -> Result<Self, InferError> {
+        generation.check(true, true)?;
         self.generation = generation;
+        Ok(self)
+    }
+
+    /// The same with another guide, made by [`NounDecoder::guide`] of its
+    /// decoder.
+    ///
+    /// # Errors
+    /// A guide of a decoder with other tokens.
+    pub fn with_guide(mut self, guide: Arc<Guide>) -> Result<Self, InferError> {
+        self.decoder.task(self.generation, &guide)?;
+        self.guide = guide;
+        Ok(self)
+    }
+
+    /// The same with or without tokens in the labels.
+    #[must_use]
+    pub fn with_token_log_probs(mut self, with_tokens: bool) -> Self {
+        self.with_tokens = with_tokens;
         self
     }
 
@@ -183,73 +199,115 @@ impl NovicModel {
     }
 
     /// The embedder.
-    pub fn embedder(&self) -> &Embedder {
+    pub fn embedder(&self) -> &Arc<dyn EmbeddingModel> {
         &self.embedder
+    }
+
+    /// The decoder.
+    pub fn decoder(&self) -> &Arc<NounDecoder> {
+        &self.decoder
     }
 
     /// What the checkpoint says of itself.
     pub fn header(&self) -> &CheckpointHeader {
-        &self.header
+        self.decoder.header()
     }
 
     /// The checkpoint file; `embedded` for the one in the program.
-    pub fn path(&self) -> &std::path::Path {
-        &self.path
+    pub fn path(&self) -> &Path {
+        self.decoder.path()
     }
 
     /// Nouns of the model.
     pub fn vocabulary(&self) -> &[String] {
-        self.header.vocabulary()
+        self.header().vocabulary()
     }
 
-    /// Labels of each picture, best first.
+    /// Nouns that guide it.
+    pub fn guide(&self) -> &Arc<Guide> {
+        &self.guide
+    }
+
+    /// Its way of decoding, for many batches of embeddings.
     ///
     /// # Errors
-    /// A model whose output is not a number.
+    /// A configuration that has no meaning.
+    pub fn task(&self) -> Result<DecodingTask<'_>, InferError> {
+        let task = self.decoder.task(self.generation, &self.guide)?;
+        Ok(task.with_tokens(self.with_tokens))
+    }
+
+    /// Loads the weights of the embedder now, so that the first picture does
+    /// not wait for them.
+    ///
+    /// # Errors
+    /// Weights that cannot be loaded.
+    pub fn warm_up(&self) -> Result<(), InferError> {
+        Ok(self.embedder.warm_up()?)
+    }
+
+    /// Labels of a picture, best first.
+    ///
+    /// # Errors
+    /// Weights that cannot be loaded.
+    pub fn classify_image(&self, image: &RgbImage) -> Result<Vec<Label>, InferError> {
+        let labels = self.classify_images(std::slice::from_ref(image))?;
+        Ok(labels.into_iter().next().unwrap_or_default())
+    }
+
+    /// Labels of each of any number of pictures, best first.
+    ///
+    /// # Errors
+    /// Weights that cannot be loaded.
     pub fn classify_images(&self, images: &[RgbImage]) -> Result<Vec<Vec<Label>>, InferError> {
+        if images.is_empty() {
+            return Ok(Vec::new());
+        }
         self.classify_embeddings(&self.embedder.embed_images(images)?)
     }
 
-    /// Labels of each text, best first.
+    /// Labels of each of any number of texts, best first.
     ///
     /// # Errors
-    /// A model whose output is not a number.
+    /// Weights that cannot be loaded.
     pub fn classify_texts(&self, texts: &[&str]) -> Result<Vec<Vec<Label>>, InferError> {
+        if texts.is_empty() {
+            return Ok(Vec::new());
+        }
         self.classify_embeddings(&self.embedder.embed_texts(texts)?)
     }
 
-    /// Labels of each embedding of `embeds` `[B, F]`, best first.
+    /// Labels of each of any number of embeddings `[B, F]` of any length, best
+    /// first.
     ///
     /// # Errors
-    /// Embeddings that do not fit the model.
+    /// Embeddings that do not fit the model, are not finite or all zero.
     pub fn classify_embeddings(&self, embeds: &Tensor) -> Result<Vec<Vec<Label>>, InferError> {
-        let generation = self.generation;
-        let guide = (generation.guide != Guiding::None).then_some(&self.trie);
-        let prior = generation.prior.map(|_| &self.trie);
-        let generator = Generator::new(&self.decoder, generation, guide, prior)?;
-        let tokenizer = self.embedder.tokenizer();
-        let reader = NounReader {
-            target: &self.target,
-            tokenizer: tokenizer.as_ref(),
-        };
-        let is_probability = generation.prior.is_none()
-            && generation.length_alpha == 0.0
-            && generation.temperature == 1.0;
-        let mut labels = Vec::new();
-        for hypotheses in generator.generate(embeds)? {
-            let predictions = reader.predictions(hypotheses, false)?;
-            labels.push(
-                predictions
-                    .into_iter()
-                    .map(|prediction| Label {
-                        noun: crate::nouns::collapse_spaces(&prediction.text),
-                        in_vocabulary: self.vocabulary.contains(&prediction.text),
-                        probability: is_probability.then(|| prediction.score.exp()),
-                        score: prediction.score,
-                    })
-                    .collect(),
-            );
-        }
-        Ok(labels)
+        self.task()?.labels(embeds)
+    }
+
+    /// Labels of what `inputs` gives, in its order, while it is still giving;
+    /// inputs that cannot be read are told of in their place.
+    ///
+    /// ```no_run
+    /// use novic::infer::{CheckpointSource, NovicModel, Sample, StreamOptions};
+    ///
+    /// let model = NovicModel::load(&CheckpointSource::Embedded)?;
+    /// let files = ["a.jpg", "b.jpg"].map(Sample::file);
+    /// for classified in model.stream(files.into_iter(), StreamOptions::default()) {
+    ///     let classified = classified?;
+    ///     match &classified.outcome {
+    ///         Ok(labels) => println!("{}: {}", classified.name, labels[0].noun),
+    ///         Err(error) => eprintln!("{}: {error}", classified.name),
+    ///     }
+    /// }
+    /// # Ok::<(), novic::infer::InferError>(())
+    /// ```
+    pub fn stream(
+        &self,
+        inputs: impl Iterator<Item = Sample> + Send + 'static,
+        options: StreamOptions,
+    ) -> ClassifyStream {
+        ClassifyStream::start(self.clone(), inputs, options)
     }
 }

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::model::InferError;
+use super::error::InferError;
 use crate::cache::TargetConfig;
 use crate::config::compare::with_checkpoint;
 use crate::config::schema::{Config, Key, ModelType};
-use crate::decoder::checkpoint::CheckpointHeader;
+use crate::decoder::checkpoint::{Checkpoint, CheckpointHeader};
 use crate::decoder::{Decoder, Dimensions, DudDecoder};
+use crate::embedders::{Embedder, EmbedderSpec};
 use crate::evaluate::Subject;
 use crate::train::exchange;
 
@@ -25,6 +26,8 @@ pub struct TrainedDecoder {
     pub config: Config,
     /// Configured values that gave way to the checkpoint's, in words.
     pub notes: Vec<String>,
+    /// Specification of the embedder that it was trained on.
+    pub embedder_spec: String,
     /// The decoder.
     pub subject: Subject,
 }
@@ -42,7 +45,25 @@ impl TrainedDecoder {
         used: &Config,
         given: impl Fn(&Key) -> bool,
     ) -> Result<Self, InferError> {
-        let checkpoint = exchange::load(path)?;
+        Self::build(exchange::load(path)?, path, |stored| {
+            with_checkpoint(used, stored, given)
+        })
+    }
+
+    /// Builds the decoder of a checkpoint with the configuration it was trained
+    /// with.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn of_checkpoint(checkpoint: Checkpoint, path: &Path) -> Result<Self, InferError> {
+        Self::build(checkpoint, path, |stored| (stored.clone(), Vec::new()))
+    }
+
+    fn build(
+        checkpoint: Checkpoint,
+        path: &Path,
+        configure: impl FnOnce(&Config) -> (Config, Vec<String>),
+    ) -> Result<Self, InferError> {
         let header = &checkpoint.header;
         let wrong = |reason: String| InferError::Header {
             path: path.to_owned(),
@@ -55,7 +76,7 @@ impl TrainedDecoder {
             .map_err(|error| wrong(format!("its configuration: {error}")))?;
         let target: TargetConfig = serde_json::from_value(header.target_config.clone())
             .map_err(|error| wrong(format!("its target configuration: {error}")))?;
-        let (config, notes) = with_checkpoint(used, &stored, given);
+        let (config, notes) = configure(&stored);
         let dimensions = Dimensions {
             embed_dim: header.embed_dim,
             vocab_size: target.vocab_size,
@@ -71,8 +92,38 @@ impl TrainedDecoder {
             config,
             notes,
             subject,
+            embedder_spec: stored.embedder.spec,
             header: checkpoint.header,
         })
+    }
+
+    /// Opens the embedder that it was trained on.
+    ///
+    /// # Errors
+    /// An embedder that is not here, or another version of it.
+    pub fn open_embedder(&self) -> Result<Embedder, InferError> {
+        let spec: EmbedderSpec = self.embedder_spec.parse()?;
+        let embedder = Embedder::open(&spec)?;
+        self.check_embedder(&embedder)?;
+        Ok(embedder)
+    }
+
+    /// Whether an embedder is the one that it was trained on.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn check_embedder(&self, embedder: &Embedder) -> Result<(), InferError> {
+        let other = match self.header.embedder.get("identity") {
+            Some(_) => self.is_of_other_embedder(embedder.identity()?.to_hex().as_str()),
+            None => false,
+        };
+        if other || embedder.dim() != self.header.embed_dim {
+            return Err(InferError::OtherEmbedder {
+                path: self.path.clone(),
+                spec: embedder.spec().to_string(),
+            });
+        }
+        Ok(())
     }
 
     /// Whether its embedder is another one than that with this identity; none

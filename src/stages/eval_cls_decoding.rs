@@ -1,25 +1,30 @@
-//! `eval_cls_decoding`: what a decoder writes for the pictures of
-//! classification datasets, under several generation configurations. The class
-//! list never guides the decoding: it is only used to count.
+//! `eval_cls_decoding`: what decoders write for the pictures of classification
+//! datasets, under several generation configurations (`eval-infer.md` section
+//! 7).
 
-use std::collections::HashSet;
+use serde_json::{Map, Value, json};
 
-use serde_json::json;
-
+use super::class_lists::{ClassLists, ClassNames};
+use super::image_set::ImageSet;
 use super::inputs;
-use super::pictures::{self, EmbeddedPictures};
-use super::trained::{self, PredictionRows};
+use super::pictures;
+use super::trained::{self, Model, Models};
+use crate::config::schema::EvalGuide;
 use crate::datasets::ClassificationDataset;
 use crate::decoder::generate::{GenerationConfig, select};
-use crate::evaluate::{NounSets, PredictionType, TopKStatistics};
-use crate::infer::{Label, NovicModel};
-use crate::nouns::{TargetAlignment, VariantMap};
+use crate::evaluate::{
+    Colour, DatasetScores, DecodingScore, ModelScores, PredictionTable, TrackedTable, overall_table,
+    wilson_95,
+};
+use crate::infer::{Guide, Predictions, RankedNoun, prediction_file, ranked};
+use crate::nouns::VariantMap;
 use crate::reports::page::{Gallery, Guess, Picture};
 use crate::reports::record::Record;
 use crate::runner::{Resource, ResourceQuery, StageContext, StageError, StageKind, StageOutput};
+use crate::store::replace_file;
 
 /// Pictures decoded together.
-const BATCH: usize = 64;
+const BATCH: usize = 128;
 /// Pictures of each dataset on the page.
 const SHOWN: usize = 24;
 
@@ -33,26 +38,33 @@ impl StageKind for EvalClsDecoding {
     }
 
     fn code_version(&self) -> u32 {
-        2
+        3
     }
 
     fn reads(&self) -> &'static [&'static str] {
         &[
             "embedder.spec",
+            "data.strict_embedder",
             "nouns.vocab_path",
             "cls.dataset",
             "cls.datasets",
             "cls.root",
             "cls.split",
+            "cls.class_names",
             "generate",
             "eval.guided",
+            "eval.guide",
+            "eval.debug",
+            "eval.samples_max",
             "checkpoint.load",
+            "checkpoint.load_many",
+            "checkpoint.per_dir",
         ]
     }
 
     fn resources(&self, query: &ResourceQuery<'_>) -> Result<Vec<Resource>, StageError> {
-        let mut resources = vec![inputs::embedder(query)?, inputs::dictionary(query)?];
-        resources.extend(trained::resources(query)?);
+        let mut resources = vec![inputs::dictionary(query)?];
+        resources.extend(trained::model_resources(query)?);
         resources.extend(pictures::resources(query)?);
         Ok(resources)
     }
@@ -60,195 +72,459 @@ impl StageKind for EvalClsDecoding {
     fn run(&self, context: &StageContext<'_>) -> Result<StageOutput, StageError> {
         let config = context.config();
         let configurations = select(&config.generate, config.eval.guided)?;
-        let mut model = trained::open(context)?;
+        for configuration in &configurations {
+            configuration.check(true, true)?;
+        }
+        let models = Models::open(context)?;
         let vocabulary = inputs::open_vocabulary(context.project(), &config.nouns, 0)?;
         let variants = VariantMap::new(vocabulary.dictionary());
-        let mut output = Output::default();
-        for dataset in pictures::open_all(context)? {
-            let accepted = accepted_names(context, dataset.as_ref(), &variants, &model);
-            let pictures = EmbeddedPictures::of(context, model.embedder(), dataset.as_ref())?;
-            for (number, configuration) in configurations.iter().enumerate() {
-                model = model.with_generation(*configuration);
-                let evaluation = Evaluation {
-                    context,
-                    model: &model,
-                    dataset: dataset.as_ref(),
-                    pictures: &pictures,
-                    accepted: &accepted,
-                };
-                output.add(&evaluation, configuration, number == 0)?;
+        let mut output = Output {
+            failed_models: models.failed,
+            ..Output::default()
+        };
+        let mut first_error = None;
+        for (place, (asked, dataset)) in pictures::open_named(context)?.iter().enumerate() {
+            let evaluation = Evaluation {
+                context,
+                place,
+                models: &models.open,
+                dataset: dataset.as_ref(),
+                configurations: &configurations,
+                variants: &variants,
+            };
+            match evaluation.run(asked, &mut output) {
+                Ok(()) => {}
+                Err(StageError::Interrupted) => return Err(StageError::Interrupted),
+                Err(error) => {
+                    context.warn(&format!("dataset {asked} left out: {error}"));
+                    output.failed_datasets += 1;
+                    first_error.get_or_insert(error);
+                }
             }
-            output.failed += pictures.failed;
         }
-        pictures::write_records(context, &output.records)?;
-        pictures::write_galleries(context, &output.galleries, &output.images)?;
-        Ok(StageOutput {
-            results: json!({ "summary": format!("top-1: {}", output.summary.join(", ")) }),
-            parked: (output.failed > 0).then(|| format!("{} pictures left out", output.failed)),
-        })
+        match first_error {
+            Some(error) if output.datasets.is_empty() => return Err(error),
+            _ => {}
+        }
+        let overall = overall_table(&output.datasets);
+        tell(context, &overall)?;
+        output.finish(context, &overall)
     }
-}
-
-/// Per class the texts that count as correct: its accepted names, and every
-/// noun of the model that the dictionary says is the same thing.
-fn accepted_names(
-    context: &StageContext<'_>,
-    dataset: &dyn ClassificationDataset,
-    variants: &VariantMap,
-    model: &NovicModel,
-) -> Vec<HashSet<String>> {
-    let classes: Vec<String> = (0..dataset.classes().len())
-        .map(|class| dataset.accepted_names(class).join(", "))
-        .collect();
-    let alignment = TargetAlignment::new(variants, model.vocabulary(), &classes);
-    let unnamed = alignment.empty_classes().count();
-    if unnamed > 0 {
-        context.note(&format!(
-            "{}: {unnamed} of {} classes have no name in the model's vocabulary and count as wrong",
-            dataset.name(),
-            classes.len()
-        ));
-    }
-    alignment
-        .classes
-        .into_iter()
-        .enumerate()
-        .map(|(class, nouns)| {
-            let accepted = dataset.accepted_names(class).iter().cloned();
-            nouns.into_iter().chain(accepted).collect()
-        })
-        .collect()
 }
 
 struct Evaluation<'a, 'c> {
     context: &'a StageContext<'c>,
-    model: &'a NovicModel,
+    /// Place of the dataset among those asked for.
+    place: usize,
+    models: &'a [Model],
     dataset: &'a dyn ClassificationDataset,
-    pictures: &'a EmbeddedPictures,
-    accepted: &'a [HashSet<String>],
+    configurations: &'a [GenerationConfig],
+    variants: &'a VariantMap,
 }
 
 #[derive(Default)]
 struct Output {
+    datasets: Vec<DatasetScores>,
     records: Vec<Record>,
+    results: Vec<Value>,
     galleries: Vec<Gallery>,
     images: Vec<(String, image::RgbImage)>,
     summary: Vec<String>,
-    failed: usize,
+    files: Vec<String>,
+    failed_models: usize,
+    failed_datasets: usize,
+    failed_pictures: usize,
 }
 
-impl Output {
-    fn add(
-        &mut self,
-        evaluation: &Evaluation<'_, '_>,
-        configuration: &GenerationConfig,
-        shown: bool,
-    ) -> Result<(), StageError> {
-        let Evaluation {
-            context,
-            model,
-            dataset,
-            pictures,
-            accepted,
-        } = *evaluation;
-        let vocabulary: HashSet<String> = model.vocabulary().iter().cloned().collect();
-        let sets = NounSets {
-            guide: vocabulary.clone(),
-            vocabulary,
-            classes: accepted.to_vec(),
+impl Evaluation<'_, '_> {
+    fn run(&self, asked: &str, output: &mut Output) -> Result<(), StageError> {
+        let context = self.context;
+        let classes = ClassNames::of(context, asked, self.dataset)?;
+        let limit = context.config().eval.samples_max;
+        // Models of one embedder share the embeddings.
+        let mut sets: Vec<(usize, ImageSet)> = Vec::new();
+        let mut scores = DatasetScores {
+            dataset: classes.title.clone(),
+            models: Vec::new(),
         };
-        let mut statistics = TopKStatistics::new(sets, configuration.topk);
-        let mut rows = PredictionRows::default();
-        context.begin("pictures", 0, Some(pictures.labels.len() as u64));
-        for (batch, labels) in pictures.labels.chunks(BATCH).enumerate() {
+        for (number, model) in self.models.iter().enumerate() {
             context.check_interrupt()?;
-            let embeds = pictures.embeds.narrow(0, batch * BATCH, labels.len())?;
-            for (predictions, &label) in model.classify_embeddings(&embeds)?.into_iter().zip(labels)
-            {
-                let nouns: Vec<&str> = predictions.iter().map(|p| p.noun.as_str()).collect();
-                let kinds = statistics.add(&nouns, Some(label))?;
-                rows.push(predictions, kinds);
-            }
-            context.advance(labels.len() as u64);
+            let shared = sets.iter().position(|(first, _)| {
+                std::sync::Arc::ptr_eq(&self.models[*first].embedder, &model.embedder)
+            });
+            let images = match shared {
+                Some(place) => &sets[place].1,
+                None => {
+                    let set = ImageSet::of(context, model, self.dataset, limit)?;
+                    output.failed_pictures += set.failed;
+                    sets.push((number, set));
+                    &sets[sets.len() - 1].1
+                }
+            };
+            let lists = ClassLists::of_model(
+                context,
+                &classes,
+                self.variants,
+                model.decoder.vocabulary().nouns(),
+            );
+            let model_scores = self.evaluate(&classes, number, images, &lists, output)?;
+            tell(context, &model_scores.table(&classes.title))?;
+            scores.models.push(model_scores);
         }
-        let percent = |k| statistics.top(k).map(|share| share * 100.0);
-        self.summary.push(format!(
-            "{} {:.1} %",
-            dataset.name(),
-            percent(1).unwrap_or(0.0)
-        ));
-        self.records.push(
-            Record::new()
-                .with("dataset", dataset.name())
-                .with("gencfg", configuration.to_string())
-                .with("classes", pictures.classes_present(dataset))
-                .with("num_samples", statistics.samples())
-                .with("top1", percent(1))
-                .with("top3", percent(3))
-                .with("top5", percent(5))
-                .with("top10", percent(10)),
-        );
-        let file = trained::prediction_file(
-            context,
-            "eval_cls_decoding",
-            model,
-            pictures
-                .indices
-                .iter()
-                .map(|&index| dataset.image_name(index))
-                .collect(),
-            vec![(configuration, &rows, statistics.percentages())],
-        );
-        let name = format!(
-            "predictions_{}_{configuration}.json",
-            dataset.name().replace('/', "_")
-        );
-        trained::export(context, &file, &name)?;
-        if shown {
-            self.show(evaluation, &rows)?;
+        tell(context, &scores.table())?;
+        if output
+            .datasets
+            .iter()
+            .any(|known| known.dataset == scores.dataset)
+        {
+            context.warn(&format!(
+                "{} was evaluated twice; the second time does not count",
+                scores.dataset
+            ));
+        } else {
+            output.datasets.push(scores);
         }
         Ok(())
     }
 
-    /// Pictures from all over the dataset.
+    /// One model under all configurations.
+    fn evaluate(
+        &self,
+        classes: &ClassNames,
+        number: usize,
+        images: &ImageSet,
+        lists: &ClassLists,
+        output: &mut Output,
+    ) -> Result<ModelScores, StageError> {
+        let (context, decoder) = (self.context, &self.models[number].decoder);
+        let guide = match context.config().eval.guide {
+            EvalGuide::Vocabulary => Guide::clone(decoder.vocabulary()),
+            EvalGuide::Classes if lists.nouns.is_empty() => {
+                return Err(StageError::failed(format!(
+                    "{}: no class has a name in the vocabulary of {}, so nothing can guide it",
+                    classes.title,
+                    decoder.tail()
+                )));
+            }
+            EvalGuide::Classes => decoder.guide(&lists.nouns)?,
+        };
+        let mut all = Vec::with_capacity(self.configurations.len());
+        for (place, configuration) in self.configurations.iter().enumerate() {
+            let kept = self.kept_path(number, place);
+            let start = std::time::Instant::now();
+            let predictions = match self.read_kept(&kept, configuration, images, lists) {
+                Some(predictions) => predictions,
+                None => {
+                    let predictions =
+                        self.predict(number, &guide, configuration, images, lists)?;
+                    let rows = serde_json::to_vec(predictions.rows())?;
+                    replace_file(&kept, &rows)?;
+                    predictions
+                }
+            };
+            let elapsed = start.elapsed().as_secs_f64();
+            output.results.push(result(
+                context,
+                &classes.title,
+                &decoder.tail(),
+                lists,
+                images,
+                &predictions,
+                elapsed,
+            ));
+            output.records.push(self.record(number, images, &predictions));
+            all.push(predictions);
+        }
+        if context.config().eval.debug {
+            self.show_debug(&all, images, lists);
+        }
+        if let Some(first) = all.first() {
+            output.summary.push(format!(
+                "{} {:.1} %",
+                self.dataset.name(),
+                first.statistics().top(1).unwrap_or(0.0) * 100.0
+            ));
+            if number == 0 {
+                self.show(images, first, output)?;
+            }
+        }
+        let mut infer_cfg = context.config().flat();
+        infer_cfg.insert("action".to_owned(), "eval_cls_decoding".into());
+        let names = images.indices.iter();
+        let names = names.map(|&index| self.dataset.image_name(index)).collect();
+        let file = prediction_file(decoder, &guide, names, infer_cfg, &all);
+        let name = format!(
+            "predictions_{}_{}",
+            trained::in_file_name(self.dataset.name()),
+            trained::in_file_name(&decoder.tail())
+        );
+        trained::export(context, &file, &name, &mut output.files)?;
+        Ok(ModelScores {
+            model: decoder.tail(),
+            scores: all
+                .iter()
+                .map(|part| DecodingScore::new(part.config().to_string(), part.statistics()))
+                .collect(),
+        })
+    }
+
+    /// What a finished configuration leaves for a resumed run.
+    fn kept_path(&self, model: usize, configuration: usize) -> std::path::PathBuf {
+        let name = format!("predictions_{}_{model}_{configuration}.json", self.place);
+        self.context.work().join(name)
+    }
+
+    fn read_kept(
+        &self,
+        path: &std::path::Path,
+        configuration: &GenerationConfig,
+        images: &ImageSet,
+        lists: &ClassLists,
+    ) -> Option<Predictions> {
+        let rows: Vec<Vec<RankedNoun>> = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+        if rows.len() != images.len() {
+            return None;
+        }
+        let mut predictions = Predictions::new(*configuration, lists.lists.len());
+        for (row, &label) in rows.into_iter().zip(&images.labels) {
+            predictions.add_row(row, Some(label)).ok()?;
+        }
+        Some(predictions)
+    }
+
+    fn predict(
+        &self,
+        number: usize,
+        guide: &Guide,
+        configuration: &GenerationConfig,
+        images: &ImageSet,
+        lists: &ClassLists,
+    ) -> Result<Predictions, StageError> {
+        let context = self.context;
+        let task = self.models[number].decoder.task(*configuration, guide)?;
+        let mut predictions = Predictions::new(*configuration, lists.lists.len());
+        context.begin("pictures", 0, Some(images.len() as u64));
+        for (batch, labels) in images.labels.chunks(BATCH).enumerate() {
+            context.check_interrupt()?;
+            let embeds = images.embeds.narrow(0, batch * BATCH, labels.len())?;
+            for (nouns, &label) in task.labels(&embeds)?.into_iter().zip(labels) {
+                predictions.add(nouns, Some((label, &lists.accepted[label])))?;
+            }
+            context.advance(labels.len() as u64);
+        }
+        Ok(predictions)
+    }
+
+    fn record(&self, number: usize, images: &ImageSet, predictions: &Predictions) -> Record {
+        let statistics = predictions.statistics();
+        let percent = |k| statistics.top(k).map(|share| share * 100.0);
+        let decoder = &self.models[number].decoder;
+        let first = statistics.counts().first().map_or(0, |counts| counts[0]);
+        let (low, high) = wilson_95(first, statistics.samples());
+        let mut record = Record::new()
+            .with("dataset", self.dataset.name())
+            .with("model", decoder.tail())
+            .with("gencfg", predictions.config().to_string())
+            .with("classes", images.classes_present())
+            .with("num_samples", statistics.samples())
+            .with("top1_low", low * 100.0)
+            .with("top1_high", high * 100.0)
+            .with(
+                "class_mean_top1",
+                statistics.class_mean_top(1).map(|share| share * 100.0),
+            );
+        for k in [1, 3, 5, 10] {
+            record.set(&format!("top{k}"), percent(k));
+        }
+        record
+    }
+
+    /// The first batch under every configuration.
+    fn show_debug(&self, all: &[Predictions], images: &ImageSet, lists: &ClassLists) {
+        let topk = all.iter().map(|part| part.config().topk).max().unwrap_or(0);
+        let mut table = PredictionTable::new(&["Gen Cfg", "Label"], topk, &["Path"]);
+        for sample in 0..images.len().min(BATCH) {
+            for part in all {
+                let main = lists.lists[images.labels[sample]].first();
+                let main = main.map_or("UNKNOWN", String::as_str).to_owned();
+                let name = self.dataset.image_name(images.indices[sample]);
+                let path = std::path::Path::new(&name).components().rev().take(2);
+                let path: Vec<String> = path
+                    .map(|part| part.as_os_str().to_string_lossy().into_owned())
+                    .collect();
+                let path: Vec<&str> = path.iter().rev().map(String::as_str).collect();
+                table.row(
+                    [part.config().to_string(), Colour::Cyan.paint(&main)],
+                    topk,
+                    ranked(&part.rows()[sample]),
+                    [path.join("/")],
+                );
+            }
+        }
+        trained::show_table(self.context, &table.render());
+    }
+
+    /// Pictures from all over the dataset, for the page.
     fn show(
-        &mut self,
-        evaluation: &Evaluation<'_, '_>,
-        rows: &PredictionRows,
+        &self,
+        images: &ImageSet,
+        predictions: &Predictions,
+        output: &mut Output,
     ) -> Result<(), StageError> {
-        let Evaluation {
-            dataset, pictures, ..
-        } = *evaluation;
-        let count = pictures.indices.len();
+        let count = images.len();
         let mut shown = Vec::new();
         for place in (0..SHOWN.min(count)).map(|i| i * count / SHOWN.min(count)) {
-            let file = format!("{}_{place}.png", dataset.name().replace('/', "_"));
-            self.images
-                .push((file.clone(), dataset.image(pictures.indices[place])?));
+            let file = format!("{}_{place}.png", self.dataset.name().replace('/', "_"));
+            let picture = self.dataset.image(images.indices[place])?;
+            output.images.push((file.clone(), picture));
             shown.push(Picture {
                 file,
-                label: Some(dataset.classes()[pictures.labels[place]].clone()),
-                guesses: guesses(&rows.labels[place], &rows.kinds[place]),
+                label: Some(self.dataset.classes()[images.labels[place]].clone()),
+                guesses: guesses(&predictions.rows()[place]),
             });
         }
-        self.galleries.push(Gallery {
-            title: format!("What the decoder writes for {}", dataset.name()),
+        output.galleries.push(Gallery {
+            title: format!("What the decoder writes for {}", self.dataset.name()),
             pictures: shown,
         });
         Ok(())
     }
 }
 
-/// The first three for the page.
-pub(super) fn guesses(labels: &[Label], kinds: &[PredictionType]) -> Vec<Guess> {
-    labels
+impl Output {
+    fn finish(
+        self,
+        context: &StageContext<'_>,
+        overall: &TrackedTable,
+    ) -> Result<StageOutput, StageError> {
+        pictures::write_records(context, &self.records)?;
+        pictures::write_galleries(context, &self.galleries, &self.images)?;
+        let results = json!({
+            "version": 1,
+            "program": env!("CARGO_PKG_VERSION"),
+            "run": context.run_id(),
+            "results": self.results,
+        });
+        let text = serde_json::to_vec_pretty(&results)?;
+        replace_file(&context.out().join("results.json"), &text)?;
+        replace_file(&context.outputs()?.join("results.json"), &text)?;
+        let best = |key: &str| overall.values.get(key).cloned().unwrap_or(Value::Null);
+        let failures: Vec<String> = [
+            (self.failed_pictures, "pictures"),
+            (self.failed_models, "models"),
+            (self.failed_datasets, "datasets"),
+        ]
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what} left out"))
+        .collect();
+        Ok(StageOutput {
+            results: json!({
+                "summary": format!("top-1: {}", self.summary.join(", ")),
+                "best_gen_cfg": best("best_gen_cfg"),
+                "best_top1_mean": best("best_top1_mean"),
+            }),
+            parked: (!failures.is_empty()).then(|| failures.join(", ")),
+        })
+    }
+}
+
+/// Records a table and shows it.
+fn tell(context: &StageContext<'_>, table: &TrackedTable) -> Result<(), StageError> {
+    trained::track(context, &table.values)?;
+    trained::show_table(context, &table.text);
+    Ok(())
+}
+
+/// All counters of a configuration.
+fn result(
+    context: &StageContext<'_>,
+    dataset: &str,
+    model: &str,
+    lists: &ClassLists,
+    images: &ImageSet,
+    predictions: &Predictions,
+    elapsed: f64,
+) -> Value {
+    let statistics = predictions.statistics();
+    let samples = statistics.samples();
+    let classes: Vec<Value> = lists
+        .lists
         .iter()
-        .zip(kinds)
+        .zip(statistics.classes())
+        .map(|(nouns, counts)| {
+            json!({ "nouns": nouns, "samples": counts.samples, "correct": counts.correct })
+        })
+        .collect();
+    let ranks: Vec<Value> = statistics
+        .counts()
+        .iter()
+        .map(|counts| {
+            let (low, high) = wilson_95(counts[0], samples);
+            json!({
+                "correct": counts[0],
+                "guide": counts[1],
+                "vocab": counts[2],
+                "invalid": counts[3],
+                "correct_95": [low, high],
+            })
+        })
+        .collect();
+    let mut value = Map::new();
+    for (name, field) in [
+        ("dataset", json!(dataset)),
+        ("model", json!(model)),
+        ("gen_cfg", json!(predictions.config().to_string())),
+        ("num_samples", json!(samples)),
+        ("samples_max", json!(context.config().eval.samples_max)),
+        ("ranks", json!(ranks)),
+        ("class_mean_top1", json!(statistics.class_mean_top(1))),
+        ("classes", json!(classes)),
+        ("confusion", confusion(lists, images, predictions)),
+        ("elapsed_time", json!(elapsed)),
+    ] {
+        value.insert(name.to_owned(), field);
+    }
+    Value::Object(value)
+}
+
+/// `[true class, predicted class, samples]`: the classes of first predictions
+/// that are accepted for one; null for those that are accepted for none.
+fn confusion(lists: &ClassLists, images: &ImageSet, predictions: &Predictions) -> Value {
+    use std::collections::{BTreeMap, HashMap};
+    let mut class_of: HashMap<&str, usize> = HashMap::new();
+    for (class, nouns) in lists.lists.iter().enumerate() {
+        for noun in nouns {
+            class_of.entry(noun).or_insert(class);
+        }
+    }
+    let mut counts: BTreeMap<(usize, Option<usize>), u64> = BTreeMap::new();
+    for (row, &label) in predictions.rows().iter().zip(&images.labels) {
+        let predicted = row.first().and_then(|best| {
+            // A noun of several classes is taken as the right one.
+            if lists.lists[label].contains(&best.noun) {
+                Some(label)
+            } else {
+                class_of.get(best.noun.as_str()).copied()
+            }
+        });
+        *counts.entry((label, predicted)).or_default() += 1;
+    }
+    let counts: Vec<Value> = counts
+        .into_iter()
+        .map(|((label, predicted), count)| json!([label, predicted, count]))
+        .collect();
+    json!(counts)
+}
+
+/// The first three for the page.
+pub(super) fn guesses(row: &[RankedNoun]) -> Vec<Guess> {
+    row.iter()
         .take(3)
-        .map(|(label, kind)| Guess {
-            noun: label.noun.clone(),
-            probability: label.probability.unwrap_or(0.0),
-            kind: kind.name().to_owned(),
+        .map(|noun| Guess {
+            noun: noun.noun.clone(),
+            probability: noun.probability.unwrap_or(0.0),
+            kind: noun.kind.name().to_owned(),
         })
         .collect()
 }

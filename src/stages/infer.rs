@@ -1,7 +1,8 @@
-//! `infer`: nouns for own pictures and texts.
+//! `infer`: nouns for own texts and pictures (`eval-infer.md` section 8).
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use candle_core::Tensor;
 use image::RgbImage;
@@ -11,18 +12,25 @@ use serde_json::json;
 use super::eval_cls_decoding::guesses;
 use super::inputs;
 use super::pictures;
-use super::trained::{self, PredictionRows};
-use crate::decoder::generate::select;
-use crate::evaluate::{NounSets, TopKStatistics};
-use crate::images::{DecodeOptions, ImageInputs, decode_file};
-use crate::infer::NovicModel;
+use super::trained::{self, Model, Models};
+use crate::cache::{CacheFile, OpenOptions};
+use crate::decoder::generate::{GenerationConfig, select};
+use crate::evaluate::add_samples;
+use crate::images::{DecodeOptions, decode_file, pictures_in};
+use crate::infer::{
+    EmbeddingModel, Guide, NounDecoder, NounList, Predictions, RankedNoun, best_table,
+    prediction_file,
+};
 use crate::reports::page::{Gallery, Picture};
 use crate::runner::{Resource, ResourceQuery, StageContext, StageError, StageKind, StageOutput};
+use crate::store::replace_file;
 
 /// Pictures embedded and decoded together.
-const BATCH: usize = 64;
+const BATCH: usize = 128;
 /// Pictures on the page.
 const SHOWN: usize = 24;
+/// The value of `infer.guide_dataset` that stands for the noun dictionary.
+const NOUN_DATASET: &str = "NounDataset";
 
 /// The stage kind.
 #[derive(Debug)]
@@ -34,26 +42,45 @@ impl StageKind for Infer {
     }
 
     fn code_version(&self) -> u32 {
-        1
+        2
     }
 
     fn reads(&self) -> &'static [&'static str] {
         &[
             "embedder.spec",
+            "data.strict_embedder",
+            "data.cache_dir",
+            "nouns.vocab_path",
+            "nouns.vocab_threshold",
             "generate",
             "checkpoint.load",
+            "checkpoint.load_many",
+            "checkpoint.per_dir",
+            "infer.log",
             "infer.texts",
             "infer.images",
             "infer.image_dir",
             "infer.all_images_dir",
+            "infer.annotations",
+            "infer.annotations_update",
             "infer.guided",
+            "infer.guide_dataset",
+            "infer.guide_targets",
+            "infer.debug",
+            "infer.predictions_json",
         ]
     }
 
     fn resources(&self, query: &ResourceQuery<'_>) -> Result<Vec<Resource>, StageError> {
-        let mut resources = vec![inputs::embedder(query)?];
-        resources.extend(trained::resources(query)?);
+        let mut resources = trained::model_resources(query)?;
         let infer = &query.config.infer;
+        if infer.guide_targets.is_empty() && infer.guide_dataset == NOUN_DATASET {
+            resources.push(inputs::dictionary(query)?);
+        } else if infer.guide_targets.is_empty() && !infer.guide_dataset.is_empty() {
+            let path = inputs::cache_path(query.project, query.config, &infer.guide_dataset);
+            let path = path.display().to_string();
+            resources.push(inputs::file(query, "cache", &path, "cache")?);
+        }
         if !infer.all_images_dir.is_empty() {
             resources.push(inputs::file(
                 query,
@@ -64,6 +91,11 @@ impl StageKind for Infer {
         }
         for image in &infer.images {
             let path = format!("{}/{image}", infer.image_dir);
+            let path = if Path::new(image).is_absolute() {
+                image.clone()
+            } else {
+                path
+            };
             resources.push(inputs::file(query, "picture", &path, "world")?);
         }
         Ok(resources)
@@ -72,51 +104,246 @@ impl StageKind for Infer {
     fn run(&self, context: &StageContext<'_>) -> Result<StageOutput, StageError> {
         let config = context.config();
         let configurations = select(&config.generate, config.infer.guided)?;
-        let mut model = trained::open(context)?;
-        let samples = Samples::embed(context, &model)?;
-        let vocabulary: HashSet<String> = model.vocabulary().iter().cloned().collect();
-        let total = samples.keys.len();
-        let mut entries = Vec::new();
         for configuration in &configurations {
-            model = model.with_generation(*configuration);
-            let sets = NounSets {
-                vocabulary: vocabulary.clone(),
-                guide: vocabulary.clone(),
-                classes: Vec::new(),
-            };
-            let mut statistics = TopKStatistics::new(sets, configuration.topk);
-            let mut rows = PredictionRows::default();
-            context.begin("samples", 0, Some(total as u64));
-            for (batch, keys) in samples.keys.chunks(BATCH).enumerate() {
-                context.check_interrupt()?;
-                let embeds = samples.embeds.narrow(0, batch * BATCH, keys.len())?;
-                for (key, labels) in keys.iter().zip(model.classify_embeddings(&embeds)?) {
-                    if let Some(best) = labels.first() {
-                        context.note(&format!("{key} --> {}", best.noun));
-                    }
-                    let nouns: Vec<&str> = labels.iter().map(|l| l.noun.as_str()).collect();
-                    let kinds = statistics.add(&nouns, None)?;
-                    rows.push(labels, kinds);
-                }
-                context.advance(keys.len() as u64);
-            }
-            entries.push((configuration, rows, statistics.percentages()));
+            configuration.check(true, true)?;
         }
-        samples.show(context, entries.first().map(|(_, rows, _)| rows))?;
-        let borrowed = entries
-            .iter()
-            .map(|(c, rows, p)| (*c, rows, p.clone()))
-            .collect();
-        let file = trained::prediction_file(context, "infer", &model, samples.keys, borrowed);
-        trained::export(context, &file, "predictions_infer.json")?;
+        let inputs = Inputs::of(context)?;
+        if inputs.texts.is_empty() && inputs.files.is_empty() {
+            context.warn("there is nothing to do: no text and no picture is named");
+            return Ok(StageOutput::of(json!({ "summary": "nothing to do" })));
+        }
+        let models = Models::open(context)?;
+        let guide_nouns = guide_nouns(context, &models.open)?;
+        let mut sets: Vec<(usize, Samples)> = Vec::new();
+        let mut files = Vec::new();
+        let mut first: Option<Vec<Vec<RankedNoun>>> = None;
+        for (number, model) in models.open.iter().enumerate() {
+            let shared = sets
+                .iter()
+                .position(|(place, _)| Arc::ptr_eq(&models.open[*place].embedder, &model.embedder));
+            let samples = match shared {
+                Some(place) => &sets[place].1,
+                None => {
+                    let samples = Samples::embed(context, model, &inputs)?;
+                    if sets.is_empty() {
+                        update_annotations(context, &inputs, &samples)?;
+                    }
+                    sets.push((number, samples));
+                    &sets[sets.len() - 1].1
+                }
+            };
+            let predictions = predict_all(
+                context,
+                number,
+                &model.decoder,
+                guide_nouns.as_deref(),
+                &configurations,
+                samples,
+                &mut files,
+            )?;
+            if first.is_none() {
+                first = predictions.first().map(|part| part.rows().to_vec());
+            }
+        }
+        let Some((_, samples)) = sets.first() else {
+            return Err(StageError::failed("no model could be used"));
+        };
+        samples.show(context, first.as_deref())?;
+        let mut failures = Vec::new();
+        for (count, what) in [(samples.failed, "pictures"), (models.failed, "models")] {
+            if count > 0 {
+                failures.push(format!("{count} {what} left out"));
+            }
+        }
         Ok(StageOutput {
-            results: json!({ "summary": format!("{total} samples") }),
-            parked: (samples.failed > 0).then(|| format!("{} pictures left out", samples.failed)),
+            results: json!({ "summary": format!("{} samples", samples.keys.len()) }),
+            parked: (!failures.is_empty()).then(|| failures.join(", ")),
         })
     }
 }
 
-/// Texts, then pictures, with their keys in this order.
+/// One model under all configurations.
+fn predict_all(
+    context: &StageContext<'_>,
+    number: usize,
+    decoder: &NounDecoder,
+    guide_nouns: Option<&[String]>,
+    configurations: &[GenerationConfig],
+    samples: &Samples,
+    files: &mut Vec<String>,
+) -> Result<Vec<Predictions>, StageError> {
+    let guide = match guide_nouns {
+        None => Guide::clone(decoder.vocabulary()),
+        Some(nouns) => {
+            let guide = decoder.guide(nouns)?;
+            for warning in guide.warnings(decoder.vocabulary().nouns()) {
+                context.warn(&format!("{}: {warning}", decoder.tail()));
+            }
+            guide
+        }
+    };
+    let infer = &context.config().infer;
+    let batches = samples.keys.len().div_ceil(BATCH);
+    let mut all = Vec::with_capacity(configurations.len());
+    for (place, configuration) in configurations.iter().enumerate() {
+        let kept = context
+            .work()
+            .join(format!("predictions_{number}_{place}.json"));
+        let predictions = match read_kept(&kept, configuration, samples.keys.len()) {
+            Some(predictions) => predictions,
+            None => {
+                let predictions = predict(context, decoder, &guide, configuration, samples)?;
+                replace_file(&kept, &serde_json::to_vec(predictions.rows())?)?;
+                predictions
+            }
+        };
+        if infer.log {
+            for (key, row) in samples.keys.iter().zip(predictions.rows()) {
+                if let Some(best) = row.first() {
+                    context.note(&format!("{key} --> {}", best.noun));
+                }
+            }
+        }
+        context.note(&predictions.summary());
+        if infer.debug {
+            trained::show_table(context, &predictions.table(&samples.keys));
+        }
+        trained::track(context, &predictions.tracked(decoder, batches))?;
+        all.push(predictions);
+    }
+    trained::track(context, &best_table(decoder, &samples.keys, &all))?;
+    let mut infer_cfg = context.config().flat();
+    infer_cfg.insert("action".to_owned(), "infer".into());
+    let file = prediction_file(decoder, &guide, samples.keys.clone(), infer_cfg, &all);
+    let name = format!("infer_{}", decoder.tail().replace(['/', '.'], "_"));
+    if infer.predictions_json {
+        trained::export(context, &file, &name, files)?;
+    } else {
+        // The page and later stages read it; nobody asked to take it away.
+        files.push(name);
+        file.write(&context.out().join(format!("predictions_{number}.json")))?;
+    }
+    Ok(all)
+}
+
+/// What an earlier attempt left; nothing if it cannot be read.
+fn read_kept(path: &Path, configuration: &GenerationConfig, samples: usize) -> Option<Predictions> {
+    let rows: Vec<Vec<RankedNoun>> = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+    if rows.len() != samples {
+        return None;
+    }
+    let mut predictions = Predictions::new(*configuration, 0);
+    for row in rows {
+        predictions.add_row(row, None).ok()?;
+    }
+    Some(predictions)
+}
+
+fn predict(
+    context: &StageContext<'_>,
+    decoder: &NounDecoder,
+    guide: &Guide,
+    configuration: &GenerationConfig,
+    samples: &Samples,
+) -> Result<Predictions, StageError> {
+    let task = decoder.task(*configuration, guide)?;
+    let mut predictions = Predictions::new(*configuration, 0);
+    context.begin("samples", 0, Some(samples.keys.len() as u64));
+    for start in (0..samples.keys.len()).step_by(BATCH) {
+        context.check_interrupt()?;
+        let count = BATCH.min(samples.keys.len() - start);
+        let embeds = samples.embeds.narrow(0, start, count)?;
+        for labels in task.labels(&embeds)? {
+            predictions.add(labels, None)?;
+        }
+        context.advance(count as u64);
+    }
+    Ok(predictions)
+}
+
+/// The nouns that guide, unless each model's own do.
+fn guide_nouns(
+    context: &StageContext<'_>,
+    models: &[Model],
+) -> Result<Option<Vec<String>>, StageError> {
+    let config = context.config();
+    let mut list = NounList::default();
+    if !config.infer.guide_targets.is_empty() {
+        let mut seen = HashSet::new();
+        for noun in &config.infer.guide_targets {
+            if seen.insert(noun) {
+                list.nouns.push(noun.clone());
+            } else {
+                list.repeated.push(noun.clone());
+            }
+        }
+    } else if config.infer.guide_dataset == NOUN_DATASET {
+        let threshold = config.nouns.vocab_threshold;
+        let vocabulary = inputs::open_vocabulary(context.project(), &config.nouns, threshold)?;
+        list.nouns = vocabulary.nouns().map(|noun| noun.target.clone()).collect();
+    } else if !config.infer.guide_dataset.is_empty() {
+        let path = inputs::cache_path(context.project(), config, &config.infer.guide_dataset);
+        let Some(model) = models.first() else {
+            return Ok(None);
+        };
+        let options = OpenOptions {
+            use_targets: Some(true),
+            strict: config.data.strict_embedder,
+        };
+        let file = CacheFile::open(&path, &inputs::signature(&model.embedder), options)?;
+        let nouns = file.nouns().ok_or_else(|| {
+            StageError::failed(format!("{} has no target nouns", path.display()))
+        })?;
+        list.nouns = nouns.valid().to_vec();
+    } else {
+        return Ok(None);
+    }
+    if !list.repeated.is_empty() {
+        context.warn(&format!(
+            "guide nouns that are given twice count once: {}",
+            list.repeated.join(", ")
+        ));
+    }
+    Ok(Some(list.nouns))
+}
+
+/// What is classified.
+struct Inputs {
+    texts: Vec<String>,
+    /// Picture files with their keys.
+    files: Vec<(String, PathBuf)>,
+    /// The directory that `$IMAGEDIR` stands for.
+    image_dir: PathBuf,
+}
+
+impl Inputs {
+    /// Texts, named pictures, and the pictures of a directory.
+    fn of(context: &StageContext<'_>) -> Result<Self, StageError> {
+        let infer = &context.config().infer;
+        let image_dir = inputs::path(context.project(), &infer.image_dir);
+        let mut files: Vec<(String, PathBuf)> = infer
+            .images
+            .iter()
+            .map(|image| (image.clone(), image_dir.join(image)))
+            .collect();
+        let mut annotated = image_dir;
+        if !infer.all_images_dir.is_empty() {
+            let folder = inputs::path(context.project(), &infer.all_images_dir);
+            files.extend(pictures_in(&folder)?.into_iter().map(|path| {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                (name.into_owned(), path)
+            }));
+            annotated = folder;
+        }
+        Ok(Self {
+            texts: infer.texts.clone(),
+            files,
+            image_dir: annotated,
+        })
+    }
+}
+
+/// Texts, then pictures, with their keys in this order. Keys may repeat.
 struct Samples {
     keys: Vec<String>,
     /// Unit vectors `[N, F]`.
@@ -128,34 +355,40 @@ struct Samples {
 
 impl Samples {
     /// Embeds everything once, holding one batch of pictures at a time.
-    fn embed(context: &StageContext<'_>, model: &NovicModel) -> Result<Self, StageError> {
-        let embedder = model.embedder();
-        let infer = &context.config().infer;
-        let mut keys: Vec<String> = infer
+    fn embed(
+        context: &StageContext<'_>,
+        model: &Model,
+        inputs: &Inputs,
+    ) -> Result<Self, StageError> {
+        let embedder: &dyn EmbeddingModel = model.embedder.as_ref();
+        let mut keys: Vec<String> = inputs
             .texts
             .iter()
             .map(|text| format!("\"{text}\""))
             .collect();
         let (mut parts, mut shown, mut failed) = (Vec::new(), Vec::new(), 0);
-        if !infer.texts.is_empty() {
-            let texts: Vec<&str> = infer.texts.iter().map(String::as_str).collect();
+        if !inputs.texts.is_empty() {
+            let texts: Vec<&str> = inputs.texts.iter().map(String::as_str).collect();
             parts.push(embedder.embed_texts(&texts)?);
         }
-        let files = picture_files(context)?;
-        context.begin("pictures", 0, Some(files.len() as u64));
-        for batch in files.chunks(BATCH) {
+        context.begin("pictures", 0, Some(inputs.files.len() as u64));
+        for batch in inputs.files.chunks(BATCH) {
             context.check_interrupt()?;
+            let room = SHOWN.saturating_sub(shown.len());
             let decoded: Vec<_> = batch
                 .par_iter()
-                .map(|(_, path)| decode_file(path, &DecodeOptions::default()))
-                .collect();
+                .enumerate()
+                .map(|(place, (_, path))| {
+                    let image = decode_file(path, &DecodeOptions::default())?;
+                    let kept = (place < room).then(|| image.clone());
+                    Ok((embedder.prepare(image), kept))
+                })
+                .collect::<Vec<Result<_, crate::images::ImageError>>>();
             let mut images = Vec::with_capacity(batch.len());
             for ((key, _), image) in batch.iter().zip(decoded) {
                 match image {
-                    Ok(image) => {
-                        if shown.len() < SHOWN {
-                            shown.push((keys.len(), image.clone()));
-                        }
+                    Ok((image, kept)) => {
+                        shown.extend(kept.map(|image| (keys.len(), image)));
                         keys.push(key.clone());
                         images.push(image);
                     }
@@ -166,7 +399,7 @@ impl Samples {
                 }
             }
             if !images.is_empty() {
-                parts.push(embedder.embed_images(&images)?);
+                parts.push(embedder.embed_prepared(images)?);
             }
             context.advance(batch.len() as u64);
         }
@@ -187,44 +420,47 @@ impl Samples {
     fn show(
         &self,
         context: &StageContext<'_>,
-        rows: Option<&PredictionRows>,
+        rows: Option<&[Vec<RankedNoun>]>,
     ) -> Result<(), StageError> {
         let Some(rows) = rows.filter(|_| !self.shown.is_empty()) else {
             return Ok(());
         };
-        let (mut pictures, mut images) = (Vec::new(), Vec::new());
+        let (mut shown, mut images) = (Vec::new(), Vec::new());
         for (place, image) in &self.shown {
             let file = format!("infer_{place}.png");
             images.push((file.clone(), image.clone()));
-            pictures.push(Picture {
+            shown.push(Picture {
                 file,
                 label: Some(self.keys[*place].clone()),
-                guesses: guesses(&rows.labels[*place], &rows.kinds[*place]),
+                guesses: guesses(&rows[*place]),
             });
         }
         let gallery = Gallery {
             title: "Own pictures".to_owned(),
-            pictures,
+            pictures: shown,
         };
         pictures::write_galleries(context, &[gallery], &images)
     }
 }
 
-/// Picture files with their keys: the named ones, then those of the folder.
-fn picture_files(context: &StageContext<'_>) -> Result<Vec<(String, PathBuf)>, StageError> {
+/// Enters the samples into the annotation file (`infer.annotations_update`).
+fn update_annotations(
+    context: &StageContext<'_>,
+    inputs: &Inputs,
+    samples: &Samples,
+) -> Result<(), StageError> {
     let infer = &context.config().infer;
-    let mut files = Vec::new();
-    for image in &infer.images {
-        let path = inputs::path(context.project(), &format!("{}/{image}", infer.image_dir));
-        files.push((image.clone(), path));
+    if !infer.annotations_update {
+        return Ok(());
     }
-    if !infer.all_images_dir.is_empty() {
-        let folder = inputs::path(context.project(), &infer.all_images_dir);
-        let found = ImageInputs::default().expand(&[folder.display().to_string()])?;
-        files.extend(found.into_iter().map(|path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            (name.into_owned(), path)
-        }));
-    }
-    Ok(files)
+    let path = match infer.annotations.strip_prefix("$IMAGEDIR") {
+        Some(rest) => inputs.image_dir.join(rest.trim_start_matches('/')),
+        None => inputs::path(context.project(), &infer.annotations),
+    };
+    let added = add_samples(&path, &samples.keys)?;
+    context.note(&format!(
+        "{added} samples added to the annotations {}",
+        path.display()
+    ));
+    Ok(())
 }

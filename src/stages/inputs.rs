@@ -76,7 +76,14 @@ pub(super) fn file(
 
 /// The embedder for the plan.
 pub(super) fn embedder(query: &ResourceQuery<'_>) -> Result<Resource, StageError> {
-    let name = &query.config.embedder.spec;
+    embedder_named(query, &query.config.embedder.spec)
+}
+
+/// An embedder of this specification for the plan.
+pub(super) fn embedder_named(
+    query: &ResourceQuery<'_>,
+    name: &str,
+) -> Result<Resource, StageError> {
     let spec: EmbedderSpec = name.parse()?;
     let find = || {
         Ok(ContentHash::of(

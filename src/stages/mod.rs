@@ -6,10 +6,13 @@ mod cache_cls;
 mod cache_images;
 mod cache_noun_dataset;
 mod cache_noun_multiset;
+mod class_lists;
 mod convert_noun_dataset;
 mod embedder_zero_shot;
 mod eval;
+mod eval_cls;
 mod eval_cls_decoding;
+mod image_set;
 mod infer;
 mod inputs;
 mod keys;
@@ -40,6 +43,7 @@ pub fn registry() -> Registry {
         &convert_noun_dataset::ConvertNounDataset,
         &embedder_zero_shot::EmbedderZeroShot,
         &eval::Eval,
+        &eval_cls::EvalCls,
         &eval_cls_decoding::EvalClsDecoding,
         &infer::Infer,
         &merge_caches::MergeCaches,

@@ -103,6 +103,19 @@ pub(super) fn open_all(
         .collect()
 }
 
+/// Whether this is a dataset of drawings in the program.
+pub(super) fn is_embedded(name: &str) -> bool {
+    embedded(name).is_some()
+}
+
+/// The datasets of a running stage, each with the name it was asked for by.
+pub(super) fn open_named(
+    context: &StageContext<'_>,
+) -> Result<Vec<(String, Box<dyn ClassificationDataset>)>, StageError> {
+    let names = names(context.config()).into_iter();
+    Ok(names.zip(open_all(context)?).collect())
+}
+
 /// Embeddings of a dataset's pictures; pictures that cannot be read are left
 /// out.
 pub(super) struct EmbeddedPictures {

@@ -1,33 +1,22 @@
-//! What stages that use a trained decoder share: finding it, and writing
-//! prediction files.
+//! What stages that use trained decoders share: finding them, and opening them
+//! with their embedders.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
 
 use super::inputs;
 use crate::config::schema::Config;
-use crate::decoder::generate::GenerationConfig;
-use crate::evaluate::{
-    GenerationFields, Percentages, PredictionEntry, PredictionFile, PredictionType,
-};
-use crate::infer::{CheckpointNames, CheckpointSource, Label, NovicModel, ProjectPlaces};
+use crate::embedders::{Embedder, EmbedderSpec};
+use crate::evaluate::PredictionFile;
+use crate::infer::{CheckpointNames, InferError, NounDecoder, ProjectPlaces, TrainedDecoder};
 use crate::runner::{Resource, ResourceQuery, StageContext, StageError};
 use crate::store::Project;
+use crate::tracking;
+use crate::train::exchange;
 
-/// The checkpoint for the plan, if it does not come from another stage.
-pub(super) fn resources(query: &ResourceQuery<'_>) -> Result<Option<Resource>, StageError> {
-    if !query.inputs.is_empty() {
-        return Ok(None);
-    }
-    let name = &query.config.checkpoint.load;
-    if name.is_empty() {
-        return Err(StageError::failed(
-            "no decoder to use: give the stage `inputs = [\"train\"]` or set checkpoint.load",
-        ));
-    }
-    start_resource(query, name).map(Some)
-}
-
-/// The checkpoint that `checkpoint.load` names, for the plan.
+/// The file that `checkpoint.load` names, for the plan.
 pub(super) fn start_resource(
     query: &ResourceQuery<'_>,
     name: &str,
@@ -44,6 +33,42 @@ pub(super) fn all_resources(query: &ResourceQuery<'_>) -> Result<Vec<Resource>, 
         .iter()
         .map(|path| resource(query, path))
         .collect()
+}
+
+/// The checkpoints and their embedders, for the plan of a stage that cannot do
+/// without a model.
+pub(super) fn model_resources(query: &ResourceQuery<'_>) -> Result<Vec<Resource>, StageError> {
+    if query.inputs.contains(&"train") {
+        return Ok(vec![inputs::embedder(query)?]);
+    }
+    let paths = all_named(query.project, query.config);
+    if paths.is_empty() {
+        return Err(StageError::failed(NO_MODEL));
+    }
+    let mut resources = Vec::new();
+    let mut specs: Vec<String> = Vec::new();
+    for path in &paths {
+        resources.push(resource(query, path)?);
+        // A file that cannot be read is told of when the stage runs.
+        let spec = exchange::load_header(path)
+            .ok()
+            .and_then(|header| stored_spec(&header.config));
+        specs.extend(spec.filter(|spec| !specs.contains(spec)));
+    }
+    if specs.is_empty() {
+        resources.push(inputs::embedder(query)?);
+    }
+    for spec in &specs {
+        resources.push(inputs::embedder_named(query, spec)?);
+    }
+    Ok(resources)
+}
+
+const NO_MODEL: &str = "no decoder to use: give the stage `inputs = [\"train\"]` or set \
+                        checkpoint.load or checkpoint.load_many";
+
+fn stored_spec(config: &Value) -> Option<String> {
+    Some(config.get("embedder")?.get("spec")?.as_str()?.to_owned())
 }
 
 fn resource(query: &ResourceQuery<'_>, path: &Path) -> Result<Resource, StageError> {
@@ -93,20 +118,6 @@ pub(super) fn paths(context: &StageContext<'_>) -> Result<Vec<PathBuf>, StageErr
     Ok(made)
 }
 
-/// The decoder of a running stage.
-pub(super) fn open(context: &StageContext<'_>) -> Result<NovicModel, StageError> {
-    let path = match context.inputs() {
-        [] => named(context.project(), &context.config().checkpoint.load),
-        [input] => checkpoint_of(&input.entry)?,
-        _ => {
-            return Err(StageError::failed(
-                "one trained decoder is needed, not several",
-            ));
-        }
-    };
-    Ok(NovicModel::load(&CheckpointSource::File(path))?)
-}
-
 fn checkpoint_of(entry: &crate::store::Entry) -> Result<PathBuf, StageError> {
     let results = &entry.manifest().description.results;
     let name = results.get("checkpoint").and_then(|name| name.as_str());
@@ -116,112 +127,158 @@ fn checkpoint_of(entry: &crate::store::Entry) -> Result<PathBuf, StageError> {
     Ok(entry.file(name)?)
 }
 
-/// Predictions of many samples under one configuration.
-#[derive(Clone, Debug, Default)]
-pub(super) struct PredictionRows {
-    /// Labels of each sample, best first.
-    pub labels: Vec<Vec<Label>>,
-    /// What they are.
-    pub kinds: Vec<Vec<PredictionType>>,
+/// A decoder with its embedder.
+pub(super) struct Model {
+    /// Shared by all decoders that were trained on it.
+    pub embedder: Arc<Embedder>,
+    /// The decoder.
+    pub decoder: NounDecoder,
 }
 
-impl PredictionRows {
-    /// Adds a sample.
-    pub(super) fn push(&mut self, labels: Vec<Label>, kinds: Vec<PredictionType>) {
-        self.labels.push(labels);
-        self.kinds.push(kinds);
+/// The decoders of a running stage.
+pub(super) struct Models {
+    /// Those that could be opened, in the order of their paths.
+    pub open: Vec<Model>,
+    /// How many could not.
+    pub failed: usize,
+}
+
+impl Models {
+    /// Opens all of them. One that cannot be opened is told of and left out if
+    /// there are others.
+    pub(super) fn open(context: &StageContext<'_>) -> Result<Self, StageError> {
+        let paths = paths(context)?;
+        if paths.is_empty() {
+            return Err(StageError::failed(NO_MODEL));
+        }
+        let mut models = Self {
+            open: Vec::new(),
+            failed: 0,
+        };
+        let mut first_error = None;
+        for path in &paths {
+            match open_model(context, path, &models.open) {
+                Ok(model) => models.open.push(model),
+                Err(error) if paths.len() == 1 => return Err(error),
+                Err(error) => {
+                    context.warn(&format!("model left out: {error}"));
+                    models.failed += 1;
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        match first_error {
+            Some(error) if models.open.is_empty() => Err(error),
+            _ => Ok(models),
+        }
     }
 }
 
-/// The prediction file of a model (`eval-infer.md` 8.1) made by `action`.
-pub(super) fn prediction_file(
+fn open_model(
     context: &StageContext<'_>,
-    action: &str,
-    model: &NovicModel,
-    samples: Vec<String>,
-    configurations: Vec<(&GenerationConfig, &PredictionRows, Percentages)>,
-) -> PredictionFile {
-    let path = model.path();
-    let part = |part: Option<&std::ffi::OsStr>| {
-        part.map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default()
+    path: &Path,
+    others: &[Model],
+) -> Result<Model, StageError> {
+    let trained = TrainedDecoder::of_checkpoint(exchange::load(path)?, path)?;
+    let wished = &context.config().embedder.spec;
+    let default = &Config::default().embedder.spec;
+    let spec = if wished == default || *wished == trained.embedder_spec {
+        trained.embedder_spec.clone()
+    } else if context.config().data.strict_embedder {
+        return Err(StageError::failed(format!(
+            "{} was trained on {}, not on {wished}: leave embedder.spec out, or use another \
+             embedder of the same space on purpose with data.strict_embedder = false",
+            path.display(),
+            trained.embedder_spec
+        )));
+    } else {
+        wished.clone()
     };
-    let model_dir = part(path.parent().and_then(|parent| parent.file_name()));
-    let model_name = part(path.file_name());
-    let mut nouns = model.vocabulary().to_vec();
-    nouns.sort();
-    let mut infer_cfg = context.config().flat();
-    infer_cfg.insert("action".to_owned(), action.into());
-    PredictionFile {
-        model: format!("{model_dir}/{model_name}"),
-        model_path: path.display().to_string(),
-        model_dir,
-        model_name,
-        model_cfg: model.header().cfg_flat.clone(),
-        infer_cfg,
-        guide_targets: nouns.clone(),
-        vocab_targets: nouns,
-        samples,
-        predictions: configurations
-            .into_iter()
-            .map(|(configuration, rows, percentages)| {
-                (
-                    configuration.to_string(),
-                    entry(configuration, rows, percentages),
-                )
-            })
-            .collect(),
+    let embedder = match others
+        .iter()
+        .find(|other| other.embedder.spec().to_string() == spec)
+    {
+        Some(other) => other.embedder.clone(),
+        None => {
+            let parsed: EmbedderSpec = spec.parse()?;
+            Arc::new(Embedder::open(&parsed)?)
+        }
+    };
+    if spec == trained.embedder_spec {
+        trained.check_embedder(&embedder)?;
+    } else if embedder.dim() != trained.header.embed_dim {
+        return Err(InferError::OtherEmbedder {
+            path: path.to_owned(),
+            spec,
+        }
+        .into());
+    }
+    let decoder = NounDecoder::new(trained, embedder.tokenizer())?;
+    Ok(Model { embedder, decoder })
+}
+
+/// Records values that belong together, each under its name.
+pub(super) fn track(
+    context: &StageContext<'_>,
+    values: &Map<String, Value>,
+) -> Result<(), StageError> {
+    let row: Vec<(&str, tracking::Value)> = values
+        .iter()
+        .map(|(name, value)| {
+            let value = match value {
+                Value::Null => tracking::Value::Null,
+                Value::Bool(value) => tracking::Value::Bool(*value),
+                Value::Number(number) => match number.as_i64() {
+                    Some(whole) => tracking::Value::Integer(whole),
+                    None => tracking::Value::Number(number.as_f64().unwrap_or(f64::NAN)),
+                },
+                Value::String(text) => tracking::Value::Text(text.clone()),
+                other => tracking::Value::Json(other.clone()),
+            };
+            (name.as_str(), value)
+        })
+        .collect();
+    context.metrics()?.row(&row);
+    Ok(())
+}
+
+/// Shows a text of several lines without its colours.
+pub(super) fn show_table(context: &StageContext<'_>, text: &str) {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\u{1b}') {
+        plain.push_str(&rest[..at]);
+        rest = rest[at..].split_once('m').map_or("", |(_, behind)| behind);
+    }
+    plain.push_str(rest);
+    for line in plain.lines() {
+        context.note(line);
     }
 }
 
-fn entry(
-    configuration: &GenerationConfig,
-    rows: &PredictionRows,
-    percentages: Percentages,
-) -> PredictionEntry {
-    let k = configuration.topk;
-    let padded = |count: usize| std::iter::repeat_n((), k.saturating_sub(count));
-    PredictionEntry {
-        gen_cfg: GenerationFields::from(configuration),
-        valid_guide: percentages.guide,
-        valid_vocab: percentages.vocabulary,
-        valid: percentages.valid,
-        invalid: percentages.invalid,
-        pred: rows
-            .labels
-            .iter()
-            .map(|labels| {
-                let nouns = labels.iter().map(|label| Some(label.noun.clone()));
-                nouns.chain(padded(labels.len()).map(|()| None)).collect()
-            })
-            .collect(),
-        score: rows
-            .labels
-            .iter()
-            .map(|labels| {
-                let scores = labels.iter().map(|label| Some(label.score as f32));
-                scores.chain(padded(labels.len()).map(|()| None)).collect()
-            })
-            .collect(),
-        result: rows
-            .kinds
-            .iter()
-            .map(|kinds| {
-                let absent = padded(kinds.len()).map(|()| PredictionType::Other);
-                kinds.iter().copied().chain(absent).collect()
-            })
-            .collect(),
-    }
+/// Part of a file name that stands for a text.
+pub(super) fn in_file_name(text: &str) -> String {
+    text.replace(['/', '\\', '.', ' '], "_")
 }
 
 /// Writes a prediction file to the output and to what people take away.
+/// `name` gets a number if another file of the stage has it.
 pub(super) fn export(
     context: &StageContext<'_>,
     file: &PredictionFile,
     name: &str,
+    taken: &mut Vec<String>,
 ) -> Result<(), StageError> {
-    file.write(&context.out().join(name))?;
-    let path = context.outputs()?.join(name);
+    let mut unique = name.to_owned();
+    let mut number = 1;
+    while taken.contains(&unique) {
+        number += 1;
+        unique = format!("{name}_{number}");
+    }
+    taken.push(unique.clone());
+    let name = format!("{unique}.json");
+    file.write(&context.out().join(&name))?;
+    let path = context.outputs()?.join(&name);
     file.write(&path)?;
     context.note(&format!("Saved predictions JSON: {}", path.display()));
     Ok(())

@@ -11,4 +11,5 @@ mod llm_server;
 mod printed;
 mod quickstart;
 mod reference_experiment;
+mod serve;
 mod surroundings;

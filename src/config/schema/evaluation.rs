@@ -16,6 +16,17 @@ choice! {
     }
 }
 
+choice! {
+    /// Which nouns guide the decoding of classification datasets.
+    pub enum EvalGuide {
+        /// The nouns of the model that name a class.
+        #[default]
+        Classes = "classes",
+        /// All nouns of the model: no class list is given.
+        Vocabulary = "vocabulary",
+    }
+}
+
 section! {
     /// Test of the data loader.
     pub struct Test("test") {
@@ -63,6 +74,8 @@ section! {
         copy_images: String = String::new() => flat("eval_images").read_by(readers::EVAL_CLS);
         /// Where to copy them.
         copy_images_dir: String = "$SOURCE/extras/eval_images".to_owned() => path().flat("eval_images_dir").read_by(readers::EVAL_CLS);
+        /// Which nouns guide guided decoding.
+        guide: EvalGuide = EvalGuide::Classes => read_by(readers::EVAL_CLS_DECODING);
         /// Which nouns class names are aligned with.
         alignment: EvalAlignment = EvalAlignment::Model => read_by(readers::EVAL_CLS);
     }

@@ -34,7 +34,7 @@ pub use cls::{CLS_DATASETS, Cls, ClsSplit};
 pub use data::{Captions, Data, Images, Merge, MultiMode, Multiset, ReadOrder, Storage};
 pub use document::{ExperimentInfo, Hooks, Slots, StoreSettings};
 pub use embedder::Embedder;
-pub use evaluation::{Eval, EvalAlignment, Infer, Predictions, Test, ZeroShot};
+pub use evaluation::{Eval, EvalAlignment, EvalGuide, Infer, Predictions, Test, ZeroShot};
 pub use fraction::{Fraction, NotAFraction};
 pub use generate::{Generate, GenerateGrid, GenerateGuide, GenerateMethod};
 pub use json::json_schema;

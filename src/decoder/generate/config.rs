@@ -209,6 +209,14 @@ impl GenerationConfig {
         self.to_string().parse()
     }
 
+    /// Whether the scores are log-probabilities: no prior, no length exponent,
+    /// no temperature.
+    pub fn gives_probabilities(&self) -> bool {
+        self.prior.is_none_or(|prior| prior.scaler == 0.0)
+            && self.length_alpha == 0.0
+            && self.temperature == 1.0
+    }
+
     /// Checks what a name cannot say: which tables are at hand.
     ///
     /// # Errors

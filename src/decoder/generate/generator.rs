@@ -5,6 +5,7 @@ use candle_core::Tensor;
 use crate::decoder::error::DecoderError;
 use crate::decoder::model::Decoder;
 
+use super::alternatives;
 use super::beam::{self, Survivor};
 use super::config::{GenerationConfig, Method};
 use super::exhaustive::{self, NounTerms, Plan};
@@ -117,6 +118,22 @@ impl<'a> Generator<'a> {
             return Ok(Vec::new());
         }
         greedy::search(self.decoder, &self.rules, embeds, true)
+    }
+
+    /// For each place of `tokens` of a noun read from `embed` `[1, F]`, the
+    /// tokens that may stand there behind those before it, with their
+    /// log-probabilities, best first; with a guide only those that continue one
+    /// of its nouns.
+    ///
+    /// # Errors
+    /// Embeddings that do not fit the model, tokens that are none.
+    pub fn alternatives(
+        decoder: &Decoder,
+        embed: &Tensor,
+        tokens: &[u32],
+        guide: Option<&NounTrie>,
+    ) -> Result<Vec<Vec<(u32, f64)>>, DecoderError> {
+        alternatives::alternatives(decoder, embed, tokens, guide)
     }
 
     /// Terms of exhaustive scores that do not depend on the embedding, one per

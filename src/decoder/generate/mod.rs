@@ -4,6 +4,7 @@
 //! [`Generator`] turns embeddings into [`Hypothesis`] lists as a
 //! [`GenerationConfig`] says; [`NounReader`] turns their tokens into text.
 
+mod alternatives;
 mod beam;
 mod cache;
 mod config;

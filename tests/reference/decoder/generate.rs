@@ -9,6 +9,7 @@ use novic::decoder::generate::{
     DropReason, EncodedNouns, GenerationConfig, Generator, GreedyLoss, Hypothesis, Method,
     NounReader, NounTrie,
 };
+use novic::evaluate::{NounSets, PredictionType, TopKStatistics};
 use serde_json::Value;
 
 use super::models::{self, GoldenModel, ids, list, size, text, texts};
@@ -431,6 +432,16 @@ fn texts_and_scores_of_generation_tasks() {
             .unwrap();
         let (guide, vocab) = (texts(&case["guide"]), texts(&case["vocab"]));
         let (guide_trie, vocab_trie) = (model.trie(&guide), model.trie(&vocab));
+        let set = |nouns: &[String]| nouns.iter().cloned().collect();
+        let sets = NounSets {
+            vocabulary: set(&vocab),
+            guide: set(&guide),
+            classes: list(&case["classes"])
+                .iter()
+                .map(|class| set(&texts(class)))
+                .collect(),
+        };
+        let mut statistics = TopKStatistics::new(sets.clone(), config(case).topk);
         for step in list(&case["steps"]) {
             let (from, to) = (size(&step["rows"][0]), size(&step["rows"][1]));
             let embeds = tensor(rows[from..to].to_vec());
@@ -440,10 +451,37 @@ fn texts_and_scores_of_generation_tasks() {
                 let found_texts: Vec<String> =
                     found.iter().map(|f| model.text(&f.tokens)).collect();
                 assert_eq!(found_texts, expected);
+                let class = size(&step["class_indices"][sample]);
+                let kinds = statistics.add(&found_texts, Some(class)).unwrap();
+                for (rank, (kind, noun)) in kinds.iter().zip(&found_texts).enumerate() {
+                    let flag = |name: &str| size(&step[name][sample][rank]) == 1;
+                    assert_eq!(kind.number() as usize, size(&step["result"][sample][rank]));
+                    assert_eq!(sets.classes[class].contains(noun), flag("correct"));
+                    assert_eq!(sets.guide.contains(noun), flag("valid_guide"));
+                    assert_eq!(sets.vocabulary.contains(noun), flag("valid_vocab"));
+                    assert_eq!(*kind == PredictionType::Other, flag("invalid"));
+                }
                 for (found, score) in found.iter().zip(list(&step["scores"][sample])) {
                     assert_absolute(found.score, number(score), 1e-4, text(&case["gencfg"]));
                 }
             }
+            assert_eq!(statistics.samples(), size(&step["num_samples"]) as u64);
+            for (rank, ratios) in statistics.ratios().iter().enumerate() {
+                for (name, ratio) in [
+                    ("topk", ratios.correct),
+                    ("topk_guide", ratios.guide),
+                    ("topk_vocab", ratios.vocabulary),
+                    ("topk_valid", ratios.valid),
+                    ("topk_invalid", ratios.invalid),
+                ] {
+                    assert_absolute(f64::from(ratio), number(&step[name][rank]), 1e-6, name);
+                }
+            }
         }
+        // The counters of all steps are one tensor in the reference, which
+        // shows its last state.
+        let last = list(&case["steps"]).last().unwrap();
+        let counts: Vec<[u64; 4]> = serde_json::from_value(last["topk_counts"].clone()).unwrap();
+        assert_eq!(statistics.counts(), counts);
     }
 }

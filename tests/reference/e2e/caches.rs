@@ -17,7 +17,7 @@ use crate::golden;
 const AREA: &str = "e2e";
 
 /// The settings of one step, from its command line.
-fn settings(kind: &str) -> BTreeMap<String, String> {
+pub(super) fn settings(kind: &str) -> BTreeMap<String, String> {
     let data = golden::json(AREA, "steps.json");
     let steps = data["steps"].as_array().unwrap();
     let action = format!("action={kind} ");
@@ -34,7 +34,7 @@ fn settings(kind: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn copy_tree(from: &Path, to: &Path) {
+pub(super) fn copy_tree(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -49,7 +49,7 @@ fn copy_tree(from: &Path, to: &Path) {
 
 /// The validation images of the data set, in folders that are called as their
 /// classes.
-fn plain_folder(root: &Path) {
+pub(super) fn plain_folder(root: &Path) {
     let cls = settings("cache_cls");
     let dataset = root
         .join(&cls["cls_dataset_root"])

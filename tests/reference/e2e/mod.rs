@@ -2,3 +2,4 @@
 
 mod caches;
 mod import;
+mod predictions;

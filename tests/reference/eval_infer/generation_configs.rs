@@ -42,7 +42,7 @@ fn lists_and_grids_give_the_names_of_the_original() {
     }
 }
 
-fn read(config: &Value) -> Result<Generate, String> {
+pub fn read(config: &Value) -> Result<Generate, String> {
     let mut generate = Generate::default();
     for (key, value) in config.as_object().unwrap() {
         let value = value.clone();

@@ -1,0 +1,106 @@
+//! Noun lists of the command line.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use super::InferArgs;
+use crate::cli::{CliError, Exit};
+use crate::infer::NounList;
+use crate::nouns::{ClassNameVariant, EMBEDDED, Vocabulary, class_names};
+
+/// The nouns to choose from, each once; none for the model's own.
+pub(super) fn nouns(
+    args: &InferArgs,
+    log: &mut dyn FnMut(&str),
+) -> Result<Option<Vec<String>>, CliError> {
+    let mut lists = Vec::new();
+    for name in &args.guide {
+        lists.push(named(name)?);
+    }
+    if let Some(path) = &args.guide_targets_file {
+        lists.push(read(path)?);
+    }
+    if !args.guide_targets.is_empty() {
+        lists.push(NounList {
+            nouns: args.guide_targets.clone(),
+            repeated: Vec::new(),
+        });
+    }
+    if lists.is_empty() {
+        return Ok(None);
+    }
+    let mut seen = HashSet::new();
+    let (mut nouns, mut repeated) = (Vec::new(), Vec::new());
+    for list in lists {
+        repeated.extend(list.repeated);
+        for noun in list.nouns {
+            if seen.insert(noun.clone()) {
+                nouns.push(noun);
+            } else {
+                repeated.push(noun);
+            }
+        }
+    }
+    if !repeated.is_empty() {
+        let named: Vec<&str> = repeated.iter().take(20).map(String::as_str).collect();
+        log(&format!(
+            "warning: {} guide nouns are given more than once and count once: {}{}",
+            repeated.len(),
+            named.join(", "),
+            if repeated.len() > 20 { ", …" } else { "" }
+        ));
+    }
+    Ok(Some(nouns))
+}
+
+fn read(path: &Path) -> Result<NounList, CliError> {
+    NounList::read(path).map_err(|error| CliError::from_error(Exit::Usage, &error))
+}
+
+/// A file, `dictionary[:THRESHOLD]`, or the class names of a dataset.
+fn named(name: &str) -> Result<NounList, CliError> {
+    if Path::new(name).exists() {
+        return read(Path::new(name));
+    }
+    let usage = |error: &dyn std::error::Error| CliError::from_error(Exit::Usage, error);
+    let (head, tail) = match name.split_once(':') {
+        Some((head, tail)) => (head, Some(tail)),
+        None => (name, None),
+    };
+    if head == "dictionary" {
+        let threshold = tail.unwrap_or("0").parse().map_err(|_| {
+            CliError::usage(format!(
+                "--guide {name}: the threshold must be a whole number"
+            ))
+        })?;
+        let vocabulary =
+            Vocabulary::load(Path::new(EMBEDDED), threshold).map_err(|error| usage(&error))?;
+        return Ok(NounList {
+            nouns: vocabulary.nouns().map(|noun| noun.target.clone()).collect(),
+            repeated: Vec::new(),
+        });
+    }
+    let variant = match tail {
+        Some(tail) => ClassNameVariant::named(tail).map_err(|error| usage(&error))?,
+        None => ClassNameVariant::Clip,
+    };
+    let data = Path::new("data");
+    let classes = class_names(variant, head, Some(data)).map_err(|error| usage(&error))?;
+    let classes = classes.ok_or_else(|| {
+        CliError::usage(format!(
+            "--guide {name}: no such file, and the {} list has no such dataset; give a file with \
+             one noun per line, a dataset such as imagenet1k:multi, or dictionary",
+            variant.name()
+        ))
+    })?;
+    let mut list = NounList::default();
+    let mut seen = HashSet::new();
+    for class in classes {
+        for part in class.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            if seen.insert(part.to_owned()) {
+                list.nouns.push(part.to_owned());
+            }
+        }
+    }
+    Ok(list)
+}

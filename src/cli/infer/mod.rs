@@ -1,0 +1,431 @@
+//! `novic infer`: labels of own pictures.
+
+mod guide;
+mod inputs;
+mod labels;
+mod output;
+
+use std::io::{BufRead, IsTerminal as _, Write};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use self::inputs::Inputs;
+use self::labels::LabelFile;
+use self::output::Output;
+use super::{CliError, Exit};
+use crate::decoder::generate::GenerationConfig;
+use crate::images::DecodeOptions;
+use crate::infer::{
+    CheckpointSource, InferError, NovicModel, NovicModelBuilder, RecordOptions, StreamOptions,
+};
+use crate::runner::Interrupt;
+
+/// Pictures embedded and decoded together unless told otherwise.
+const BATCH: usize = 128;
+/// Labels shown in texts and tables unless told otherwise.
+const SHOWN: usize = 3;
+
+/// Write what is in pictures, without a list of candidate labels
+///
+/// Takes files, folders and glob patterns, in this order. Pictures that cannot
+/// be read are reported and skipped (exit code 3). Labels come with their
+/// probabilities, or, where the generation configuration makes these
+/// meaningless (priors, length exponents, temperatures), with scores. Results
+/// go to standard output while the next pictures are read, everything else to
+/// standard error.
+///
+///   novic infer picture.png
+///   novic infer photos/ 'more/**/*.jpg' --top-k 5 --format jsonl
+///   novic infer --checkpoint latest picture.png --guide nouns.txt
+///   find . -name '*.jpg' -print0 | novic infer --paths-from - --format csv
+///   echo '{"path": "cat.jpg", "id": 7}' | novic infer --stdin-jsonl
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct InferArgs {
+    /// Pictures, folders, glob patterns; `-`: one picture from standard input
+    #[arg(value_name = "PICTURE")]
+    pictures: Vec<String>,
+    /// The same, as the original names them
+    #[arg(long, num_args = 1.., value_name = "PICTURE")]
+    images: Vec<String>,
+    /// Folder that relative names of pictures refer to
+    #[arg(long, alias = "image_dir", value_name = "DIR")]
+    image_dir: Option<PathBuf>,
+    /// Descend into sub-folders
+    #[arg(long)]
+    recursive: bool,
+    /// Patterns and folders without pictures are no error
+    #[arg(long)]
+    allow_empty: bool,
+    /// A file with names of pictures, one per line or separated by NUL; `-`: standard input
+    #[arg(long, value_name = "FILE")]
+    paths_from: Option<PathBuf>,
+    /// Texts to classify
+    #[arg(long, num_args = 1.., value_name = "TEXT")]
+    texts: Vec<String>,
+    /// A file with one text per line; `-`: standard input
+    #[arg(long, value_name = "FILE")]
+    texts_from: Option<PathBuf>,
+    /// Embeddings `[N, F]` of a safetensors file
+    #[arg(long, value_name = "FILE[:TENSOR]")]
+    embeddings: Option<String>,
+    /// Answer JSON lines such as {"path": …}, {"image": base64}, {"text": …}, {"embedding": […]}
+    #[arg(long, conflicts_with_all = ["format", "json"])]
+    stdin_jsonl: bool,
+
+    /// A checkpoint file, a run, `latest`, or `embedded`
+    #[arg(
+        long,
+        default_value = "embedded",
+        value_name = "PATH|RUN|latest|embedded",
+        help_heading = "Model"
+    )]
+    checkpoint: CheckpointSource,
+    /// Generation configuration [default: beam_k10_vnone_gp_t1_a0]
+    #[arg(long, value_name = "NAME", help_heading = "Model")]
+    gencfg: Option<String>,
+    /// Nouns to choose from: a file with one per line, `DATASET[:VARIANT]` for its class names, or `dictionary[:THRESHOLD]`
+    #[arg(long, value_name = "FILE|NAME", help_heading = "Model")]
+    guide: Vec<String>,
+    /// Nouns to choose from
+    #[arg(
+        long,
+        alias = "guide_targets",
+        num_args = 1..,
+        value_name = "NOUN",
+        conflicts_with = "guide_targets_file",
+        help_heading = "Model"
+    )]
+    guide_targets: Vec<String>,
+    /// A file of nouns to choose from
+    #[arg(
+        long,
+        alias = "guide_targets_file",
+        value_name = "FILE",
+        help_heading = "Model"
+    )]
+    guide_targets_file: Option<PathBuf>,
+    /// Inputs per batch; 0: all at once
+    #[arg(long, alias = "batch_size", default_value_t = BATCH, value_name = "N", help_heading = "Model")]
+    batch_size: usize,
+    /// cpu; other devices fall back to it
+    #[arg(long, default_value = "cpu", value_name = "DEVICE", help_heading = "Model")]
+    device: String,
+    /// Has no effect; the original has it
+    #[arg(long, alias = "torch_compile", hide = true)]
+    torch_compile: bool,
+    /// Has no effect; the original has it
+    #[arg(long, alias = "no_tf32", hide = true)]
+    no_tf32: bool,
+    /// Turn pictures as their EXIF orientation says
+    #[arg(long, help_heading = "Model")]
+    exif_rotate: bool,
+
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text, help_heading = "Output")]
+    format: Format,
+    /// Print JSON (the same as --format json)
+    #[arg(long, conflicts_with = "jsonl", help_heading = "Output")]
+    json: bool,
+    /// Print JSON lines (the same as --format jsonl)
+    #[arg(long, help_heading = "Output")]
+    jsonl: bool,
+    /// Labels per picture [default: 3 in texts and tables, else all]
+    #[arg(long, alias = "top", value_name = "K", help_heading = "Output")]
+    top_k: Option<usize>,
+    /// Leave out labels that are less likely, 0 to 1
+    #[arg(long, value_name = "P", help_heading = "Output")]
+    min_prob: Option<f64>,
+    /// With each label its tokens and their log-probabilities (json, jsonl)
+    #[arg(long, help_heading = "Output")]
+    token_log_probs: bool,
+    /// A JSON file of input → accepted noun or nouns: marks labels as correct and counts them
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    labels: Option<PathBuf>,
+    /// Write the embeddings `[N, F]` of what was classified to a safetensors file
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    save_embeddings: Option<PathBuf>,
+    /// What to do with inputs that cannot be read
+    #[arg(long, value_enum, default_value_t = OnError::Skip, help_heading = "Output")]
+    on_error: OnError,
+    /// Colours in texts and tables
+    #[arg(long, value_enum, default_value_t = Colours::Auto, help_heading = "Output")]
+    color: Colours,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A line per input
+    Text,
+    /// A table
+    Table,
+    /// One document
+    Json,
+    /// An object per line
+    Jsonl,
+    /// A line per label
+    Csv,
+    /// A prediction file, which tables are made from
+    Predictions,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OnError {
+    /// Report them and go on
+    Skip,
+    /// Report the first and stop
+    Stop,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Colours {
+    Auto,
+    Always,
+    Never,
+}
+
+/// Where results go and inputs come from.
+pub struct InferIo<'a> {
+    /// Standard input.
+    pub input: Box<dyn BufRead + Send>,
+    /// Results.
+    pub out: &'a mut dyn Write,
+    /// Everything else, a line at a time.
+    pub log: &'a mut dyn FnMut(&str),
+    /// Whether results go to a terminal that shows colours.
+    pub colours: bool,
+    /// Shows how far it is.
+    pub progress: ProgressBar,
+    /// Whether to stop.
+    pub interrupt: Interrupt,
+}
+
+/// Labels pictures.
+pub fn cmd_infer(args: &InferArgs) -> Result<Exit, CliError> {
+    let interrupt = Interrupt::of_signals().map_err(CliError::failed)?;
+    let progress = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    let mut out = std::io::stdout().lock();
+    let colours = out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    let bar = progress.clone();
+    let mut log = |line: &str| bar.suspend(|| eprintln!("{line}"));
+    infer(
+        args,
+        NovicModelBuilder::build,
+        InferIo {
+            input: Box::new(std::io::BufReader::new(std::io::stdin())),
+            out: &mut out,
+            log: &mut log,
+            colours,
+            progress,
+            interrupt,
+        },
+    )
+}
+
+/// The command with a way of making models, for embedders that are not in
+/// files.
+pub fn infer(
+    args: &InferArgs,
+    build: impl FnOnce(NovicModelBuilder) -> Result<NovicModel, InferError>,
+    mut io: InferIo<'_>,
+) -> Result<Exit, CliError> {
+    let usage = |error: &dyn std::error::Error| CliError::from_error(Exit::Usage, error);
+    let generation = args.generation()?;
+    let labels = args.labels.as_deref().map(LabelFile::read).transpose()?;
+    let guide = guide::nouns(args, io.log)?;
+    let inputs = Inputs::of(args, io.input)?;
+    if args.device != "cpu" {
+        (io.log)(&format!("device {} is not here: cpu is used", args.device));
+    }
+    let mut builder = NovicModel::builder(&args.checkpoint)
+        .generation(generation)
+        .token_log_probs(args.token_log_probs);
+    if let Some(nouns) = &guide {
+        builder = builder.guide(nouns);
+    }
+    let model = build(builder).map_err(|error| match &error {
+        InferError::Decoder(inner) if inner.is_usage() => usage(&error),
+        _ => CliError::from_error(Exit::Failed, &error),
+    })?;
+    if guide.is_some() {
+        for warning in model.guide().warnings(model.vocabulary()) {
+            (io.log)(&format!("warning: {warning}"));
+        }
+    }
+    let format = args.effective_format();
+    let options = RecordOptions {
+        model: model.decoder().tail(),
+        gencfg: generation.to_string(),
+        top: match format {
+            Format::Text | Format::Table => Some(args.top_k.unwrap_or(SHOWN)),
+            _ => args.top_k,
+        },
+        min_prob: args.min_prob,
+        without_times: false,
+    };
+    let colours = match args.color {
+        Colours::Always => true,
+        Colours::Never => false,
+        Colours::Auto => io.colours,
+    };
+    let output = Output::new(format, options, colours, args.save_embeddings.clone());
+    let run = Run {
+        args,
+        model: &model,
+        labels,
+        output,
+    };
+    run.classify(inputs, &mut io.out, io.log, &io.progress, &io.interrupt)
+}
+
+impl InferArgs {
+    fn effective_format(&self) -> Format {
+        if self.stdin_jsonl || self.jsonl {
+            Format::Jsonl
+        } else if self.json {
+            Format::Json
+        } else {
+            self.format
+        }
+    }
+
+    fn generation(&self) -> Result<GenerationConfig, CliError> {
+        let usage = |error: &dyn std::error::Error| CliError::from_error(Exit::Usage, error);
+        let generation = match &self.gencfg {
+            Some(name) => name.parse().map_err(|error| usage(&error))?,
+            None => GenerationConfig {
+                // As many beams as labels are wanted.
+                topk: self
+                    .top_k
+                    .unwrap_or(0)
+                    .max(GenerationConfig::default().topk),
+                ..GenerationConfig::default()
+            },
+        };
+        generation
+            .check(true, true)
+            .map_err(|error| usage(&error))?;
+        if let Some(least) = self.min_prob {
+            if !(0.0..=1.0).contains(&least) {
+                return Err(CliError::usage(format!(
+                    "--min-prob {least} is no probability: give a number from 0 to 1"
+                )));
+            }
+            if !generation.gives_probabilities() {
+                return Err(CliError::usage(format!(
+                    "--min-prob needs probabilities, and {generation} has none: use a \
+                     configuration with vnone, t1 and a0"
+                )));
+            }
+        }
+        if self.top_k == Some(0) {
+            return Err(CliError::usage("--top-k must be at least 1"));
+        }
+        Ok(generation)
+    }
+}
+
+struct Run<'a> {
+    args: &'a InferArgs,
+    model: &'a NovicModel,
+    labels: Option<LabelFile>,
+    output: Output,
+}
+
+impl Run<'_> {
+    fn classify(
+        mut self,
+        inputs: Inputs,
+        out: &mut dyn Write,
+        log: &mut dyn FnMut(&str),
+        progress: &ProgressBar,
+        interrupt: &Interrupt,
+    ) -> Result<Exit, CliError> {
+        let batch_size = match (self.args.batch_size, inputs.count) {
+            (0, Some(count)) => count,
+            (0, None) => 4096,
+            (size, _) => size,
+        };
+        let stream_options = StreamOptions {
+            batch_size,
+            eager: inputs.eager,
+            decode: DecodeOptions {
+                exif_rotate: self.args.exif_rotate,
+                ..DecodeOptions::default()
+            },
+            keep_embeddings: self.args.save_embeddings.is_some(),
+        };
+        if let Some(count) = inputs.count {
+            progress.set_length(count as u64);
+        }
+        progress.set_style(style(inputs.count.is_some()));
+        progress.enable_steady_tick(Duration::from_millis(200));
+        let start = Instant::now();
+        let (mut count, mut failed, mut batches) = (0usize, 0usize, 0usize);
+        let mut stopped = false;
+        let mut interrupted = false;
+        for classified in self.model.stream(inputs.samples, stream_options) {
+            let mut classified =
+                classified.map_err(|error| CliError::from_error(Exit::Failed, &error))?;
+            batches = batches.max(classified.batch + 1);
+            count += 1;
+            progress.inc(1);
+            if let Some(labels) = &mut self.labels {
+                labels.mark(&mut classified);
+            }
+            if let Err(error) = &classified.outcome {
+                failed += 1;
+                log(&format!("skipped: {}: {error}", classified.name));
+                stopped = self.args.on_error == OnError::Stop;
+            }
+            if !self.output.add(&classified, self.model, out)? {
+                // Whoever reads has seen enough.
+                return Ok(Exit::Success);
+            }
+            interrupted = interrupt.is_raised();
+            if stopped || interrupted {
+                break;
+            }
+        }
+        progress.finish_and_clear();
+        self.output.finish(self.model, out)?;
+        log(&format!(
+            "Finished inferencing model checkpoint on {count} images in {batches} batches: {}",
+            self.model.decoder().tail()
+        ));
+        let seconds = start.elapsed().as_secs_f64();
+        log(&format!(
+            "{count} inputs in {seconds:.2} s, {:.1} per second{}",
+            count as f64 / seconds.max(1e-9),
+            if failed > 0 {
+                format!("; {failed} could not be read")
+            } else {
+                String::new()
+            }
+        ));
+        if let Some(labels) = &self.labels {
+            log(&labels.summary());
+        }
+        Ok(if interrupted {
+            Exit::Interrupted
+        } else if stopped {
+            Exit::Failed
+        } else if failed > 0 {
+            Exit::SomeInputsFailed
+        } else {
+            Exit::Success
+        })
+    }
+}
+
+fn style(has_length: bool) -> ProgressStyle {
+    let template = if has_length {
+        "{bar:30} {human_pos}/{human_len} {per_sec} {eta}"
+    } else {
+        "{spinner} {human_pos} {per_sec}"
+    };
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}

@@ -1,0 +1,172 @@
+//! Noun lists that requests may choose from.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::http::StatusCode;
+
+use super::error::ApiError;
+use crate::infer::{Guide, InferError, NounDecoder, NounList};
+
+/// Registered lists, at most.
+const MAX_NAMED: usize = 64;
+/// Lists given within requests that are kept for the next ones.
+const MAX_INLINE: usize = 32;
+/// Nouns of a list, at most.
+const MAX_NOUNS: usize = 200_000;
+
+/// Registered lists by name, and recent ones by content.
+pub(super) struct Guides {
+    decoder: Arc<NounDecoder>,
+    /// What guides requests that name no list.
+    default: Arc<Guide>,
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    named: BTreeMap<String, Arc<Guide>>,
+    inline: HashMap<blake3::Hash, Arc<Guide>>,
+    /// Oldest first.
+    order: VecDeque<blake3::Hash>,
+}
+
+/// A list that a request chooses from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Chosen {
+    Default,
+    Named(String),
+    Nouns(Vec<String>),
+}
+
+impl Guides {
+    pub(super) fn new(decoder: Arc<NounDecoder>, default: Arc<Guide>) -> Self {
+        Self {
+            decoder,
+            default,
+            held: Mutex::default(),
+        }
+    }
+
+    /// The list of a request. May take a while for a long list.
+    pub(super) fn get(&self, chosen: &Chosen) -> Result<Arc<Guide>, ApiError> {
+        match chosen {
+            Chosen::Default => Ok(self.default.clone()),
+            Chosen::Named(name) => self.named(name),
+            Chosen::Nouns(nouns) => {
+                let hash = hash(nouns);
+                if let Some(guide) = self.lock().inline.get(&hash) {
+                    return Ok(guide.clone());
+                }
+                let guide = self.make(nouns.clone())?;
+                let mut held = self.lock();
+                if held.inline.insert(hash, guide.clone()).is_none() {
+                    held.order.push_back(hash);
+                }
+                while held.order.len() > MAX_INLINE {
+                    if let Some(oldest) = held.order.pop_front() {
+                        held.inline.remove(&oldest);
+                    }
+                }
+                Ok(guide)
+            }
+        }
+    }
+
+    fn named(&self, name: &str) -> Result<Arc<Guide>, ApiError> {
+        let held = self.lock();
+        held.named.get(name).cloned().ok_or_else(|| {
+            let known: Vec<&str> = held.named.keys().map(String::as_str).collect();
+            ApiError::new(
+                StatusCode::NOT_FOUND,
+                "guide",
+                format!(
+                    "no guide list {name:?} is registered; known: {}",
+                    if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+                ),
+            )
+        })
+    }
+
+    /// The list of that name.
+    pub(super) fn find(&self, name: &str) -> Result<Arc<Guide>, ApiError> {
+        self.named(name)
+    }
+
+    /// Names and sizes of the registered lists.
+    pub(super) fn list(&self) -> Vec<(String, usize)> {
+        let held = self.lock();
+        held.named
+            .iter()
+            .map(|(name, guide)| (name.clone(), guide.nouns().len()))
+            .collect()
+    }
+
+    /// Registers a list; one of that name is replaced.
+    pub(super) fn put(&self, name: &str, nouns: Vec<String>) -> Result<Arc<Guide>, ApiError> {
+        let is_name = !name.is_empty()
+            && name.len() <= 64
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+        if !is_name {
+            return Err(ApiError::bad(
+                "names of guide lists have 1 to 64 letters, digits, and - _ .",
+            ));
+        }
+        let guide = self.make(nouns)?;
+        let mut held = self.lock();
+        if held.named.len() >= MAX_NAMED && !held.named.contains_key(name) {
+            return Err(ApiError::too_large(format!(
+                "{MAX_NAMED} guide lists are registered, which is the most: delete one"
+            )));
+        }
+        held.named.insert(name.to_owned(), guide.clone());
+        Ok(guide)
+    }
+
+    /// Forgets a list; whether there was one.
+    pub(super) fn delete(&self, name: &str) -> bool {
+        self.lock().named.remove(name).is_some()
+    }
+
+    fn make(&self, nouns: Vec<String>) -> Result<Arc<Guide>, ApiError> {
+        if nouns.len() > MAX_NOUNS {
+            return Err(ApiError::too_large(format!(
+                "a guide list has at most {MAX_NOUNS} nouns, not {}",
+                nouns.len()
+            )));
+        }
+        let mut seen = std::collections::HashSet::new();
+        let mut list = NounList::default();
+        for noun in &nouns {
+            let noun = noun.trim();
+            if !noun.is_empty() && seen.insert(noun) {
+                list.nouns.push(noun.to_owned());
+            }
+        }
+        let guide = self.decoder.guide(&list.nouns).map_err(|error| match &error {
+            InferError::Decoder(inner) if inner.is_usage() => ApiError::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "guide",
+                error.to_string(),
+            ),
+            _ => ApiError::internal(error.to_string()),
+        })?;
+        Ok(Arc::new(guide))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        // Both maps are complete at all times.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn hash(nouns: &[String]) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    for noun in nouns {
+        hasher.update(&(noun.len() as u64).to_le_bytes());
+        hasher.update(noun.as_bytes());
+    }
+    hasher.finalize()
+}
