@@ -117,7 +117,9 @@ fn main() {
         );
         let scores = found.iter().flat_map(|found| {
             let scores = found.iter().map(|hypothesis| hypothesis.score as f32);
-            scores.chain(std::iter::repeat(f32::NEG_INFINITY)).take(config.topk)
+            scores
+                .chain(std::iter::repeat(f32::NEG_INFINITY))
+                .take(config.topk)
         });
         let shape = (samples, config.topk);
         let scores = Tensor::from_vec(scores.collect(), shape, &Device::Cpu).expect("scores");
@@ -136,9 +138,7 @@ fn main() {
         let nouns = Tensor::from_vec(rows, shape, &Device::Cpu).expect("nouns");
         saved.tensors.push(("embeds".to_owned(), embeds));
         saved.tensors.push(("nouns".to_owned(), nouns));
-        saved
-            .tensors
-            .extend(decoder.state_dict().expect("weights"));
+        saved.tensors.extend(decoder.state_dict().expect("weights"));
         saved.meta = json!({
             "hidden": config.model.hidden_dim,
             "layers": config.model.layers,

@@ -69,14 +69,20 @@ impl ModelScores {
         let ranks = max_ranks(&self.scores);
         let mut sorted: Vec<&DecodingScore> = self.scores.iter().collect();
         sorted.sort_by(|a, b| best_first(top(a, 0), top(b, 0), &a.gen_cfg, &b.gen_cfg));
-        let heads = ["Dataset", "Model", "Gen Cfg"].map(str::to_owned).into_iter();
+        let heads = ["Dataset", "Model", "Gen Cfg"]
+            .map(str::to_owned)
+            .into_iter();
         let heads = heads
             .chain((1..=ranks).map(|rank| format!("Top-{rank}")))
             .chain((1..=ranks).map(|rank| format!("ITop-{rank}")));
         let rows: Vec<Value> = sorted
             .iter()
             .map(|score| {
-                let mut row = vec![json!(in_table(dataset)), json!(self.model), json!(score.gen_cfg)];
+                let mut row = vec![
+                    json!(in_table(dataset)),
+                    json!(self.model),
+                    json!(score.gen_cfg),
+                ];
                 for shares in [&score.topk, &score.invalid] {
                     row.extend((0..ranks).map(|rank| {
                         shares
@@ -165,7 +171,8 @@ impl DatasetScores {
             let mut cells = vec![Colour::Cyan.paint(gen_cfg)];
             cells.push(joined(" < ", ranks, |rank| {
                 let best = extreme(rows.iter().filter_map(|row| row.1[rank].as_ref()), f32::max);
-                means[rank].map(|mean| painted(percent(f64::from(mean)), mean == best, Colour::Green))
+                means[rank]
+                    .map(|mean| painted(percent(f64::from(mean)), mean == best, Colour::Green))
             }));
             for model in &self.models {
                 cells.push(joined(" < ", ranks, |rank| {
@@ -174,8 +181,9 @@ impl DatasetScores {
                         .filter_map(|row| of_model(model, row.0, rank))
                         .collect();
                     let best = extreme(column.iter(), f32::max);
-                    of_model(model, gen_cfg, rank)
-                        .map(|share| painted(percent(f64::from(share)), share == best, Colour::Green))
+                    of_model(model, gen_cfg, rank).map(|share| {
+                        painted(percent(f64::from(share)), share == best, Colour::Green)
+                    })
                 }));
             }
             text.row(cells);
@@ -247,9 +255,8 @@ pub fn overall_table(datasets: &[DatasetScores]) -> TrackedTable {
             (gen_cfg, means.collect())
         })
         .collect();
-    let total = |row: &(&str, Vec<Vec<Option<f32>>>)| {
-        row.1.first().and_then(|means| mean_of_all(means))
-    };
+    let total =
+        |row: &(&str, Vec<Vec<Option<f32>>>)| row.1.first().and_then(|means| mean_of_all(means));
     rows.sort_by(|a, b| best_first(total(a), total(b), a.0, b.0));
     let mut columns = vec!["Gen Cfg".to_owned()];
     for rank in 1..=ranks {
@@ -328,8 +335,9 @@ fn overall_text(
                         .filter_map(|row| share(dataset, model, row.0, rank))
                         .collect();
                     let best = extreme(column.iter(), f32::max);
-                    share(dataset, model, gen_cfg, rank)
-                        .map(|share| painted(percent(f64::from(share)), share == best, Colour::Green))
+                    share(dataset, model, gen_cfg, rank).map(|share| {
+                        painted(percent(f64::from(share)), share == best, Colour::Green)
+                    })
                 });
                 (!part.is_empty()).then_some(part)
             }));
@@ -355,7 +363,10 @@ fn head(model: &str) -> String {
         Some((directory, file)) => vec![format!("{directory}/"), file.to_owned()],
         None => vec![model.to_owned()],
     };
-    let lines: Vec<String> = lines.iter().map(|line| Colour::Magenta.paint(line)).collect();
+    let lines: Vec<String> = lines
+        .iter()
+        .map(|line| Colour::Magenta.paint(line))
+        .collect();
     lines.join("\n")
 }
 
@@ -364,7 +375,11 @@ fn object(values: impl IntoIterator<Item = (String, Value)>) -> Map<String, Valu
 }
 
 fn max_ranks(scores: &[DecodingScore]) -> usize {
-    scores.iter().map(|score| score.topk.len()).max().unwrap_or(0)
+    scores
+        .iter()
+        .map(|score| score.topk.len())
+        .max()
+        .unwrap_or(0)
 }
 
 fn top(score: &DecodingScore, rank: usize) -> Option<f32> {
@@ -377,7 +392,9 @@ fn first(means: &[Option<f32>]) -> Option<f32> {
 
 fn best_first(a: Option<f32>, b: Option<f32>, name_a: &str, name_b: &str) -> Ordering {
     let order = |value: Option<f32>| value.unwrap_or(f32::NEG_INFINITY);
-    order(b).total_cmp(&order(a)).then_with(|| name_a.cmp(name_b))
+    order(b)
+        .total_cmp(&order(a))
+        .then_with(|| name_a.cmp(name_b))
 }
 
 /// In single precision, as the original has it.
@@ -399,7 +416,11 @@ fn extreme<'a>(values: impl Iterator<Item = &'a f32>, pick: fn(f32, f32) -> f32)
 }
 
 fn painted(text: String, is_extreme: bool, colour: Colour) -> String {
-    if is_extreme { colour.paint(&text) } else { text }
+    if is_extreme {
+        colour.paint(&text)
+    } else {
+        text
+    }
 }
 
 /// At most three decimals, without trailing zeros.

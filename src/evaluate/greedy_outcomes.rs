@@ -85,7 +85,12 @@ impl GreedyOutcomes {
 
     /// Counts a sample by its prediction without guide and, if there is a
     /// guide, the guided one. Texts are compared exactly.
-    pub fn add(&mut self, accepted: &[String], direct: &str, guided: Option<&str>) -> GreedyOutcome {
+    pub fn add(
+        &mut self,
+        accepted: &[String],
+        direct: &str,
+        guided: Option<&str>,
+    ) -> GreedyOutcome {
         let is_accepted = |text: &str| accepted.iter().any(|noun| noun == text);
         let outcome = GreedyOutcome {
             direct: if is_accepted(direct) {
@@ -148,7 +153,10 @@ impl GreedyOutcomes {
             ("direct_valid", direct(Direct::Valid)),
             ("direct_invalid", direct(Direct::Invalid)),
             ("guided_correct", share(&|outcome| outcome.guided_correct)),
-            ("guided_incorrect", share(&|outcome| !outcome.guided_correct)),
+            (
+                "guided_incorrect",
+                share(&|outcome| !outcome.guided_correct),
+            ),
             ("valid", share(&|outcome| outcome.direct != Direct::Invalid)),
             ("invalid", direct(Direct::Invalid)),
         ];
@@ -189,7 +197,10 @@ mod tests {
         let metrics = outcomes.metrics();
         assert_eq!(metrics[1], ("noun_top1", 50.0));
         assert_eq!(metrics[8], ("invalid", 25.0));
-        let total: u64 = GreedyOutcome::ALL.map(|outcome| outcomes.count(outcome)).iter().sum();
+        let total: u64 = GreedyOutcome::ALL
+            .map(|outcome| outcomes.count(outcome))
+            .iter()
+            .sum();
         assert_eq!(total, outcomes.samples());
     }
 }

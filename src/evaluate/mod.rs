@@ -16,9 +16,7 @@ mod token_evaluation;
 mod zero_shot;
 
 pub use annotations::add_samples;
-pub use decoding_tables::{
-    DatasetScores, DecodingScore, ModelScores, TrackedTable, overall_table,
-};
+pub use decoding_tables::{DatasetScores, DecodingScore, ModelScores, TrackedTable, overall_table};
 pub use error::{EvaluateError, Result};
 pub use greedy_outcomes::{Direct, GreedyOutcome, GreedyOutcomes};
 pub use interval::wilson_95;

@@ -8,9 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::error::{EvaluateError, Result};
 
 /// What a predicted text is: the first that applies.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum PredictionType {
     /// One of the accepted names of the sample's class.
     #[serde(rename = "correct")]

@@ -204,7 +204,11 @@ impl PredictionTable {
             .take(topk)
             .map(|(text, score, kind)| {
                 let text: String = text.chars().take(LONGEST).collect();
-                format!("{} = {}", Colour::of(kind).paint(&text), significant(score, 3))
+                format!(
+                    "{} = {}",
+                    Colour::of(kind).paint(&text),
+                    significant(score, 3)
+                )
             })
             .collect();
         cells.resize(topk, String::new());
@@ -253,7 +257,10 @@ mod tests {
         let mut table = TextTable::new(["a", "two\nlines"]);
         table.row([Colour::Red.paint("x"), "y".to_owned()]);
         table.row(["long"]);
-        let text = table.render().replace("\u{1b}[91m", "").replace("\u{1b}[0m", "");
+        let text = table
+            .render()
+            .replace("\u{1b}[91m", "")
+            .replace("\u{1b}[0m", "");
         let expected = "+------+-------+\n|      | two   |\n| a    | lines |\n+------+-------+\n| x    | y     |\n| long |       |\n+------+-------+\n";
         assert_eq!(text, expected);
     }

@@ -5,8 +5,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::find::{CheckpointNames, SearchPlaces};
 use super::error::InferError;
+use super::find::{CheckpointNames, SearchPlaces};
 use crate::decoder::checkpoint::Checkpoint;
 use crate::store::Project;
 use crate::train::exchange;

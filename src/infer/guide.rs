@@ -196,13 +196,13 @@ mod tests {
     fn unusable_files_are_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("nouns.txt");
-        for (content, expected) in [
-            (&b"\n \n"[..], "no noun"),
-            (&b"caf\xe9"[..], "UTF-8"),
-        ] {
+        for (content, expected) in [(&b"\n \n"[..], "no noun"), (&b"caf\xe9"[..], "UTF-8")] {
             std::fs::write(&path, content).unwrap();
             let error = NounList::read(&path).unwrap_err().to_string();
-            assert!(error.contains("nouns.txt") && error.contains(expected), "{error}");
+            assert!(
+                error.contains("nouns.txt") && error.contains(expected),
+                "{error}"
+            );
         }
         assert!(NounList::read(&folder.path().join("none")).is_err());
     }

@@ -30,9 +30,7 @@ pub use guide::{Guide, NounList};
 pub use label::{Label, LabelToken};
 pub use model::{NovicModel, NovicModelBuilder};
 pub use noun_decoder::NounDecoder;
-pub use predictions::{
-    Predictions, RankedNoun, best_table, model_values, prediction_file, ranked,
-};
+pub use predictions::{Predictions, RankedNoun, best_table, model_values, prediction_file, ranked};
 pub use record::{RecordOptions, record};
 pub use sample::{Content, Sample, SampleError};
 pub use stream::{Classified, ClassifyStream, StreamOptions, Timings};

@@ -160,8 +160,7 @@ impl NounDecoder {
         count: usize,
         guide: Option<&Guide>,
     ) -> Result<Vec<Vec<LabelToken>>, InferError> {
-        let rows =
-            Generator::alternatives(self.decoder()?, embed, tokens, guide.map(Guide::trie))?;
+        let rows = Generator::alternatives(self.decoder()?, embed, tokens, guide.map(Guide::trie))?;
         rows.into_iter()
             .map(|row| {
                 row.into_iter()

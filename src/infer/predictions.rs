@@ -113,10 +113,7 @@ impl Predictions {
         let percentages = self.statistics.percentages();
         let topk = self.config.topk;
         fn padded<T: Clone>(values: impl Iterator<Item = T>, topk: usize, absent: T) -> Vec<T> {
-            values
-                .chain(std::iter::repeat(absent))
-                .take(topk)
-                .collect()
+            values.chain(std::iter::repeat(absent)).take(topk).collect()
         }
         PredictionEntry {
             gen_cfg: GenerationFields::from(&self.config),

@@ -69,7 +69,13 @@ pub fn record(classified: &Classified, options: &RecordOptions) -> Value {
 }
 
 fn prediction(label: &Label) -> Value {
-    let finite = |value: f64| if value.is_finite() { json!(value) } else { Value::Null };
+    let finite = |value: f64| {
+        if value.is_finite() {
+            json!(value)
+        } else {
+            Value::Null
+        }
+    };
     let mut prediction = Map::new();
     prediction.insert("noun".to_owned(), json!(label.noun));
     prediction.insert("score".to_owned(), finite(label.score));

@@ -96,15 +96,9 @@ impl Admission {
     }
 
     /// Reads the body of a request.
-    pub(super) async fn read(
-        &self,
-        headers: &HeaderMap,
-        body: Body,
-    ) -> Result<HeldBody, ApiError> {
+    pub(super) async fn read(&self, headers: &HeaderMap, body: Body) -> Result<HeldBody, ApiError> {
         let limit = self.max_body;
-        let too_large = || {
-            ApiError::too_large(format!("a request has at most {limit} bytes"))
-        };
+        let too_large = || ApiError::too_large(format!("a request has at most {limit} bytes"));
         let length = headers
             .get(header::CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());

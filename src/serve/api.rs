@@ -296,7 +296,11 @@ fn stream(
                     }
                 };
                 // Nobody reads any more: what is left is not needed.
-                if sender.send_data(Bytes::from(format!("{value}\n"))).await.is_err() {
+                if sender
+                    .send_data(Bytes::from(format!("{value}\n")))
+                    .await
+                    .is_err()
+                {
                     break;
                 }
             }
@@ -330,11 +334,7 @@ fn yes() -> bool {
 
 impl Server {
     /// Ends a request: in time, counted.
-    async fn finish(
-        &self,
-        path: &'static str,
-        work: impl Future<Output = Answered>,
-    ) -> Response {
+    async fn finish(&self, path: &'static str, work: impl Future<Output = Answered>) -> Response {
         let start = Instant::now();
         let outcome = match tokio::time::timeout(self.timeout, work).await {
             Ok(outcome) => outcome,
@@ -352,14 +352,18 @@ impl Server {
         };
         self.metrics.request(path, response.status().as_u16());
         if path == "/v1/classify" {
-            self.metrics.request_seconds.observe(start.elapsed().as_secs_f64());
+            self.metrics
+                .request_seconds
+                .observe(start.elapsed().as_secs_f64());
         }
         response
     }
 }
 
 pub(super) async fn classify(State(server): State<Arc<Server>>, request: Request) -> Response {
-    server.finish("/v1/classify", server.classify(request)).await
+    server
+        .finish("/v1/classify", server.classify(request))
+        .await
 }
 
 pub(super) async fn alternatives(State(server): State<Arc<Server>>, request: Request) -> Response {
@@ -514,7 +518,8 @@ mod tests {
                 continue;
             };
             let path = format!("/{}", rest.split('"').next().unwrap());
-            let is_page = ["/", "/page.js", "/page.css", "/examples/{name}"].contains(&path.as_str());
+            let is_page =
+                ["/", "/page.js", "/page.css", "/examples/{name}"].contains(&path.as_str());
             if !is_page {
                 assert!(description["paths"][&path].is_object(), "{path}");
                 found += 1;

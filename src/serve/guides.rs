@@ -82,7 +82,11 @@ impl Guides {
                 "guide",
                 format!(
                     "no guide list {name:?} is registered; known: {}",
-                    if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+                    if known.is_empty() {
+                        "none".to_owned()
+                    } else {
+                        known.join(", ")
+                    }
                 ),
             )
         })
@@ -145,14 +149,15 @@ impl Guides {
                 list.nouns.push(noun.to_owned());
             }
         }
-        let guide = self.decoder.guide(&list.nouns).map_err(|error| match &error {
-            InferError::Decoder(inner) if inner.is_usage() => ApiError::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "guide",
-                error.to_string(),
-            ),
-            _ => ApiError::internal(error.to_string()),
-        })?;
+        let guide = self
+            .decoder
+            .guide(&list.nouns)
+            .map_err(|error| match &error {
+                InferError::Decoder(inner) if inner.is_usage() => {
+                    ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "guide", error.to_string())
+                }
+                _ => ApiError::internal(error.to_string()),
+            })?;
         Ok(Arc::new(guide))
     }
 

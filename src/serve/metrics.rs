@@ -37,11 +37,23 @@ impl Metrics {
         let inputs = Family::default();
         registry.register("inputs", "Inputs by kind", inputs.clone());
         let errors = Family::default();
-        registry.register("errors", "Inputs and requests without result, by kind", errors.clone());
+        registry.register(
+            "errors",
+            "Inputs and requests without result, by kind",
+            errors.clone(),
+        );
         let queue = Gauge::default();
-        registry.register("queue_inputs", "Inputs that are worked on or wait", queue.clone());
+        registry.register(
+            "queue_inputs",
+            "Inputs that are worked on or wait",
+            queue.clone(),
+        );
         let batch_size = Histogram::new(exponential_buckets(1.0, 2.0, 8));
-        registry.register("batch_inputs", "Inputs embedded together", batch_size.clone());
+        registry.register(
+            "batch_inputs",
+            "Inputs embedded together",
+            batch_size.clone(),
+        );
         let stages = Family::new_with_constructor(seconds as fn() -> Histogram);
         registry.register_with_unit(
             "stage",
@@ -76,12 +88,16 @@ impl Metrics {
 
     /// Counts an input.
     pub(super) fn input(&self, kind: &'static str) {
-        self.inputs.get_or_create(&[("kind", kind.to_owned())]).inc();
+        self.inputs
+            .get_or_create(&[("kind", kind.to_owned())])
+            .inc();
     }
 
     /// Counts an input or a request that has no result.
     pub(super) fn error(&self, kind: &'static str) {
-        self.errors.get_or_create(&[("kind", kind.to_owned())]).inc();
+        self.errors
+            .get_or_create(&[("kind", kind.to_owned())])
+            .inc();
     }
 
     /// Notes the time of a stage.

@@ -5,14 +5,26 @@ use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 
 const EXAMPLES: [(&str, &[u8]); 8] = [
-    ("butterfly.png", include_bytes!("../../extras/demo/butterfly.png")),
+    (
+        "butterfly.png",
+        include_bytes!("../../extras/demo/butterfly.png"),
+    ),
     ("cactus.png", include_bytes!("../../extras/demo/cactus.png")),
     ("fox.png", include_bytes!("../../extras/demo/fox.png")),
     ("guitar.png", include_bytes!("../../extras/demo/guitar.png")),
     ("key.png", include_bytes!("../../extras/demo/key.png")),
-    ("octopus.png", include_bytes!("../../extras/demo/octopus.png")),
-    ("penguin.png", include_bytes!("../../extras/demo/penguin.png")),
-    ("sailboat.png", include_bytes!("../../extras/demo/sailboat.png")),
+    (
+        "octopus.png",
+        include_bytes!("../../extras/demo/octopus.png"),
+    ),
+    (
+        "penguin.png",
+        include_bytes!("../../extras/demo/penguin.png"),
+    ),
+    (
+        "sailboat.png",
+        include_bytes!("../../extras/demo/sailboat.png"),
+    ),
 ];
 
 pub(super) async fn page() -> Html<&'static str> {

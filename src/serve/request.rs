@@ -168,7 +168,9 @@ impl ClassifyRequest {
         while let Some(field) = form.next_field().await.map_err(|error| wrong(&error))? {
             let name = field.name().unwrap_or_default().to_owned();
             let is_file = field.file_name().is_some()
-                || field.content_type().is_some_and(|kind| kind.starts_with("image/"));
+                || field
+                    .content_type()
+                    .is_some_and(|kind| kind.starts_with("image/"));
             if is_file {
                 let name = field.file_name().filter(|name| !name.is_empty());
                 let name = name.map_or_else(|| format!("image {}", items.len()), str::to_owned);
@@ -210,7 +212,9 @@ impl ClassifyRequest {
         };
         let mut items = Vec::new();
         for image in request.images {
-            let name = image.name.unwrap_or_else(|| format!("image {}", items.len()));
+            let name = image
+                .name
+                .unwrap_or_else(|| format!("image {}", items.len()));
             let data = image
                 .data
                 .rsplit_once(";base64,")
@@ -314,7 +318,10 @@ fn options(written: Written, guide: Chosen) -> Result<Options, ApiError> {
             Some(config)
         }
     };
-    if written.min_prob.is_some_and(|least| !(0.0..=1.0).contains(&least)) {
+    if written
+        .min_prob
+        .is_some_and(|least| !(0.0..=1.0).contains(&least))
+    {
         return Err(ApiError::bad("min_prob is a number from 0 to 1"));
     }
     Ok(Options {

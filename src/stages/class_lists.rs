@@ -36,7 +36,9 @@ impl ClassNames {
             let accepted = |class| dataset.accepted_names(class);
             return Ok(Self {
                 title: format!("{} {} own", dataset.name(), cls.split),
-                names: (0..classes).map(|class| accepted(class).join(", ")).collect(),
+                names: (0..classes)
+                    .map(|class| accepted(class).join(", "))
+                    .collect(),
                 own: (0..classes)
                     .map(|class| accepted(class).iter().cloned().collect())
                     .collect(),
@@ -109,8 +111,7 @@ impl ClassLists {
         classes: &ClassNames,
         vocabulary: &Vocabulary,
     ) -> Result<Self, StageError> {
-        let lenient =
-            VocabularyAlignment::new(vocabulary, &classes.names, OnAmbiguity::TakeFirst)?;
+        let lenient = VocabularyAlignment::new(vocabulary, &classes.names, OnAmbiguity::TakeFirst)?;
         for part in &lenient.unknown {
             context.warn(&format!(
                 "{}: class name {part:?} is left out, because the dictionary does not have it",

@@ -52,8 +52,10 @@ impl StageKind for EmbedderZeroShot {
         let embedder = inputs::open_embedder(context)?;
         let mut records = Vec::new();
         let mut summary = Vec::new();
+        let mut failed = 0;
         for dataset in pictures::open_all(context)? {
             let pictures = EmbeddedPictures::of(context, &embedder, dataset.as_ref())?;
+            failed += pictures.failed;
             let mut scores =
                 ZeroShot::new(&class_embeddings(context, &embedder, dataset.as_ref())?)?;
             scores.add(&pictures.embeds, &pictures.labels)?;
@@ -73,9 +75,10 @@ impl StageKind for EmbedderZeroShot {
             );
         }
         pictures::write_records(context, &records)?;
-        Ok(StageOutput::of(
-            json!({ "summary": format!("top-1: {}", summary.join(", ")) }),
-        ))
+        Ok(StageOutput {
+            results: json!({ "summary": format!("top-1: {}", summary.join(", ")) }),
+            parked: (failed > 0).then(|| format!("{failed} pictures left out")),
+        })
     }
 }
 

@@ -184,10 +184,7 @@ impl Evaluation<'_, '_> {
         context.begin("pictures", 0, Some(self.images.len() as u64));
         for (batch, labels) in self.images.labels.chunks(BATCH).enumerate() {
             context.check_interrupt()?;
-            let embeds = self
-                .images
-                .embeds
-                .narrow(0, batch * BATCH, labels.len())?;
+            let embeds = self.images.embeds.narrow(0, batch * BATCH, labels.len())?;
             let (direct, mut loss) = free.greedy_labels(&embeds, smoothing)?;
             let chosen: Option<Vec<Label>> = match &by_guide {
                 None => None,
@@ -209,13 +206,17 @@ impl Evaluation<'_, '_> {
                 let main = accepted.first().map_or("UNKNOWN", String::as_str);
                 if batch == 0 && context.config().eval.debug {
                     let best = chosen.unwrap_or(&direct[i]);
-                    let verdict = if outcome.guided_correct { "right" } else { "wrong" };
-                    let free = chosen.map_or_else(String::new, |_| format!(" ({})", direct[i].noun));
+                    let verdict = if outcome.guided_correct {
+                        "right"
+                    } else {
+                        "wrong"
+                    };
+                    let free =
+                        chosen.map_or_else(String::new, |_| format!(" ({})", direct[i].noun));
                     context.note(&format!("{main} --> {}{free}: {verdict}", best.noun));
                 }
                 let picture = self.images.indices[batch * BATCH + i];
-                if let (Some(copies), Some(path)) =
-                    (&mut copies, self.dataset.image_path(picture))
+                if let (Some(copies), Some(path)) = (&mut copies, self.dataset.image_path(picture))
                 {
                     let chosen = chosen.map(|chosen| chosen.noun.as_str());
                     copies.take(path, outcome, main, &direct[i].noun, chosen)?;
@@ -349,7 +350,11 @@ impl Copies {
             part.map(|name| name.to_string_lossy().into_owned())
                 .unwrap_or_default()
         };
-        let mut name = vec![part(picture.file_stem()), label.to_owned(), direct.to_owned()];
+        let mut name = vec![
+            part(picture.file_stem()),
+            label.to_owned(),
+            direct.to_owned(),
+        ];
         name.extend(guided.map(str::to_owned));
         let name = name.join("---").replace(['/', '\\', '\0'], "_");
         let ending = part(picture.extension());
@@ -372,10 +377,7 @@ impl Copies {
 
     fn tell(&self, context: &StageContext<'_>) {
         if self.count == 0 {
-            context.warn(&format!(
-                "no picture was copied: none is {:?}",
-                self.wanted
-            ));
+            context.warn(&format!("no picture was copied: none is {:?}", self.wanted));
         } else {
             context.note(&format!(
                 "copied {} pictures to {}",

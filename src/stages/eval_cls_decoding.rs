@@ -13,8 +13,8 @@ use crate::config::schema::EvalGuide;
 use crate::datasets::ClassificationDataset;
 use crate::decoder::generate::{GenerationConfig, select};
 use crate::evaluate::{
-    Colour, DatasetScores, DecodingScore, ModelScores, PredictionTable, TrackedTable, overall_table,
-    wilson_95,
+    Colour, DatasetScores, DecodingScore, ModelScores, PredictionTable, TrackedTable,
+    overall_table, wilson_95,
 };
 use crate::infer::{Guide, Predictions, RankedNoun, prediction_file, ranked};
 use crate::nouns::VariantMap;
@@ -215,8 +215,7 @@ impl Evaluation<'_, '_> {
             let predictions = match self.read_kept(&kept, configuration, images, lists) {
                 Some(predictions) => predictions,
                 None => {
-                    let predictions =
-                        self.predict(number, &guide, configuration, images, lists)?;
+                    let predictions = self.predict(number, &guide, configuration, images, lists)?;
                     let rows = serde_json::to_vec(predictions.rows())?;
                     replace_file(&kept, &rows)?;
                     predictions
@@ -232,7 +231,9 @@ impl Evaluation<'_, '_> {
                 &predictions,
                 elapsed,
             ));
-            output.records.push(self.record(number, images, &predictions));
+            output
+                .records
+                .push(self.record(number, images, &predictions));
             all.push(predictions);
         }
         if context.config().eval.debug {

@@ -57,8 +57,12 @@ impl ImageSet {
         context.begin("images", 0, Some(total));
         for (number, part) in wanted.chunks(PART).enumerate() {
             context.check_interrupt()?;
-            let file = folder.as_ref().map(|folder| folder.join(format!("{number}.safetensors")));
-            let kept = file.as_deref().and_then(|file| read(file, model.embedder.dim()));
+            let file = folder
+                .as_ref()
+                .map(|folder| folder.join(format!("{number}.safetensors")));
+            let kept = file
+                .as_deref()
+                .and_then(|file| read(file, model.embedder.dim()));
             let (embeds, found) = match kept {
                 Some(kept) => kept,
                 None => {
@@ -146,7 +150,11 @@ fn kept_folder(
         "subset": if wanted.len() < dataset.len() { Some(wanted) } else { None },
     });
     let name = blake3::hash(description.to_string().as_bytes()).to_hex();
-    let folder = context.project().cache_dir().join("embeddings").join(&name[..32]);
+    let folder = context
+        .project()
+        .cache_dir()
+        .join("embeddings")
+        .join(&name[..32]);
     std::fs::create_dir_all(&folder)?;
     Ok(Some(folder))
 }

@@ -291,9 +291,9 @@ fn guide_nouns(
             strict: config.data.strict_embedder,
         };
         let file = CacheFile::open(&path, &inputs::signature(&model.embedder), options)?;
-        let nouns = file.nouns().ok_or_else(|| {
-            StageError::failed(format!("{} has no target nouns", path.display()))
-        })?;
+        let nouns = file
+            .nouns()
+            .ok_or_else(|| StageError::failed(format!("{} has no target nouns", path.display())))?;
         list.nouns = nouns.valid().to_vec();
     } else {
         return Ok(None);

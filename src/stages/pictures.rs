@@ -123,8 +123,6 @@ pub(super) struct EmbeddedPictures {
     pub embeds: Tensor,
     /// Class of each.
     pub labels: Vec<usize>,
-    /// Index of each in the dataset.
-    pub indices: Vec<usize>,
     /// Pictures that could not be read.
     pub failed: usize,
 }
@@ -138,7 +136,7 @@ impl EmbeddedPictures {
     ) -> Result<Self, StageError> {
         context.begin("images", 0, Some(dataset.len() as u64));
         let mut parts = Vec::new();
-        let (mut labels, mut indices, mut failed) = (Vec::new(), Vec::new(), 0);
+        let (mut labels, mut failed) = (Vec::new(), 0);
         let all: Vec<usize> = (0..dataset.len()).collect();
         for batch in all.chunks(BATCH) {
             context.check_interrupt()?;
@@ -152,7 +150,6 @@ impl EmbeddedPictures {
                     Ok(image) => {
                         images.push(image);
                         labels.push(dataset.label(index));
-                        indices.push(index);
                     }
                     Err(error) => {
                         failed += 1;
@@ -174,7 +171,6 @@ impl EmbeddedPictures {
         Ok(Self {
             embeds: Tensor::cat(&parts, 0)?,
             labels,
-            indices,
             failed,
         })
     }

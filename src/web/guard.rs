@@ -50,7 +50,9 @@ async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) ->
             let mut response = json_response(status, &body);
             if status == StatusCode::UNAUTHORIZED {
                 let scheme = HeaderValue::from_static("Bearer");
-                response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+                response
+                    .headers_mut()
+                    .insert(header::WWW_AUTHENTICATE, scheme);
             }
             response
         }
@@ -148,15 +150,24 @@ mod tests {
         let host = ("host", "127.0.0.1:8400");
         let token = ("authorization", "Bearer secret");
         assert_eq!(status(Method::GET, "/v1/models", &[host, token]), None);
-        assert_eq!(status(Method::GET, "/healthz", &[("host", "[::1]:8400")]), None);
+        assert_eq!(
+            status(Method::GET, "/healthz", &[("host", "[::1]:8400")]),
+            None
+        );
         assert_eq!(status(Method::GET, "/v1/models", &[host]), Some(401));
         let wrong = ("authorization", "Bearer secreT");
         assert_eq!(status(Method::GET, "/v1/models", &[host, wrong]), Some(401));
         let evil = ("host", "evil.example");
         assert_eq!(status(Method::GET, "/healthz", &[evil]), Some(403));
         let origin = ("origin", "http://evil.example");
-        assert_eq!(status(Method::POST, "/v1/classify", &[host, token, origin]), Some(403));
+        assert_eq!(
+            status(Method::POST, "/v1/classify", &[host, token, origin]),
+            Some(403)
+        );
         let own = ("origin", "http://127.0.0.1:8400");
-        assert_eq!(status(Method::POST, "/v1/classify", &[host, token, own]), None);
+        assert_eq!(
+            status(Method::POST, "/v1/classify", &[host, token, own]),
+            None
+        );
     }
 }

@@ -49,7 +49,11 @@ impl Server {
         let mut line = String::new();
         out.read_line(&mut line).unwrap();
         let line: Value = serde_json::from_str(&line).unwrap();
-        let address = line["url"].as_str().unwrap().strip_prefix("http://").unwrap();
+        let address = line["url"]
+            .as_str()
+            .unwrap()
+            .strip_prefix("http://")
+            .unwrap();
         Self {
             address: address.to_owned(),
             child,
@@ -60,7 +64,9 @@ impl Server {
 
     fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .unwrap();
         stream
     }
 
@@ -72,8 +78,11 @@ impl Server {
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
         let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
-        let end = end.unwrap_or_else(|| panic!("no answer: {:?}", String::from_utf8_lossy(&answer)));
-        let head = String::from_utf8(answer[..end].to_vec()).unwrap().to_lowercase();
+        let end =
+            end.unwrap_or_else(|| panic!("no answer: {:?}", String::from_utf8_lossy(&answer)));
+        let head = String::from_utf8(answer[..end].to_vec())
+            .unwrap()
+            .to_lowercase();
         let mut body = answer[end + 4..].to_vec();
         if head.contains("transfer-encoding: chunked") {
             body = unchunked(&body);
@@ -104,7 +113,12 @@ impl Server {
 
     fn classify(&self, request: &Value) -> Answer {
         let kind = [("Content-Type", "application/json")];
-        self.ask("POST", "/v1/classify", &kind, request.to_string().as_bytes())
+        self.ask(
+            "POST",
+            "/v1/classify",
+            &kind,
+            request.to_string().as_bytes(),
+        )
     }
 
     /// A counter of `/metrics`.
@@ -116,7 +130,13 @@ impl Server {
 
     fn interrupt(&self) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-INT", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 }
 
@@ -150,7 +170,10 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 fn first(record: &Value) -> String {
-    record["predictions"][0]["noun"].as_str().unwrap().to_owned()
+    record["predictions"][0]["noun"]
+        .as_str()
+        .unwrap()
+        .to_owned()
 }
 
 #[test]
@@ -168,25 +191,27 @@ fn pictures_come_in_every_form_and_have_the_labels_of_the_command() {
     let folder = Folder::new();
     let call = folder.call(&["infer", "--json", "demo/fox.png"]).expect(0);
     let labels: Value = serde_json::from_str(&call.out).unwrap();
-    for (served, printed) in predictions.iter().zip(labels[0]["predictions"].as_array().unwrap()) {
+    for (served, printed) in predictions
+        .iter()
+        .zip(labels[0]["predictions"].as_array().unwrap())
+    {
         assert_eq!(served["noun"], printed["noun"]);
         let gap = served["score"].as_f64().unwrap() - printed["score"].as_f64().unwrap();
         assert!(gap.abs() < 1e-4);
     }
 
-    let json = server
-        .classify(&json!({
-            "images": [
-                { "data": base64(&fox), "id": { "n": 7 } },
-                { "data": "no base64!" },
-                { "data": format!("data:image/png;base64,{}", base64(&fox)), "name": "again" },
-                { "data": base64(b"no picture") },
-            ],
-            "texts": ["a photo of a key"],
-            "embedding": true,
-            "tokens": true,
-            "top": 2,
-        }));
+    let json = server.classify(&json!({
+        "images": [
+            { "data": base64(&fox), "id": { "n": 7 } },
+            { "data": "no base64!" },
+            { "data": format!("data:image/png;base64,{}", base64(&fox)), "name": "again" },
+            { "data": base64(b"no picture") },
+        ],
+        "texts": ["a photo of a key"],
+        "embedding": true,
+        "tokens": true,
+        "top": 2,
+    }));
     assert_eq!(json.status, 200, "{}", json.text());
     let records = json.json();
     assert_eq!(first(&records[0]), first(&raw[0]));
@@ -208,11 +233,19 @@ fn pictures_come_in_every_form_and_have_the_labels_of_the_command() {
         .collect();
     let request = json!({ "embedding": records[0]["embedding"], "tokens": tokens, "count": 3 });
     let kind = [("Content-Type", "application/json")];
-    let answer = server.ask("POST", "/v1/alternatives", &kind, request.to_string().as_bytes());
+    let answer = server.ask(
+        "POST",
+        "/v1/alternatives",
+        &kind,
+        request.to_string().as_bytes(),
+    );
     let places = answer.json();
     let places = places["places"].as_array().unwrap();
     assert_eq!(places.len(), tokens.len());
-    assert_eq!(places[0][0]["id"], tokens[0], "the first guess is the likeliest");
+    assert_eq!(
+        places[0][0]["id"], tokens[0],
+        "the first guess is the likeliest"
+    );
     let again = server.classify(&json!({ "embeddings": [records[0]["embedding"]] }));
     assert_eq!(first(&again.json()[0]), first(&raw[0]));
 
@@ -224,7 +257,10 @@ fn pictures_come_in_every_form_and_have_the_labels_of_the_command() {
         b"\r\n--x\r\nContent-Disposition: form-data; name=\"top\"\r\n\r\n1\r\n--x--\r\n",
     ]
     .concat();
-    let kind = [("Content-Type", "multipart/form-data; boundary=x"), ("Accept", "application/x-ndjson")];
+    let kind = [
+        ("Content-Type", "multipart/form-data; boundary=x"),
+        ("Accept", "application/x-ndjson"),
+    ];
     let lines = server.ask("POST", "/v1/classify", &kind, &form);
     assert_eq!(lines.status, 200);
     let lines: Vec<Value> = lines
@@ -239,20 +275,33 @@ fn pictures_come_in_every_form_and_have_the_labels_of_the_command() {
 
     assert!(server.counter("novic_inputs_total{kind=\"image\"}") >= 6.0);
     assert_eq!(server.counter("novic_queue_inputs"), 0.0);
-    assert_eq!(server.counter("novic_errors_total{kind=\"image_decode\"}"), 1.0);
+    assert_eq!(
+        server.counter("novic_errors_total{kind=\"image_decode\"}"),
+        1.0
+    );
 }
 
 #[test]
 fn guide_lists_are_kept_by_name() {
     let server = Server::start(&[]);
     let path = "/v1/guides/mine";
-    let answer = server.ask("PUT", path, &[], "fox\nkey\n# a comment\nfox\nzzqx vv\n".as_bytes());
+    let answer = server.ask(
+        "PUT",
+        path,
+        &[],
+        "fox\nkey\n# a comment\nfox\nzzqx vv\n".as_bytes(),
+    );
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(answer.json()["nouns"], 3);
     assert_eq!(server.get("/v1/guides").json()[0]["name"], "mine");
     let kind = [("Content-Type", "image/png")];
     for query in ["guide=mine", "guide=key%0Afox"] {
-        let fox = server.ask("POST", &format!("/v1/classify?{query}"), &kind, &picture("fox.png"));
+        let fox = server.ask(
+            "POST",
+            &format!("/v1/classify?{query}"),
+            &kind,
+            &picture("fox.png"),
+        );
         assert_eq!(fox.status, 200, "{}", fox.text());
         let fox = fox.json();
         assert_eq!(first(&fox[0]), "fox", "{fox}");
@@ -269,13 +318,25 @@ fn guide_lists_are_kept_by_name() {
         let answer = server.ask(method, path, &[], body.as_bytes());
         assert_eq!(answer.status, status, "{method} {path}: {}", answer.text());
     }
-    let gone = server.ask("POST", "/v1/classify?guide=mine", &kind, &picture("fox.png"));
+    let gone = server.ask(
+        "POST",
+        "/v1/classify?guide=mine",
+        &kind,
+        &picture("fox.png"),
+    );
     assert_eq!(gone.status, 404);
 }
 
 #[test]
 fn malformed_huge_and_hostile_requests_are_refused() {
-    let server = Server::start(&["--max-body", "1", "--max-megapixels", "1", "--max-inputs", "4"]);
+    let server = Server::start(&[
+        "--max-body",
+        "1",
+        "--max-megapixels",
+        "1",
+        "--max-inputs",
+        "4",
+    ]);
     let png = ("Content-Type", "image/png");
     let json_kind = ("Content-Type", "application/json");
     let bomb = bomb(20_000, 20_000);
@@ -294,41 +355,109 @@ fn malformed_huge_and_hostile_requests_are_refused() {
         ("POST", "/v1/classify?top=x", vec![png], &fox, 400),
         ("POST", "/v1/classify?tpo=1", vec![png], &fox, 400),
         ("POST", "/v1/classify?gencfg=beam_k0", vec![png], &fox, 400),
-        ("POST", "/v1/classify?gencfg=beam_k5000_gp", vec![png], &fox, 400),
-        ("POST", "/v1/classify?gencfg=all_k3_gn", vec![png], &fox, 400),
+        (
+            "POST",
+            "/v1/classify?gencfg=beam_k5000_gp",
+            vec![png],
+            &fox,
+            400,
+        ),
+        (
+            "POST",
+            "/v1/classify?gencfg=all_k3_gn",
+            vec![png],
+            &fox,
+            400,
+        ),
         ("POST", "/v1/classify?min_prob=7", vec![png], &fox, 400),
         ("POST", "/v1/classify?guide=nobody", vec![png], &fox, 404),
-        ("POST", "/v1/classify", vec![("Content-Type", "text/html")], b"<p>", 415),
+        (
+            "POST",
+            "/v1/classify",
+            vec![("Content-Type", "text/html")],
+            b"<p>",
+            415,
+        ),
         ("POST", "/v1/classify", vec![json_kind], b"{", 400),
         ("POST", "/v1/classify", vec![json_kind], b"{}", 400),
-        ("POST", "/v1/classify", vec![json_kind], b"{\"paths\": [\"/etc/passwd\"]}", 400),
-        ("POST", "/v1/classify", vec![json_kind], deep.as_bytes(), 400),
-        ("POST", "/v1/classify", vec![json_kind], many.as_bytes(), 413),
+        (
+            "POST",
+            "/v1/classify",
+            vec![json_kind],
+            b"{\"paths\": [\"/etc/passwd\"]}",
+            400,
+        ),
+        (
+            "POST",
+            "/v1/classify",
+            vec![json_kind],
+            deep.as_bytes(),
+            400,
+        ),
+        (
+            "POST",
+            "/v1/classify",
+            vec![json_kind],
+            many.as_bytes(),
+            413,
+        ),
         ("POST", "/v1/classify", vec![json_kind], nan.as_bytes(), 422),
-        ("POST", "/v1/classify", vec![("Content-Type", "multipart/form-data; boundary=x")], b"--x\r\n", 400),
-        ("POST", "/v1/alternatives", vec![json_kind], b"{\"embedding\": [], \"tokens\": []}", 400),
+        (
+            "POST",
+            "/v1/classify",
+            vec![("Content-Type", "multipart/form-data; boundary=x")],
+            b"--x\r\n",
+            400,
+        ),
+        (
+            "POST",
+            "/v1/alternatives",
+            vec![json_kind],
+            b"{\"embedding\": [], \"tokens\": []}",
+            400,
+        ),
         ("GET", "/v1/classify", vec![], b"", 405),
         ("GET", "/v1/../etc/passwd", vec![], b"", 404),
         ("GET", "/examples/..%2F..%2Fetc%2Fpasswd", vec![], b"", 404),
-        ("POST", "/v1/classify", vec![png, ("Origin", "http://evil.example")], &fox, 403),
+        (
+            "POST",
+            "/v1/classify",
+            vec![png, ("Origin", "http://evil.example")],
+            &fox,
+            403,
+        ),
     ];
     for (method, path, headers, body, status) in cases {
         let answer = server.ask(method, path, &headers, body);
-        let what = format!("{method} {path} {headers:?} {} bytes: {}", body.len(), answer.text());
+        let what = format!(
+            "{method} {path} {headers:?} {} bytes: {}",
+            body.len(),
+            answer.text()
+        );
         assert_eq!(answer.status, status, "{what}");
         if path.starts_with("/v1/c") && status != 405 {
             let value = answer.json();
-            let message = value["error"]["message"].as_str().or(value[0]["error"]["message"].as_str());
+            let message = value["error"]["message"]
+                .as_str()
+                .or(value[0]["error"]["message"].as_str());
             assert!(message.is_some_and(|message| !message.is_empty()), "{what}");
         }
-        assert!(answer.head.contains("x-content-type-options: nosniff"), "{what}");
+        assert!(
+            answer.head.contains("x-content-type-options: nosniff"),
+            "{what}"
+        );
     }
     // A name that is not one of this machine, and no HTTP at all.
-    let evil = server.send(b"GET /healthz HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n");
+    let evil =
+        server.send(b"GET /healthz HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n");
     assert_eq!(evil.status, 403);
     let garbage = server.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n");
     assert_eq!(garbage.status, 400);
-    let header = format!("GET / HTTP/1.1\r\nHost: {}\r\nA: {}\r\n\r\n", server.address, "a".repeat(200_000));
+    let header = format!(
+        "GET / HTTP/1.1\r\nHost: {}\r\nA: {}\r\n\r\n",
+        server.address,
+        "a".repeat(200_000)
+    );
     let long = server.send(header.as_bytes());
     assert!((400..500).contains(&long.status), "{}", long.status);
     // Clients that go away in the middle of it.
@@ -355,7 +484,10 @@ fn malformed_huge_and_hostile_requests_are_refused() {
 fn bomb(width: u32, height: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
     image::RgbImage::new(1, 1)
-        .write_to(&mut std::io::Cursor::new(&mut bytes), image::ImageFormat::Png)
+        .write_to(
+            &mut std::io::Cursor::new(&mut bytes),
+            image::ImageFormat::Png,
+        )
         .unwrap();
     bytes[16..20].copy_from_slice(&width.to_be_bytes());
     bytes[20..24].copy_from_slice(&height.to_be_bytes());
@@ -386,13 +518,20 @@ fn a_full_queue_says_so_and_a_stop_finishes_what_has_begun() {
         let answers = threads.into_iter().map(|thread| thread.join().unwrap());
         answers
             .map(|answer| {
-                assert!(answer.status == 200 || answer.head.contains("retry-after"), "{}", answer.head);
+                assert!(
+                    answer.status == 200 || answer.head.contains("retry-after"),
+                    "{}",
+                    answer.head
+                );
                 answer.status
             })
             .collect()
     });
     assert!(statuses.contains(&200), "{statuses:?}");
-    assert!(statuses.iter().all(|status| [200, 503].contains(status)), "{statuses:?}");
+    assert!(
+        statuses.iter().all(|status| [200, 503].contains(status)),
+        "{statuses:?}"
+    );
 
     // A request that has begun has its answer although the server stops.
     let mut stream = server.connect();
@@ -423,8 +562,16 @@ fn the_page_needs_nothing_from_elsewhere() {
     ] {
         let answer = server.get(path);
         assert_eq!(answer.status, 200, "{path}");
-        assert!(answer.head.contains(&format!("content-type: {kind}")), "{}", answer.head);
-        assert!(answer.head.contains("default-src 'none'"), "{}", answer.head);
+        assert!(
+            answer.head.contains(&format!("content-type: {kind}")),
+            "{}",
+            answer.head
+        );
+        assert!(
+            answer.head.contains("default-src 'none'"),
+            "{}",
+            answer.head
+        );
         if kind.starts_with("text/") {
             let text = answer.text();
             for elsewhere in ["http://", "https://", "src=\"//", "@import"] {

@@ -96,7 +96,11 @@ fn named(name: &str) -> Result<NounList, CliError> {
     let mut list = NounList::default();
     let mut seen = HashSet::new();
     for class in classes {
-        for part in class.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        for part in class
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+        {
             if seen.insert(part.to_owned()) {
                 list.nouns.push(part.to_owned());
             }

@@ -60,7 +60,8 @@ impl Inputs {
                 Some(Box::new(listed(from).map(move |name| match name {
                     Ok(name) => in_dir(&name, dir.as_deref()),
                     Err(error) => failed("--paths-from", &error),
-                })) as Box<dyn Iterator<Item = Sample> + Send>)
+                }))
+                    as Box<dyn Iterator<Item = Sample> + Send>)
             }
             None => None,
         };
@@ -331,7 +332,9 @@ fn json_line(line: &[u8], number: u64) -> Sample {
             embedding: None,
             ..
         } => {
-            let image = image.rsplit_once(";base64,").map_or(image.as_str(), |(_, data)| data);
+            let image = image
+                .rsplit_once(";base64,")
+                .map_or(image.as_str(), |(_, data)| data);
             match base64::engine::general_purpose::STANDARD.decode(image.trim()) {
                 Ok(bytes) => (name, Content::Bytes(bytes)),
                 Err(error) => (
@@ -378,8 +381,14 @@ mod tests {
 
     #[test]
     fn names_are_separated_by_lines_or_nul() {
-        assert_eq!(names(b"a\r\n\nb c\n"), [Ok("a".to_owned()), Ok("b c".to_owned())]);
-        assert_eq!(names(b"a\0b\nc\0"), [Ok("a".to_owned()), Ok("b\nc".to_owned())]);
+        assert_eq!(
+            names(b"a\r\n\nb c\n"),
+            [Ok("a".to_owned()), Ok("b c".to_owned())]
+        );
+        assert_eq!(
+            names(b"a\0b\nc\0"),
+            [Ok("a".to_owned()), Ok("b\nc".to_owned())]
+        );
         assert!(names(b"\xff\n")[0].is_err());
         assert!(names(b"").is_empty());
     }
@@ -402,7 +411,11 @@ no json
         assert!(matches!(&samples[2].content, Content::Text(text) if text == "a fox"));
         assert!(matches!(&samples[3].content, Content::Embedding(e) if e == &[1.0, 2.0]));
         for (sample, id) in samples[4..].iter().zip([Some(9), Some(8), None]) {
-            assert!(matches!(sample.content, Content::Failed(_)), "{}", sample.name);
+            assert!(
+                matches!(sample.content, Content::Failed(_)),
+                "{}",
+                sample.name
+            );
             assert_eq!(sample.tag, id.map(Value::from));
         }
         assert_eq!(samples[6].name, "line 8");

@@ -112,7 +112,12 @@ pub struct InferArgs {
     #[arg(long, alias = "batch_size", default_value_t = BATCH, value_name = "N", help_heading = "Model")]
     batch_size: usize,
     /// cpu; other devices fall back to it
-    #[arg(long, default_value = "cpu", value_name = "DEVICE", help_heading = "Model")]
+    #[arg(
+        long,
+        default_value = "cpu",
+        value_name = "DEVICE",
+        help_heading = "Model"
+    )]
     device: String,
     /// Has no effect; the original has it
     #[arg(long, alias = "torch_compile", hide = true)]

@@ -11,7 +11,8 @@ use super::Format;
 use crate::cli::CliError;
 use crate::evaluate::{Colour, TextTable, significant};
 use crate::infer::{
-    Classified, Label, NovicModel, Predictions, RecordOptions, prediction_file, record, write_tensors,
+    Classified, Label, NovicModel, Predictions, RecordOptions, prediction_file, record,
+    write_tensors,
 };
 
 /// Prints results in one form.
@@ -81,7 +82,11 @@ impl Output {
     }
 
     /// Prints what was kept.
-    pub(super) fn finish(mut self, model: &NovicModel, out: &mut dyn Write) -> Result<(), CliError> {
+    pub(super) fn finish(
+        mut self,
+        model: &NovicModel,
+        out: &mut dyn Write,
+    ) -> Result<(), CliError> {
         let text = match self.format {
             Format::Text | Format::Jsonl => String::new(),
             Format::Csv if self.printed > 0 => String::new(),

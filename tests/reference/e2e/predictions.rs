@@ -152,7 +152,14 @@ fn percentages(table: &str) -> BTreeMap<String, Vec<f64>> {
         let mut cells = plain.trim_matches('|').split('|').map(str::trim);
         let name = cells.next().unwrap().to_owned();
         let values: Vec<f64> = cells
-            .filter_map(|cell| cell.split(" ~ ").next()?.strip_suffix('%')?.trim().parse().ok())
+            .filter_map(|cell| {
+                cell.split(" ~ ")
+                    .next()?
+                    .strip_suffix('%')?
+                    .trim()
+                    .parse()
+                    .ok()
+            })
             .collect();
         if !values.is_empty() {
             rows.insert(name, values);
@@ -179,16 +186,27 @@ fn evaluations_and_predictions_are_those_of_the_reference() {
         assert!((own - expected).abs() <= one, "{what}: {own} {expected}");
     };
     let expected = &results["eval_cls"];
-    near(&record["noun_top1"], expected["noun_top1"].as_f64().unwrap(), "noun_top1");
+    near(
+        &record["noun_top1"],
+        expected["noun_top1"].as_f64().unwrap(),
+        "noun_top1",
+    );
     for line in expected["lines"].as_array().unwrap() {
         let (name, value) = line.as_str().unwrap().split_once(" = ").unwrap();
-        near(&record[name], value.trim_end_matches('%').parse().unwrap(), name);
+        near(
+            &record[name],
+            value.trim_end_matches('%').parse().unwrap(),
+            name,
+        );
     }
     let (loss, reference) = (
         record["loss"].as_f64().unwrap(),
         expected["loss"].as_f64().unwrap(),
     );
-    assert!((loss - reference).abs() <= 0.02 * reference, "{loss} {reference}");
+    assert!(
+        (loss - reference).abs() <= 0.02 * reference,
+        "{loss} {reference}"
+    );
 
     let own: Value =
         serde_json::from_slice(&fs::read(work.output("classes", "results.json")).unwrap()).unwrap();
@@ -203,7 +221,10 @@ fn evaluations_and_predictions_are_those_of_the_reference() {
         assert_eq!(ranks.len(), expected[gencfg].len(), "{gencfg}");
         for (rank, expected) in ranks.iter().zip(&expected[gencfg]) {
             let share = rank["correct"].as_f64().unwrap() / samples * 100.0;
-            assert!((share - expected).abs() <= one, "{gencfg}: {share} {expected}");
+            assert!(
+                (share - expected).abs() <= one,
+                "{gencfg}: {share} {expected}"
+            );
         }
     }
 
@@ -211,7 +232,12 @@ fn evaluations_and_predictions_are_those_of_the_reference() {
     let file = runs
         .flat_map(|run| fs::read_dir(run.unwrap().path()).unwrap())
         .map(|file| file.unwrap().path())
-        .find(|path| path.file_name().unwrap().to_string_lossy().starts_with("infer_"));
+        .find(|path| {
+            path.file_name()
+                .unwrap()
+                .to_string_lossy()
+                .starts_with("infer_")
+        });
     let own = PredictionFile::read(&file.unwrap()).unwrap();
     let path = golden::area(AREA).join("results/infer_predictions.json");
     let expected = PredictionFile::read(&path).unwrap();
@@ -271,7 +297,10 @@ fn rank_by_rank(
             .into_iter()
             .find(|&other| expected.pred[sample][other] == *pred);
         let place = place.unwrap_or_else(|| panic!("{what}: rank {rank} is {pred:?}"));
-        assert_eq!(own.result[own_sample][rank], expected.result[sample][place], "{what}");
+        assert_eq!(
+            own.result[own_sample][rank], expected.result[sample][place],
+            "{what}"
+        );
     }
 }
 
@@ -288,7 +317,11 @@ fn stored_embeddings_have_the_predictions_of_the_reference() {
         .iter()
         .map(|image| image["file"].as_str().unwrap().to_owned())
         .collect();
-    let texts = expected.samples.iter().filter(|key| key.starts_with('"')).count();
+    let texts = expected
+        .samples
+        .iter()
+        .filter(|key| key.starts_with('"'))
+        .count();
     for (name, reference) in &expected.predictions {
         for (tensor, keys) in [
             ("infer_texts", &expected.samples[..texts]),
@@ -324,7 +357,10 @@ fn labels(line: &str) -> (String, Vec<(String, f64)>) {
     let (input, labels) = line.split_once(" --> ").unwrap();
     let labels = labels.split(" / ").map(|label| {
         let (noun, percent) = label.split_once(" = ").unwrap();
-        (noun.to_owned(), percent.trim_end_matches('%').parse().unwrap())
+        (
+            noun.to_owned(),
+            percent.trim_end_matches('%').parse().unwrap(),
+        )
     });
     (input.to_owned(), labels.collect())
 }
@@ -336,7 +372,10 @@ fn the_command_prints_the_lines_of_the_reference() {
     let mut compared = 0;
     for name in ["42_infer_cli", "43_infer_cli_guided"] {
         let words = step(name);
-        let program = words.iter().position(|word| word.contains("infer.py")).unwrap();
+        let program = words
+            .iter()
+            .position(|word| word.contains("infer.py"))
+            .unwrap();
         let mut arguments = vec!["infer", "--color", "always"];
         arguments.extend(words[program + 1..].iter().map(String::as_str));
         let text = work.call(&arguments);
@@ -355,7 +394,12 @@ fn the_command_prints_the_lines_of_the_reference() {
             let is_jpeg = Path::new(&input).extension().is_some_and(|e| e == "jpg");
             let limit = if is_jpeg { 0.3f64 } else { 2e-2 };
             let change = (own[0].1 / expected[0].1).ln().abs();
-            assert!(change <= limit + 5e-3, "{input}: {} {}", own[0].1, expected[0].1);
+            assert!(
+                change <= limit + 5e-3,
+                "{input}: {} {}",
+                own[0].1,
+                expected[0].1
+            );
             compared += 1;
         }
     }

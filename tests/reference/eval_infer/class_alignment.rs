@@ -19,8 +19,7 @@ fn classes_have_the_nouns_of_the_original() {
     let dictionary = golden::area(AREA).join("dictionary.json");
     let vocabulary = Vocabulary::load(&dictionary, 0).unwrap();
     let variants = VariantMap::new(vocabulary.dictionary());
-    let ids: BTreeMap<String, Vec<u64>> =
-        serde_json::from_value(data["noun_ids"].clone()).unwrap();
+    let ids: BTreeMap<String, Vec<u64>> = serde_json::from_value(data["noun_ids"].clone()).unwrap();
     let own: BTreeMap<String, Vec<u64>> = variants
         .iter()
         .map(|(spelling, ids)| (spelling.to_owned(), ids.collect()))

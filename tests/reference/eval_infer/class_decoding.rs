@@ -80,7 +80,9 @@ fn run(case: &Value, run: &Value, variants: &VariantMap) -> Run {
             let task = decoder.task(config, &guide).unwrap();
             let mut predictions = Predictions::new(config, accepted.len());
             for (nouns, &label) in task.labels(&embeds).unwrap().into_iter().zip(&labels) {
-                predictions.add(nouns, Some((label, &accepted[label]))).unwrap();
+                predictions
+                    .add(nouns, Some((label, &accepted[label])))
+                    .unwrap();
             }
             predictions
         })
@@ -103,7 +105,11 @@ fn compare(predictions: &Predictions, task: &Value, what: &str) {
         for (rank, noun) in row.iter().enumerate() {
             assert_eq!(noun.noun, preds[rank].as_str().unwrap(), "{what}");
             let score = number(&task["score"][sample][rank]);
-            assert!((noun.score - score).abs() <= 1e-4, "{what}: {} {score}", noun.score);
+            assert!(
+                (noun.score - score).abs() <= 1e-4,
+                "{what}: {} {score}",
+                noun.score
+            );
             let kind = task["result"][sample][rank].as_u64().unwrap();
             assert_eq!(u64::from(noun.kind.number()), kind, "{what}");
         }
@@ -123,11 +129,27 @@ fn compare(predictions: &Predictions, task: &Value, what: &str) {
         assert!(!complete || own[3] == expected[3], "{what}");
     }
     for (rank, ratios) in statistics.ratios().iter().enumerate() {
-        assert_eq!(f64::from(ratios.correct), number(&task["topk"][rank]), "{what}");
-        assert_eq!(f64::from(ratios.guide), number(&task["topk_guide"][rank]), "{what}");
-        assert_eq!(f64::from(ratios.vocabulary), number(&task["topk_vocab"][rank]), "{what}");
+        assert_eq!(
+            f64::from(ratios.correct),
+            number(&task["topk"][rank]),
+            "{what}"
+        );
+        assert_eq!(
+            f64::from(ratios.guide),
+            number(&task["topk_guide"][rank]),
+            "{what}"
+        );
+        assert_eq!(
+            f64::from(ratios.vocabulary),
+            number(&task["topk_vocab"][rank]),
+            "{what}"
+        );
         if complete {
-            assert_eq!(f64::from(ratios.valid), number(&task["topk_valid"][rank]), "{what}");
+            assert_eq!(
+                f64::from(ratios.valid),
+                number(&task["topk_valid"][rank]),
+                "{what}"
+            );
             let invalid = number(&task["topk_invalid"][rank]);
             assert_eq!(f64::from(ratios.invalid), invalid, "{what}");
         }
@@ -139,7 +161,10 @@ pub fn assert_like(own: &Value, expected: &Value, what: &str) {
     match (own, expected) {
         (Value::Number(own), Value::Number(expected)) => {
             let (own, expected) = (own.as_f64().unwrap(), expected.as_f64().unwrap());
-            assert!((own - expected).abs() <= 1e-5 * expected.abs().max(1.0), "{what}: {own} {expected}");
+            assert!(
+                (own - expected).abs() <= 1e-5 * expected.abs().max(1.0),
+                "{what}: {own} {expected}"
+            );
         }
         (Value::Array(own), Value::Array(expected)) => {
             assert_eq!(own.len(), expected.len(), "{what}");
@@ -237,7 +262,9 @@ fn predictions_metrics_and_tables_are_those_of_the_original() {
             let next = runs.get(place + 1);
             let goes_on = next.is_some_and(|next| {
                 let models = &scores.models;
-                let again = models.iter().any(|known| next["model"] == known.model.as_str());
+                let again = models
+                    .iter()
+                    .any(|known| next["model"] == known.model.as_str());
                 next["dataset"] == dataset && !again
             });
             if goes_on {
@@ -275,7 +302,12 @@ fn predictions_metrics_and_tables_are_those_of_the_original() {
 }
 
 fn debug_table(run: &Run) -> String {
-    let topk = run.predictions.iter().map(|part| part.config().topk).max().unwrap();
+    let topk = run
+        .predictions
+        .iter()
+        .map(|part| part.config().topk)
+        .max()
+        .unwrap();
     let mut table = PredictionTable::new(&["Gen Cfg", "Label"], topk, &["Path"]);
     for (sample, path) in run.samples.iter().enumerate() {
         for part in &run.predictions {

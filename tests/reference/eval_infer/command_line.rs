@@ -56,7 +56,10 @@ fn call(argv: &[String]) -> (u8, Vec<String>) {
 fn split(line: &str) -> (String, Vec<f64>) {
     let (mut rest, mut numbers) = (String::new(), Vec::new());
     for word in line.split(' ') {
-        match word.strip_suffix('%').and_then(|number| number.parse().ok()) {
+        match word
+            .strip_suffix('%')
+            .and_then(|number| number.parse().ok())
+        {
             Some(number) => numbers.push(number),
             None => {
                 rest.push_str(word);
@@ -101,8 +104,14 @@ fn arguments_give_the_lines_of_the_original() {
             // Inputs that cannot be read are left out, and the rest is done;
             // a batch of 0 is all, and names in another form are accepted.
             let unread = ["missing", "notes"];
-            let unread = argv.iter().any(|word| unread.iter().any(|known| word.contains(known)));
-            let code = if unread { Exit::SomeInputsFailed } else { Exit::Success };
+            let unread = argv
+                .iter()
+                .any(|word| unread.iter().any(|known| word.contains(known)));
+            let code = if unread {
+                Exit::SomeInputsFailed
+            } else {
+                Exit::Success
+            };
             assert_eq!(exit, code as u8, "{what}: {lines:?}");
             let given = argv.iter().filter(|word| word.starts_with("own/")).count();
             assert_eq!(lines.len(), given + 1 - usize::from(unread), "{what}");
@@ -117,7 +126,10 @@ fn arguments_give_the_lines_of_the_original() {
             assert_eq!(numbers.len(), percentages.len(), "{what}");
             for (own, expected) in numbers.iter().zip(&percentages) {
                 // One in the last of three digits.
-                assert!((own - expected).abs() <= 0.011 * expected, "{what}: {own} {expected}");
+                assert!(
+                    (own - expected).abs() <= 0.011 * expected,
+                    "{what}: {own} {expected}"
+                );
             }
             compared += 1;
         }

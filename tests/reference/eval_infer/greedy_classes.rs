@@ -47,7 +47,9 @@ fn evaluate(
         }
         outcomes.add_batch(&loss);
         for (i, (path, (_, label))) in batch.iter().enumerate() {
-            let chosen = chosen.as_ref().map(|(labels, _)| labels[i].written.as_str());
+            let chosen = chosen
+                .as_ref()
+                .map(|(labels, _)| labels[i].written.as_str());
             let outcome = outcomes.add(&lists[*label], &direct[i].written, chosen);
             let file = path.rsplit('/').next().unwrap();
             let (stem, ending) = file.rsplit_once('.').unwrap();
@@ -79,20 +81,33 @@ fn outcomes_are_those_of_the_original() {
         let config = &case["config"];
         let dataset = config["cls_dataset"].as_str().unwrap();
         let names = class_names(dataset, config["class_names_variant"].as_str().unwrap());
-        let warnings: Vec<&str> = case["warnings"].as_array().unwrap().iter().map(|w| w.as_str().unwrap()).collect();
+        let warnings: Vec<&str> = case["warnings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|w| w.as_str().unwrap())
+            .collect();
         let alignment = VocabularyAlignment::new(&vocabulary, &names, OnAmbiguity::Fail);
         let alignment = match alignment {
             Ok(alignment) => alignment,
             Err(NounsError::AmbiguousClassNames { parts }) => {
                 // All problems are known although the command fails.
                 assert!(!case["error"].is_null(), "{what}");
-                let lenient = VocabularyAlignment::new(&vocabulary, &names, OnAmbiguity::TakeFirst).unwrap();
+                let lenient =
+                    VocabularyAlignment::new(&vocabulary, &names, OnAmbiguity::TakeFirst).unwrap();
                 for name in parts.iter().chain(&lenient.unknown) {
                     let quoted = format!("'{name}'");
-                    assert!(warnings.iter().any(|w| w.contains(&quoted)), "{what}: {name}");
+                    assert!(
+                        warnings.iter().any(|w| w.contains(&quoted)),
+                        "{what}: {name}"
+                    );
                 }
                 let problems = warnings.iter().filter(|w| w.contains("lass '"));
-                assert_eq!(problems.count(), parts.len() + lenient.unknown.len(), "{what}");
+                assert_eq!(
+                    problems.count(),
+                    parts.len() + lenient.unknown.len(),
+                    "{what}"
+                );
                 continue;
             }
             Err(error) => panic!("{what}: {error}"),
@@ -115,9 +130,14 @@ fn outcomes_are_those_of_the_original() {
                 for (name, value) in expected {
                     let own = &values[name];
                     match name.as_str() {
-                        "Eval/model_path" => assert!(own.as_str().unwrap().ends_with(
-                            value.as_str().unwrap().trim_start_matches("/golden/outputs/")
-                        )),
+                        "Eval/model_path" => assert!(
+                            own.as_str().unwrap().ends_with(
+                                value
+                                    .as_str()
+                                    .unwrap()
+                                    .trim_start_matches("/golden/outputs/")
+                            )
+                        ),
                         "Eval/loss" => {
                             let (own, loss) = (own.as_f64().unwrap(), value.as_f64().unwrap());
                             assert!((own - loss).abs() <= 1e-4 * loss, "{what}: {own} {loss}");
@@ -138,9 +158,10 @@ fn outcomes_are_those_of_the_original() {
             let Some(wanted) = config["eval_images"].as_str() else {
                 continue;
             };
-            let Some(expected) = case["copied"].get(number).filter(|copied| {
-                copied.as_array().is_some_and(|copied| !copied.is_empty())
-            }) else {
+            let Some(expected) = case["copied"]
+                .get(number)
+                .filter(|copied| copied.as_array().is_some_and(|copied| !copied.is_empty()))
+            else {
                 continue;
             };
             let expected: BTreeSet<String> = expected
@@ -160,7 +181,9 @@ fn outcomes_are_those_of_the_original() {
         // be one of ours.
         if let Some(printed) = case["printed"].as_str() {
             for line in printed.lines().filter(|line| !line.trim().is_empty()) {
-                let text = line.trim_start_matches("\u{1b}[92m").trim_start_matches("\u{1b}[91m");
+                let text = line
+                    .trim_start_matches("\u{1b}[92m")
+                    .trim_start_matches("\u{1b}[91m");
                 let text = text.trim_end_matches("\u{1b}[0m");
                 let (label, rest) = text.split_once(" --> ").unwrap();
                 let (best, free) = match rest.strip_suffix(')').and_then(|r| r.split_once(" (")) {

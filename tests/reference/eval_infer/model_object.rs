@@ -40,10 +40,17 @@ fn compare(labels: &[Label], output: &Value, sample: usize, what: &str) {
     for (rank, label) in labels.iter().enumerate() {
         assert_eq!(label.noun, preds[rank].as_str().unwrap(), "{what}");
         let score = number(&output["logprobs"][sample][rank]);
-        assert!((label.score - score).abs() <= 1e-4, "{what}: {} {score}", label.score);
+        assert!(
+            (label.score - score).abs() <= 1e-4,
+            "{what}: {} {score}",
+            label.score
+        );
         if let Some(probability) = label.probability {
             let expected = number(&output["probs"][sample][rank]);
-            assert!((probability - expected).abs() <= 1e-4 * expected.max(1e-3), "{what}");
+            assert!(
+                (probability - expected).abs() <= 1e-4 * expected.max(1e-3),
+                "{what}"
+            );
         }
         let kind = output["types"][sample][rank].as_u64().unwrap();
         assert_eq!(u64::from(label.kind.number()), kind, "{what}");
@@ -71,13 +78,18 @@ fn outputs_are_those_of_the_original() {
         let warnings = model.guide().warnings(model.vocabulary());
         assert_eq!(warnings.len(), warned.len(), "{what}: {warnings:?}");
         for noun in model.guide().outside_vocabulary() {
-            assert!(warned[0].as_str().unwrap().contains(noun.as_str()), "{what}: {noun}");
+            assert!(
+                warned[0].as_str().unwrap().contains(noun.as_str()),
+                "{what}: {noun}"
+            );
         }
         let rows: Vec<usize> = case["rows"].as_array().unwrap().iter().map(row).collect();
         let stand_in = StandIn::of(case["model"].as_str().unwrap());
         let embeds = stand_in.rows(&rows);
         let together = model.classify_embeddings(&embeds).unwrap();
-        let longer = model.classify_embeddings(&(&embeds * 3.5).unwrap()).unwrap();
+        let longer = model
+            .classify_embeddings(&(&embeds * 3.5).unwrap())
+            .unwrap();
         assert_eq!(together.len(), rows.len());
         for (sample, labels) in together.iter().enumerate() {
             compare(labels, &case["output"], sample, &what);
@@ -92,7 +104,12 @@ fn outputs_are_those_of_the_original() {
         let detailed = model.clone().with_token_log_probs(true);
         for labels in detailed.classify_embeddings(&embeds).unwrap() {
             for label in labels {
-                let sum: f64 = label.tokens.unwrap().iter().map(|token| token.log_prob).sum();
+                let sum: f64 = label
+                    .tokens
+                    .unwrap()
+                    .iter()
+                    .map(|token| token.log_prob)
+                    .sum();
                 if label.probability.is_some() {
                     assert!((sum - label.score).abs() < 1e-5, "{what}");
                 }
@@ -114,17 +131,26 @@ fn a_model_is_changed_and_used_again() {
         let case = data["cases"].as_array().unwrap().iter().find(|case| {
             case["model"] == name.as_str() && case["guide"].is_null() && case["error"].is_null()
         });
-        let rows: Vec<usize> = case.unwrap()["rows"].as_array().unwrap().iter().map(row).collect();
+        let rows: Vec<usize> = case.unwrap()["rows"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(row)
+            .collect();
         let nouns = |labels: &[Label]| -> Vec<String> {
             labels.iter().map(|label| label.noun.clone()).collect()
         };
-        let first = model.classify_embeddings(&stand_in.rows(&rows[..1])).unwrap();
+        let first = model
+            .classify_embeddings(&stand_in.rows(&rows[..1]))
+            .unwrap();
         if nouns(&first[0]) != expected {
             continue;
         }
         found = true;
         let k = lifecycle["after_set_gencfg"][0].as_array().unwrap().len();
-        let free = model.clone().with_generation(format!("beam_k{k}_gn").parse().unwrap());
+        let free = model
+            .clone()
+            .with_generation(format!("beam_k{k}_gn").parse().unwrap());
         let free = free.unwrap();
         let guide = strings(&lifecycle["after_set_guide"][0]);
         let guided = model
@@ -143,9 +169,15 @@ fn a_model_is_changed_and_used_again() {
             }
         }
         // What was changed is a copy.
-        let again = model.classify_embeddings(&stand_in.rows(&rows[..1])).unwrap();
+        let again = model
+            .classify_embeddings(&stand_in.rows(&rows[..1]))
+            .unwrap();
         assert_eq!(again, first);
-        assert!(model.with_generation("greedy_k3_gn".parse().unwrap()).is_err());
+        assert!(
+            model
+                .with_generation("greedy_k3_gn".parse().unwrap())
+                .is_err()
+        );
     }
     assert!(found);
 }
@@ -167,7 +199,9 @@ fn streams_have_the_batches_of_the_original_and_results_in_order() {
     let name = &model_names()[0];
     let model = builder(name).build().unwrap();
     let rows: Vec<usize> = images.iter().map(|image| row(&image["row"])).collect();
-    let expected = model.classify_embeddings(&StandIn::of(name).rows(&rows)).unwrap();
+    let expected = model
+        .classify_embeddings(&StandIn::of(name).rows(&rows))
+        .unwrap();
     for (size, key) in [(3, "batches"), (4, "batches_4")] {
         let options = StreamOptions {
             batch_size: size,
@@ -208,7 +242,10 @@ fn embeddings_that_say_nothing_are_refused() {
         let bad = (&good * factor).unwrap();
         let both = candle_core::Tensor::cat(&[&good, &bad], 0).unwrap();
         let error = model.classify_embeddings(&both).unwrap_err();
-        assert!(matches!(error, InferError::BadEmbedding { index: 1, .. }), "{error}");
+        assert!(
+            matches!(error, InferError::BadEmbedding { index: 1, .. }),
+            "{error}"
+        );
     }
     let narrow = good.narrow(1, 0, 3).unwrap();
     assert!(matches!(

@@ -38,7 +38,12 @@ fn samples(config: &Value) -> Option<Vec<(String, usize)>> {
         .as_array()
         .unwrap()
         .iter()
-        .map(|image| (image["path"].as_str().unwrap().to_owned(), row(&image["row"])))
+        .map(|image| {
+            (
+                image["path"].as_str().unwrap().to_owned(),
+                row(&image["row"]),
+            )
+        })
         .collect();
     let row_of = |path: &Path| {
         let root = golden::area(AREA).join("images");
@@ -156,9 +161,14 @@ fn logs_tables_and_files_are_those_of_the_original() {
         }
         if !case["error"].is_null() {
             // Fails here too, or is one of the cases that must work.
-            let works = ["repeated image", "same name from two sources", "fewer guide nouns"];
+            let works = [
+                "repeated image",
+                "same name from two sources",
+                "fewer guide nouns",
+            ];
             let note = case["note"].as_str().unwrap();
-            let works = works.iter().any(|known| note.starts_with(known)) || note.contains("annotation");
+            let works =
+                works.iter().any(|known| note.starts_with(known)) || note.contains("annotation");
             assert!(failed || works, "{what}");
             if failed {
                 assert!(note.contains("duplicate"), "{what}");
@@ -185,7 +195,12 @@ fn logs_tables_and_files_are_those_of_the_original() {
     }
     let all: BTreeSet<String> = std::fs::read_dir(golden::area(AREA).join("predictions"))
         .unwrap()
-        .map(|entry| format!("predictions/{}", entry.unwrap().file_name().to_str().unwrap()))
+        .map(|entry| {
+            format!(
+                "predictions/{}",
+                entry.unwrap().file_name().to_str().unwrap()
+            )
+        })
         .collect();
     assert_eq!(files, all);
 }
@@ -198,7 +213,8 @@ fn compare(own: &PredictionFile, expected: &PredictionFile, what: &str) {
     assert_eq!(own.guide_targets, expected.guide_targets, "{what}");
     assert_eq!(own.vocab_targets, expected.vocab_targets, "{what}");
     assert_eq!(own.predictions.len(), expected.predictions.len(), "{what}");
-    for ((name, own), (expected_name, expected)) in own.predictions.iter().zip(&expected.predictions)
+    for ((name, own), (expected_name, expected)) in
+        own.predictions.iter().zip(&expected.predictions)
     {
         assert_eq!(name, expected_name, "{what}");
         assert_eq!(own.gen_cfg, expected.gen_cfg, "{what}");
@@ -208,14 +224,24 @@ fn compare(own: &PredictionFile, expected: &PredictionFile, what: &str) {
                 let score = expected.score[sample][rank];
                 let Some(pred) = pred else {
                     // Absent: an empty text of score −∞ in the original.
-                    assert_eq!((score, own.result[sample][rank].number()), (None, 3), "{what}");
+                    assert_eq!(
+                        (score, own.result[sample][rank].number()),
+                        (None, 3),
+                        "{what}"
+                    );
                     complete = false;
                     continue;
                 };
                 assert_eq!(Some(pred), expected.pred[sample][rank].as_ref(), "{what}");
                 let score = score.unwrap();
-                assert!((own.score[sample][rank].unwrap() - score).abs() <= 1e-4, "{what}");
-                assert_eq!(own.result[sample][rank], expected.result[sample][rank], "{what}");
+                assert!(
+                    (own.score[sample][rank].unwrap() - score).abs() <= 1e-4,
+                    "{what}"
+                );
+                assert_eq!(
+                    own.result[sample][rank], expected.result[sample][rank],
+                    "{what}"
+                );
             }
         }
         assert_eq!(own.valid_guide, expected.valid_guide, "{what}");
@@ -240,7 +266,11 @@ fn annotation_files_get_missing_samples() {
         let path = folder.path().join("ann.json");
         let before = serde_json::to_string(&case["annotations_before"]).unwrap();
         std::fs::write(&path, &before).unwrap();
-        let keys: Vec<String> = samples(&case["config"]).unwrap().into_iter().map(|s| s.0).collect();
+        let keys: Vec<String> = samples(&case["config"])
+            .unwrap()
+            .into_iter()
+            .map(|s| s.0)
+            .collect();
         let added = add_samples(&path, &keys).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         let own: Map<String, Value> = serde_json::from_str(&text).unwrap();
@@ -251,7 +281,11 @@ fn annotation_files_get_missing_samples() {
         let with_quotes: Map<String, Value> = expected
             .iter()
             .map(|(key, value)| {
-                let key = if texts.contains(key) { format!("\"{key}\"") } else { key.clone() };
+                let key = if texts.contains(key) {
+                    format!("\"{key}\"")
+                } else {
+                    key.clone()
+                };
                 (key, value.clone())
             })
             .collect();
@@ -260,7 +294,11 @@ fn annotation_files_get_missing_samples() {
             assert_eq!(text, before, "{what}");
         } else {
             assert!(own.keys().is_sorted(), "{what}");
-            assert_eq!(text, novic::evaluate::json_text(&Value::Object(own)), "{what}");
+            assert_eq!(
+                text,
+                novic::evaluate::json_text(&Value::Object(own)),
+                "{what}"
+            );
         }
         compared += 1;
     }
