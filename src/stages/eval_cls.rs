@@ -38,7 +38,6 @@ impl StageKind for EvalCls {
     fn reads(&self) -> &'static [&'static str] {
         &[
             "embedder.spec",
-            "data.strict_embedder",
             "nouns.vocab_path",
             "nouns.vocab_threshold",
             "cls.dataset",

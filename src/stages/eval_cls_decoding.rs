@@ -44,7 +44,6 @@ impl StageKind for EvalClsDecoding {
     fn reads(&self) -> &'static [&'static str] {
         &[
             "embedder.spec",
-            "data.strict_embedder",
             "nouns.vocab_path",
             "cls.dataset",
             "cls.datasets",

@@ -37,7 +37,7 @@ fn experiment(linked: bool) -> String {
         let name = kind.name();
         let inputs = match name.parse() {
             Ok(Action::Train) => "convert_noun_dataset",
-            Ok(Action::EvalClsDecoding | Action::Infer) => "train",
+            Ok(Action::EvalCls | Action::EvalClsDecoding | Action::Infer) => "train",
             _ => "",
         };
         text.push_str(&format!("[stage.{name}]\nkind = \"{name}\"\n"));

@@ -186,8 +186,8 @@ fn open_model(
         trained.embedder_spec.clone()
     } else if context.config().data.strict_embedder {
         return Err(StageError::failed(format!(
-            "{} was trained on {}, not on {wished}: leave embedder.spec out, or use another \
-             embedder of the same space on purpose with data.strict_embedder = false",
+            "{} was trained on {}, not on {wished}: leave embedder.spec out (a stage of kind \
+             `infer` takes another embedder of the same space with data.strict_embedder = false)",
             path.display(),
             trained.embedder_spec
         )));

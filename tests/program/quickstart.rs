@@ -71,7 +71,7 @@ fn the_embedded_decoder_names_a_picture_from_any_folder() {
     assert_eq!(lines.len(), 3);
     for line in &lines {
         let labels = line["predictions"].as_array().unwrap();
-        assert_eq!(labels.len(), 3, "{line}");
+        assert_eq!(labels.len(), 10, "{line}");
         let chances: Vec<f64> = labels
             .iter()
             .map(|label| label["prob"].as_f64().unwrap())
