@@ -141,8 +141,8 @@ impl Learner for Failing<'_> {
             if !self.with_nan {
                 return Err(TrainError::NoTargets);
             }
-            if let Some(gradient) = gradients[0].take() {
-                gradients[0] = Some((gradient * f64::NAN)?);
+            if let Some(gradient) = &mut gradients[0] {
+                gradient.fill(f32::NAN);
             }
         }
         Ok((sums, gradients))

@@ -10,4 +10,5 @@ mod models;
 mod noise;
 mod parameters;
 mod tensors;
+mod threads;
 mod tokenizer;
