@@ -9,11 +9,13 @@ mod complete;
 mod config;
 mod diff;
 mod doctor;
+mod embed;
 mod error;
 mod experiment;
 mod export;
 mod gc;
 mod guard;
+mod hub;
 mod import;
 mod infer;
 mod labels;
@@ -45,9 +47,11 @@ pub use complete::{CompletionsArgs, cmd_completions};
 pub use config::{ConfigArgs, cmd_config};
 pub use diff::{DiffArgs, cmd_diff};
 pub use doctor::{DoctorArgs, cmd_doctor};
+pub use embed::{EmbedArgs, cmd_embed};
 pub use error::{CliError, Exit};
 pub use export::{ExportArgs, cmd_export};
 pub use gc::{GcArgs, cmd_gc};
+pub use hub::{HubArgs, cmd_hub};
 pub use import::{ImportArgs, cmd_import};
 pub use infer::{InferArgs, InferIo, cmd_infer, infer};
 pub use labels::{NoteArgs, TagArgs, cmd_note, cmd_tag};
@@ -104,6 +108,8 @@ enum Command {
     Completions(CompletionsArgs),
     Cache(CacheArgs),
     Captions(CaptionsArgs),
+    Embed(EmbedArgs),
+    Hub(HubArgs),
 }
 
 /// Parses the command line, runs the command and returns its exit code.
@@ -145,6 +151,8 @@ pub fn main() -> ExitCode {
         Command::Completions(args) => cmd_completions(&args),
         Command::Cache(args) => cmd_cache(&args),
         Command::Captions(args) => cmd_captions(&args),
+        Command::Embed(args) => cmd_embed(&args),
+        Command::Hub(args) => cmd_hub(&args),
     };
     match result {
         Ok(exit) => ExitCode::from(exit as u8),

@@ -7,6 +7,7 @@ use image::RgbImage;
 use super::drawings;
 use super::error::DatasetError;
 use super::folder::open_folder;
+use super::known::{self, known_names};
 use super::list::open_list;
 
 /// Labelled pictures in a fixed order.
@@ -56,15 +57,63 @@ pub trait ClassificationDataset: Send + Sync {
     }
 }
 
-/// Opens a dataset: the name of an embedded pack of drawings
-/// (case-insensitive), or a path (it contains a separator or starts with `.`
-/// or `~`) to a folder with one sub-folder per class or to a list file.
+/// Which samples of a dataset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Split {
+    /// Training samples.
+    Train,
+    /// Validation samples.
+    #[default]
+    Valid,
+    /// Validation samples, then training samples.
+    All,
+}
+
+impl Split {
+    /// The split of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Train, Self::Valid, Self::All]
+            .into_iter()
+            .find(|split| split.name() == name)
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Valid => "valid",
+            Self::All => "all",
+        }
+    }
+
+    /// The parts it consists of, in their order.
+    pub fn parts(self) -> &'static [Self] {
+        match self {
+            Self::Train => &[Self::Train],
+            Self::Valid => &[Self::Valid],
+            Self::All => &[Self::Valid, Self::Train],
+        }
+    }
+}
+
+/// Opens an embedded pack of drawings by its name or a dataset by its path; see
+/// [`open_in`].
 pub fn open(name: &str) -> Result<Box<dyn ClassificationDataset>, DatasetError> {
+    open_in(name, Path::new(""), Split::Valid)
+}
+
+/// Opens a dataset: the name of an embedded pack of drawings or of one of the
+/// known datasets below `root` (case-insensitive), or a path (it contains a
+/// separator or starts with `.` or `~`) to a folder with one sub-folder per
+/// class or to a list file. Packs and paths have one part, which every split
+/// selects.
+pub fn open_in(
+    name: &str,
+    root: &Path,
+    split: Split,
+) -> Result<Box<dyn ClassificationDataset>, DatasetError> {
     if name.starts_with(['.', '~']) || name.contains(std::path::is_separator) {
-        let path = match name.strip_prefix("~/") {
-            Some(rest) => std::env::home_dir().unwrap_or_default().join(rest),
-            None => PathBuf::from(name),
-        };
+        let path = expanded(name);
         return if path.is_dir() {
             Ok(Box::new(open_folder(&path)?))
         } else if path.is_file() {
@@ -80,10 +129,18 @@ pub fn open(name: &str) -> Result<Box<dyn ClassificationDataset>, DatasetError> 
     {
         return Ok(Box::new(pack.open()?));
     }
-    let known: Vec<String> = packs.iter().map(|pack| pack.name.to_owned()).collect();
+    if let Some(opened) = known::open(name, root, split) {
+        return opened;
+    }
+    let packs = packs.iter().map(|pack| pack.name);
+    let known: Vec<String> = packs.chain(known_names()).map(str::to_owned).collect();
+    let similarity = |known: &String| {
+        strsim::normalized_damerau_levenshtein(&known.to_lowercase(), &name.to_lowercase())
+    };
     let hint = known
         .iter()
-        .find(|known| strsim::normalized_damerau_levenshtein(known, &name.to_lowercase()) > 0.6)
+        .filter(|known| similarity(known) > 0.6)
+        .max_by(|a, b| similarity(a).total_cmp(&similarity(b)))
         .map(|known| format!(" (did you mean {known}?)"))
         .unwrap_or_default();
     Err(DatasetError::Unknown {
@@ -91,6 +148,17 @@ pub fn open(name: &str) -> Result<Box<dyn ClassificationDataset>, DatasetError> 
         known,
         hint,
     })
+}
+
+/// A path with `~` in the place of the home directory.
+pub fn expanded(path: &str) -> PathBuf {
+    match path.strip_prefix('~') {
+        Some("") => std::env::home_dir().unwrap_or_default(),
+        Some(rest) if rest.starts_with('/') => {
+            std::env::home_dir().unwrap_or_default().join(&rest[1..])
+        }
+        _ => PathBuf::from(path),
+    }
 }
 
 #[cfg(test)]

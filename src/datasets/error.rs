@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::images::ImageError;
+use crate::pickle::PickleError;
 
 /// Errors of opening datasets and reading their pictures.
 #[derive(Debug, Error)]
@@ -67,16 +68,35 @@ pub enum DatasetError {
         /// What is wrong.
         reason: String,
     },
-    /// The names of the classes are ids.
-    #[error(
-        "dataset {path}: class {class:?} is a WordNet id, not a name; rename the folders, or list the pictures with class names"
-    )]
-    ClassIsId {
-        /// The dataset's folder.
+    /// A known dataset that does not lie where it should.
+    #[error("dataset {name} is not at {path}{}", advice(.resource))]
+    NotThere {
+        /// Name of the dataset.
+        name: &'static str,
+        /// Where it should lie.
         path: PathBuf,
-        /// The class.
-        class: String,
+        /// Id of the download that brings it.
+        resource: Option<&'static str>,
     },
+    /// A part that the dataset does not have.
+    #[error("dataset {name} has no split {split}; it has valid")]
+    NoSplit {
+        /// Name of the dataset.
+        name: &'static str,
+        /// What was asked for.
+        split: &'static str,
+    },
+    /// Files of a known dataset that are not as they should be.
+    #[error("dataset file or folder {path} {reason}")]
+    Layout {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong, as the rest of a sentence.
+        reason: String,
+    },
+    /// A pickle of a dataset could not be read.
+    #[error(transparent)]
+    Pickle(#[from] PickleError),
     /// A pack of drawings whose list and archive do not belong together.
     #[error("pack of drawings {pack}: {reason}")]
     BadPack {
@@ -88,4 +108,11 @@ pub enum DatasetError {
     /// A picture could not be read.
     #[error(transparent)]
     Image(#[from] ImageError),
+}
+
+fn advice(resource: &Option<&'static str>) -> String {
+    match resource {
+        Some(id) => format!("; `novic hub get {id}` fetches it, or name its root in cls.root"),
+        None => "; put your copy there, or name its root in cls.root".to_owned(),
+    }
 }

@@ -16,30 +16,21 @@ const EXTENSIONS: [&str; 9] = [
 /// Pictures of a class folder, one class per sub-folder.
 ///
 /// Classes are the sub-folders in byte order; the pictures of a class are found
-/// by a recursive walk, folders and files in byte order, links followed.
-/// Lists a folder; class names are the folder names with spaces for
-/// underscores.
+/// by a recursive walk, folders and files in byte order, links followed. Class
+/// names are the folder names with spaces for underscores.
 pub fn open_folder(root: &Path) -> Result<LabelledFiles, DatasetError> {
     let name = root.file_name().map_or_else(
         || root.display().to_string(),
         |name| name.to_string_lossy().into_owned(),
     );
+    labelled_folder(&name, root)
+}
+
+/// The same under another name.
+pub(super) fn labelled_folder(name: &str, root: &Path) -> Result<LabelledFiles, DatasetError> {
     let (mut classes, mut samples) = (Vec::new(), Vec::new());
-    for class in names(root)? {
-        let path = root.join(&class);
-        if !path.is_dir() {
-            continue;
-        }
-        let class = class
-            .into_string()
-            .map_err(|_| DatasetError::NotUtf8 { path: path.clone() })?;
-        if is_synset_id(&class) {
-            return Err(DatasetError::ClassIsId {
-                path: root.to_owned(),
-                class,
-            });
-        }
-        let files = pictures(&path)?;
+    for class in class_folders(root)?.0 {
+        let files = pictures(&root.join(&class))?;
         if files.is_empty() {
             return Err(DatasetError::EmptyClass {
                 path: root.to_owned(),
@@ -55,13 +46,22 @@ pub fn open_folder(root: &Path) -> Result<LabelledFiles, DatasetError> {
             path: root.to_owned(),
         });
     }
-    Ok(LabelledFiles::new(name, classes, samples))
+    Ok(LabelledFiles::new(name.to_owned(), classes, samples))
 }
 
-/// `n01440764` and the like: all characters after the first are digits.
-fn is_synset_id(class: &str) -> bool {
-    let mut rest = class.chars().skip(1).peekable();
-    rest.peek().is_some() && rest.all(|c| c.is_ascii_digit())
+/// Names of the sub-folders in byte order, and the number of other things.
+pub(super) fn class_folders(root: &Path) -> Result<(Vec<String>, usize), DatasetError> {
+    let (mut folders, mut others) = (Vec::new(), 0);
+    for name in names(root)? {
+        let path = root.join(&name);
+        if path.is_dir() {
+            let name = name.into_string();
+            folders.push(name.map_err(|_| DatasetError::NotUtf8 { path })?);
+        } else {
+            others += 1;
+        }
+    }
+    Ok((folders, others))
 }
 
 /// Names in a folder in byte order.
@@ -176,12 +176,6 @@ mod tests {
         assert!(matches!(
             open_folder(root.path()),
             Err(DatasetError::EmptyClass { .. })
-        ));
-        let root = tempfile::tempdir().unwrap();
-        picture(&root.path().join("n01440764/a.png"), 1);
-        assert!(matches!(
-            open_folder(root.path()),
-            Err(DatasetError::ClassIsId { .. })
         ));
     }
 

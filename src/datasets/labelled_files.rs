@@ -27,6 +27,19 @@ impl LabelledFiles {
             samples,
         }
     }
+
+    /// Adds the pictures of another part; it must have the same classes.
+    pub(super) fn append(&mut self, other: Self) -> Result<(), String> {
+        if self.classes != other.classes {
+            return Err(format!(
+                "has {} classes, which are not the {} of the other part",
+                other.classes.len(),
+                self.classes.len()
+            ));
+        }
+        self.samples.extend(other.samples);
+        Ok(())
+    }
 }
 
 impl ClassificationDataset for LabelledFiles {

@@ -1,18 +1,25 @@
 //! Classification datasets: labelled pictures with the names that count as
-//! correct. Folders, list files, and the packs of drawings inside the binary.
+//! correct. The known datasets in their published layouts, folders, list files, and
+//! the packs of drawings inside the binary.
 //!
 //! Knows nothing of embedders.
 
+mod cifar;
 mod dataset;
 mod drawings;
 mod error;
 mod folder;
+mod food101;
+mod idx;
+mod in_memory;
+mod known;
 mod labelled_files;
 mod list;
 
-pub use dataset::{ClassificationDataset, open};
+pub use dataset::{ClassificationDataset, Split, expanded, open, open_in};
 pub use drawings::{DrawingPack, EmbeddedPack, embedded_packs};
 pub use error::DatasetError;
 pub use folder::open_folder;
+pub use known::{known_names, known_place};
 pub use labelled_files::LabelledFiles;
 pub use list::open_list;

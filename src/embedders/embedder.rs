@@ -1,50 +1,28 @@
 //! One embedder: tokenizer, image transform and lazily loaded towers of one
-//! open_clip model.
+//! model of any family.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::{DType, Device, Tensor};
 use image::RgbImage;
 use rayon::prelude::*;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::description::Description;
 use super::error::EmbedderError;
-use super::files::{Alternatives, ModelFiles};
-use super::hf_tokenizer::{HfTokenizer, TokenizerSettings};
-use super::openclip_config::{OpenClipConfig, TimmConfig, VisionConfig};
-use super::position_grids;
-use super::spec::{Backend, EmbedderSpec};
-use super::timm_models::{self, TimmArchitecture, TimmFamily};
+use super::families;
+use super::files::ModelFiles;
+use super::spec::EmbedderSpec;
 use super::tokenizer::TextTokenizer;
-use super::towers::clip_text::ClipText;
-use super::towers::clip_vit::ClipVit;
-use super::towers::eva02::Eva02;
-use super::towers::resnet::ResNet;
-use super::towers::timm_vit::TimmVit;
-use super::weights::{Parameters, Weights};
+use super::towers::{ImageTower, TextTower};
+use super::weights::Weights;
 use crate::images::ImageTransform;
-
-const CONFIG: &str = "open_clip_config.json";
-const TOKENIZER: &str = "tokenizer.json";
-const WEIGHTS: [&str; 3] = [
-    "open_clip_model.safetensors",
-    "model.safetensors",
-    "open_clip_pytorch_model.bin",
-];
-const REQUIRED: [&Alternatives; 3] = [&[CONFIG], &[TOKENIZER], &WEIGHTS];
 
 /// Texts that go through the tower together.
 const TEXT_BATCH: usize = 512;
 /// Pictures that go through the tower together.
 const IMAGE_BATCH: usize = 64;
-
-enum VisionTower {
-    ClipVit(ClipVit),
-    ResNet(ResNet),
-    TimmVit(TimmVit),
-    Eva02(Eva02),
-}
 
 /// What opening a model may need beside its files.
 #[derive(Clone, Debug, Default)]
@@ -52,6 +30,9 @@ pub struct OpenOptions {
     /// A JSON file with architectures of timm towers that the built-in table
     /// lacks.
     pub timm_models: Option<PathBuf>,
+    /// A file of merges in the place of CLIP's own, for `openai:` archives of
+    /// another vocabulary.
+    pub openai_merges: Option<PathBuf>,
 }
 
 /// Anything that turns texts into unit vectors of one embedding space.
@@ -71,13 +52,9 @@ pub trait TextToVector: Send + Sync {
 pub struct Embedder {
     spec: EmbedderSpec,
     files: ModelFiles,
-    config: OpenClipConfig,
-    /// Architecture of a timm tower.
-    trunk: Option<TimmArchitecture>,
-    tokenizer: Arc<HfTokenizer>,
-    weights: &'static str,
-    text: Mutex<Option<Arc<ClipText>>>,
-    vision: Mutex<Option<Arc<VisionTower>>>,
+    description: Description,
+    text: Mutex<Option<Arc<dyn TextTower>>>,
+    vision: Mutex<Option<Arc<dyn ImageTower>>>,
     identity: Mutex<Option<blake3::Hash>>,
 }
 
@@ -89,37 +66,11 @@ impl Embedder {
 
     /// The same with options.
     pub fn open_with(spec: &EmbedderSpec, options: &OpenOptions) -> Result<Self, EmbedderError> {
-        if spec.backend() != Backend::OpenClip {
-            return Err(EmbedderError::Unsupported {
-                spec: spec.to_string(),
-                what: format!("a model of type {}", spec.backend().name()),
-            });
-        }
-        let files = ModelFiles::resolve(spec, &REQUIRED)?;
-        let config = OpenClipConfig::parse(files.read_json(CONFIG)?, &files.path(CONFIG))?;
-        let trunk = match &config.vision {
-            VisionConfig::Timm(timm) => Some(trunk(spec, timm, options.timm_models.as_deref())?),
-            _ => None,
-        };
-        let tokenizer = HfTokenizer::open(
-            &files,
-            TokenizerSettings {
-                context_length: config.text.context_length,
-                cleaning: config.text.clean,
-                strip_separator: config.text.strip_separator,
-            },
-        )?;
-        let weights = WEIGHTS
-            .into_iter()
-            .find(|name| files.has(name))
-            .unwrap_or(WEIGHTS[0]);
+        let (files, description) = families::describe(spec, options)?;
         Ok(Self {
             spec: spec.clone(),
             files,
-            config,
-            trunk,
-            tokenizer: Arc::new(tokenizer),
-            weights,
+            description,
             text: Mutex::new(None),
             vision: Mutex::new(None),
             identity: Mutex::new(None),
@@ -133,29 +84,30 @@ impl Embedder {
 
     /// Dimension F of the embedding space.
     pub fn dim(&self) -> usize {
-        self.config.embed_dim
+        self.description.embed_dim
     }
 
     /// The model's tokenizer.
     pub fn tokenizer(&self) -> Arc<dyn TextTokenizer> {
-        self.tokenizer.clone()
+        self.description.tokenizer.clone()
     }
 
     /// The image transform of the model.
     pub fn preprocess(&self) -> &ImageTransform {
-        &self.config.transform
+        &self.description.transform
     }
 
     /// Remarks on the model's configuration worth showing once.
     pub fn notices(&self) -> &[String] {
-        &self.config.notices
+        &self.description.notices
     }
 
     /// Unit vectors `[B, F]` (f32) of texts; texts longer than the context are
     /// truncated so that the end token remains.
     pub fn embed_texts(&self, texts: &[&str]) -> Result<Tensor, EmbedderError> {
-        let length = self.config.text.context_length;
-        let tokens = self.tokenizer.encode(texts, Some(length))?;
+        let tokenizer = &self.description.tokenizer;
+        let length = tokenizer.constants().context_length;
+        let tokens = tokenizer.encode(texts, Some(length))?;
         let tokens: Vec<&[i64]> = tokens.iter().map(Vec::as_slice).collect();
         self.embed_tokens(&tokens)
     }
@@ -184,6 +136,37 @@ impl Embedder {
 
     /// Unit vectors `[B, F]` (f32) of pictures of any size.
     pub fn embed_images(&self, images: &[RgbImage]) -> Result<Tensor, EmbedderError> {
+        self.embed_pictures(images, |image, out| self.preprocess().apply(image, out))
+    }
+
+    /// Unit vectors `[B, F]` (f32) of pictures that [`ImageTransform::fit`] has
+    /// brought to the tower's size.
+    pub fn embed_fitted(&self, images: &[RgbImage]) -> Result<Tensor, EmbedderError> {
+        let transform = self.preprocess();
+        if let Some(image) = images
+            .iter()
+            .find(|image| image.dimensions() != (transform.width, transform.height))
+        {
+            return Err(EmbedderError::BadInput {
+                spec: self.spec.to_string(),
+                reason: format!(
+                    "a picture of {}×{} pixels is not {}×{}",
+                    image.width(),
+                    image.height(),
+                    transform.width,
+                    transform.height
+                ),
+            });
+        }
+        self.embed_pictures(images, |image, out| transform.normalise(image, out))
+    }
+
+    /// Unit vectors of pictures that `prepare` turns into normalised pixels.
+    fn embed_pictures(
+        &self,
+        images: &[RgbImage],
+        prepare: impl Fn(&RgbImage, &mut [f32]) + Sync,
+    ) -> Result<Tensor, EmbedderError> {
         let transform = self.preprocess();
         let (height, width) = (transform.height as usize, transform.width as usize);
         let mut vectors = Vec::with_capacity(images.len() * self.dim());
@@ -192,7 +175,7 @@ impl Embedder {
             pixels
                 .par_chunks_mut(transform.len())
                 .zip(batch)
-                .for_each(|(out, image)| transform.apply(image, out));
+                .for_each(|(out, image)| prepare(image, out));
             let pixels = Tensor::from_vec(pixels, (batch.len(), 3, height, width), &Device::Cpu)?;
             vectors.extend(self.pixel_vectors(&pixels)?);
         }
@@ -233,20 +216,8 @@ impl Embedder {
             }
         }
         let pixels = pixels.to_dtype(DType::F32)?;
-        let features = match &*self.vision_tower()? {
-            VisionTower::ClipVit(tower) => tower.forward(&pixels)?,
-            VisionTower::ResNet(tower) => tower.forward(&pixels)?,
-            VisionTower::TimmVit(tower) => tower.forward(&pixels)?,
-            VisionTower::Eva02(tower) => tower.forward(&pixels)?,
-        };
+        let features = self.vision_tower()?.forward(&pixels)?;
         Ok(unit_rows(&features)?)
-    }
-
-    fn unsupported(&self, what: String) -> EmbedderError {
-        EmbedderError::Unsupported {
-            spec: self.spec.to_string(),
-            what,
-        }
     }
 
     fn bad_input(&self, error: candle_core::Error) -> EmbedderError {
@@ -265,7 +236,11 @@ impl Embedder {
         if let Some(hash) = *identity {
             return Ok(hash);
         }
-        let hash = self.files.digest(&[CONFIG, TOKENIZER, self.weights])?;
+        let names: Vec<&str> = (self.description.identity.iter())
+            .chain(&self.description.weights)
+            .map(String::as_str)
+            .collect();
+        let hash = self.files.digest(&names)?;
         *identity = Some(hash);
         Ok(hash)
     }
@@ -273,13 +248,17 @@ impl Embedder {
     /// The configuration object that enters cache hashes
     /// (`embedding-cache.md` section 5), as for a CPU without AMP.
     pub fn config_object(&self) -> Value {
-        json!({
-            "amp_dtype": "None",
-            "class": "OpenCLIPEmbedder",
-            "device_type": "cpu",
-            "model_config": self.config.json,
-            "model_id": self.spec.name(),
-        })
+        self.description.configuration.clone()
+    }
+
+    /// What the model's files say about it.
+    pub fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// The model's files.
+    pub fn files(&self) -> &ModelFiles {
+        &self.files
     }
 
     /// Loads both towers now.
@@ -295,61 +274,47 @@ impl Embedder {
         *lock(&self.vision) = None;
     }
 
-    fn text_tower(&self) -> Result<Arc<ClipText>, EmbedderError> {
+    fn text_tower(&self) -> Result<Arc<dyn TextTower>, EmbedderError> {
         let mut slot = lock(&self.text);
         if let Some(tower) = &*slot {
             return Ok(tower.clone());
         }
-        let weights = self.open_weights()?;
-        let pad_id = self.tokenizer.constants().pad_id;
-        let tower = ClipText::load(&Parameters::root(&weights), &self.config.text, pad_id)?;
-        weights.finish(|name| !name.starts_with("visual."))?;
-        Ok(slot.insert(Arc::new(tower)).clone())
+        let tower = self.description.text_tower(&self.open_weights()?)?;
+        Ok(slot.insert(tower.into()).clone())
     }
 
-    fn vision_tower(&self) -> Result<Arc<VisionTower>, EmbedderError> {
+    fn vision_tower(&self) -> Result<Arc<dyn ImageTower>, EmbedderError> {
         let mut slot = lock(&self.vision);
         if let Some(tower) = &*slot {
             return Ok(tower.clone());
         }
-        let weights = self.open_weights()?;
-        let parameters = Parameters::root(&weights).under("visual");
-        let tower = match &self.config.vision {
-            VisionConfig::ClipVit(config) => {
-                VisionTower::ClipVit(ClipVit::load(&parameters, config)?)
-            }
-            VisionConfig::ResNet(config) => VisionTower::ResNet(ResNet::load(&parameters, config)?),
-            VisionConfig::Timm(config) => match &self.trunk {
-                Some(trunk) if trunk.family == TimmFamily::Eva => {
-                    VisionTower::Eva02(Eva02::load(&parameters, trunk, config)?)
-                }
-                Some(trunk) => VisionTower::TimmVit(TimmVit::load(&parameters, trunk, config)?),
-                None => return Err(self.unsupported(format!("timm tower {}", config.name))),
-            },
-        };
-        weights.finish(|name| name.starts_with("visual."))?;
-        Ok(slot.insert(Arc::new(tower)).clone())
+        let tower = self.description.image_tower(&self.open_weights()?)?;
+        Ok(slot.insert(tower.into()).clone())
     }
 
-    /// The weight file with its parameters named as in a plain open_clip
-    /// checkpoint and its position grids brought to the configured sizes.
+    /// The weight files with their parameters named as towers ask for them.
     fn open_weights(&self) -> Result<Weights, EmbedderError> {
-        let path = self.files.path(self.weights);
-        let mut weights = match &self.files {
-            ModelFiles::Embedded(model) => match model.file(self.weights) {
-                Some(bytes) => Weights::from_static(&path, bytes)?,
-                None => {
-                    return Err(EmbedderError::BadFile {
-                        path,
-                        reason: "not part of the embedded model".to_owned(),
-                    });
+        let paths: Vec<PathBuf> = (self.description.weights.iter())
+            .map(|name| self.files.path(name))
+            .collect();
+        let mut weights = match (&self.files, paths.first()) {
+            (ModelFiles::Embedded(model), Some(path)) => {
+                let bytes = model.file(&self.description.weights[0]);
+                let bytes = bytes.ok_or_else(|| EmbedderError::BadFile {
+                    path: path.clone(),
+                    reason: "not part of the embedded model".to_owned(),
+                })?;
+                Weights::from_static(path, bytes)?
+            }
+            (_, Some(path)) => {
+                if let Some(wanted) = self.description.sha256 {
+                    families::check_sha256(path, wanted)?;
                 }
-            },
-            ModelFiles::Folder(_) if is_pickle(&path) => Weights::open_pickle(&path)?,
-            ModelFiles::Folder(_) => Weights::open_safetensors(&path)?,
+                Weights::open(&paths)?
+            }
+            (_, None) => Weights::open(&paths)?,
         };
-        name_plainly(&mut weights);
-        position_grids::fit(&mut weights, &self.config)?;
+        self.description.arrange(&mut weights)?;
         Ok(weights)
     }
 }
@@ -364,73 +329,9 @@ impl TextToVector for Embedder {
     }
 }
 
-/// Architecture of a timm tower, checked against what the configuration says.
-fn trunk(
-    spec: &EmbedderSpec,
-    config: &TimmConfig,
-    extension: Option<&Path>,
-) -> Result<TimmArchitecture, EmbedderError> {
-    let unsupported = |what: String| EmbedderError::Unsupported {
-        spec: spec.to_string(),
-        what,
-    };
-    let trunk = timm_models::architecture(&config.name, extension)?
-        .ok_or_else(|| unsupported(format!("timm tower {}", config.name)))?;
-    let pool_is_known = match trunk.family {
-        TimmFamily::Vit => config.pool == "map" && trunk.global_pool == "map" && !trunk.class_token,
-        TimmFamily::Eva => config.pool == "token" && trunk.global_pool == "token",
-    };
-    if !pool_is_known {
-        return Err(unsupported(format!(
-            "timm tower {} with pooling {}",
-            config.name, config.pool
-        )));
-    }
-    if config.image_size != (trunk.img_size, trunk.img_size) {
-        let (height, width) = config.image_size;
-        return Err(unsupported(format!(
-            "timm tower {} at {height}×{width} pixels",
-            config.name
-        )));
-    }
-    if config.projection == "none" && trunk.embed_dim != config.embed_dim {
-        return Err(unsupported(format!(
-            "timm tower {} of width {} without projection to {}",
-            config.name, trunk.embed_dim, config.embed_dim
-        )));
-    }
-    Ok(trunk)
-}
-
-fn is_pickle(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "bin")
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // The slots hold complete values at all times.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Brings the names of both checkpoint layouts (`embedders.md` 2.2) to the
-/// plain one and drops what inference does not use.
-fn name_plainly(weights: &mut Weights) {
-    const UNUSED: [&str; 4] = [
-        "logit_scale",
-        "logit_bias",
-        "attn_mask",
-        "transformer.embeddings.position_ids",
-    ];
-    let is_wrapped = weights.names().all(|name| name.starts_with("module."));
-    weights.rename(|name| {
-        let name = if is_wrapped {
-            name.strip_prefix("module.").unwrap_or(name)
-        } else {
-            name
-        };
-        let name = name.strip_prefix("text.").unwrap_or(name);
-        let unused = UNUSED.contains(&name) || name.ends_with(".num_batches_tracked");
-        (!unused).then(|| name.to_owned())
-    });
 }
 
 /// Rows divided by their length.

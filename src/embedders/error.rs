@@ -20,7 +20,7 @@ pub enum EmbedderError {
     },
     /// A type whose models cannot be loaded by this version.
     #[error(
-        "embedder {spec}: {what} cannot be loaded by this version; use an open_clip model, for example openclip:novic/drawings"
+        "embedder {spec}: {what} cannot be loaded by this version; the embedded openclip:novic/drawings always can"
     )]
     Unsupported {
         /// The specification.
@@ -30,7 +30,7 @@ pub enum EmbedderError {
     },
     /// The repository is not (completely) in the hub cache.
     #[error(
-        "embedder {spec}: {missing} not in the hub cache {cache}; download repository {repository} there with any Hugging Face tool, or name a local folder ({kind}:./folder){hint}",
+        "embedder {spec}: {missing} not in the cache {cache}; `novic hub get {spec}` fetches them from {repository}, or name a local folder ({kind}:./folder){hint}",
         missing = .missing.join(", ")
     )]
     NotInCache {

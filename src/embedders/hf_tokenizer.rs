@@ -1,16 +1,18 @@
-//! A model's own `tokenizer.json` behind [`TextTokenizer`] (`embedders.md`
-//! sections 4 and 7).
+//! A model's own tokenizer files behind [`TextTokenizer`] (`embedders.md`
+//! sections 4 and 7): `tokenizer.json`, else `vocab.json` and `merges.txt`,
+//! else `spiece.model`.
 
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-use tokenizers::Tokenizer;
+use serde_json::{Value, json};
+use tokenizers::{Model, NormalizedString, Normalizer, Tokenizer};
 
+use super::clip_vocabulary::{self, ClipVocabulary};
 use super::error::EmbedderError;
 use super::files::ModelFiles;
-use super::openclip_config::Cleaning;
-use super::text_cleaning::clean;
+use super::sentencepiece;
+use super::text_cleaning::{Cleaning, clean};
 use super::tokenizer::{TextTokenizer, TokenDtype, TokenizerConstants, TokenizerError};
 
 /// Settings of a tokenizer that its own files do not contain.
@@ -33,24 +35,109 @@ pub struct HfTokenizer {
     separator: Option<i64>,
     /// Whether decoded text is tidied as transformers does by default.
     tidy: bool,
+    /// Texts of special tokens, recognised before a text is cleaned.
+    special: Vec<(String, i64)>,
+    /// The files it was read from.
+    files: Vec<String>,
 }
 
+const TOKENIZER: &str = "tokenizer.json";
+const VOCABULARY: &str = "vocab.json";
+const MERGES: &str = "merges.txt";
+const PIECES: &str = "spiece.model";
+
 impl HfTokenizer {
-    /// Reads `tokenizer.json` and the special tokens named by
+    /// Reads the tokenizer files and the special tokens named by
     /// `tokenizer_config.json` and `special_tokens_map.json`.
     pub fn open(files: &ModelFiles, settings: TokenizerSettings) -> Result<Self, EmbedderError> {
-        let path = files.path("tokenizer.json");
+        let special = SpecialTokens::read(files)?;
+        let (content, names) = if files.has(TOKENIZER) {
+            (files.read(TOKENIZER)?, vec![TOKENIZER])
+        } else if files.has(VOCABULARY) && files.has(MERGES) {
+            let path = files.path(VOCABULARY);
+            let vocabulary = files.read_json(VOCABULARY)?;
+            let merges = clip_vocabulary::parse_merges(&files.read(MERGES)?, &files.path(MERGES))?;
+            let json = clip_vocabulary::tokenizer_json(vocabulary, &merges).ok_or_else(|| {
+                EmbedderError::BadFile {
+                    path,
+                    reason: "<|startoftext|> or <|endoftext|> is missing".to_owned(),
+                }
+            })?;
+            (json.into(), vec![VOCABULARY, MERGES])
+        } else if files.has(PIECES) {
+            let path = files.path(PIECES);
+            let pieces = sentencepiece::parse(&files.read(PIECES)?).map_err(|reason| {
+                EmbedderError::BadFile {
+                    path,
+                    reason: format!("not a sentencepiece model: {reason}"),
+                }
+            })?;
+            (pieces.tokenizer_json().into(), vec![PIECES])
+        } else {
+            return Err(EmbedderError::BadFile {
+                path: files.path(TOKENIZER),
+                reason: format!(
+                    "missing, and neither {VOCABULARY} with {MERGES} nor {PIECES} lies beside it"
+                ),
+            });
+        };
+        let path = files.path(names[0]);
+        Self::new(&content, &path, &special, settings, &names)
+    }
+
+    /// The same; a model of CLIP's vocabulary without any tokenizer file gets
+    /// the built-in one.
+    pub fn open_or_clip(
+        files: &ModelFiles,
+        settings: TokenizerSettings,
+        vocab_size: usize,
+    ) -> Result<Self, EmbedderError> {
+        let has_files = [TOKENIZER, VOCABULARY, PIECES]
+            .iter()
+            .any(|name| files.has(name));
+        if !has_files && vocab_size == clip_vocabulary::SIZE {
+            Self::clip(settings)
+        } else {
+            Self::open(files, settings)
+        }
+    }
+
+    /// CLIP's own vocabulary, which is inside the binary.
+    pub fn clip(settings: TokenizerSettings) -> Result<Self, EmbedderError> {
+        let content = ClipVocabulary::built_in()?.tokenizer_json();
+        let role = |token: &str| Value::from(token);
+        let special = SpecialTokens {
+            config: json!({
+                "bos_token": role(clip_vocabulary::START),
+                "eos_token": role(clip_vocabulary::END),
+                "pad_token": role(clip_vocabulary::END),
+            }),
+            map: Value::Null,
+            tidy: true,
+            longest: Some(77),
+            path: PathBuf::from("the built-in vocabulary of CLIP"),
+        };
+        let path = special.path.clone();
+        Self::new(&content, &path, &special, settings, &[])
+    }
+
+    fn new(
+        content: &[u8],
+        path: &Path,
+        special: &SpecialTokens,
+        settings: TokenizerSettings,
+        files: &[&str],
+    ) -> Result<Self, EmbedderError> {
         let bad = |reason: String| EmbedderError::BadFile {
-            path: path.clone(),
+            path: path.to_owned(),
             reason,
         };
-        let mut tokenizer = Tokenizer::from_bytes(files.read("tokenizer.json")?)
+        let mut tokenizer = Tokenizer::from_bytes(content)
             .map_err(|error| bad(format!("not a tokenizer: {error}")))?;
         tokenizer
             .with_truncation(None)
             .map_err(|error| bad(error.to_string()))?
             .with_padding(None);
-        let special = SpecialTokens::read(files)?;
         let id = |token: Option<&str>, role: &str| -> Result<Option<i64>, EmbedderError> {
             token
                 .map(|token| {
@@ -74,7 +161,9 @@ impl HfTokenizer {
             None
         };
         let constants = TokenizerConstants {
-            context_length: settings.context_length,
+            context_length: special.longest.map_or(settings.context_length, |longest| {
+                longest.min(settings.context_length)
+            }),
             vocab_size: tokenizer.get_vocab_size(true),
             start_id,
             end_id: if separator == Some(end_id) {
@@ -85,13 +174,83 @@ impl HfTokenizer {
             pad_id,
             dtype: TokenDtype::I64,
         };
+        let mut recognised = Vec::new();
+        if settings.cleaning == Cleaning::WithoutPunctuation {
+            for (id, token) in tokenizer.get_added_tokens_decoder() {
+                recognised.push((token.content, i64::from(id)));
+            }
+            recognised.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
+        }
         Ok(Self {
             tokenizer,
             constants,
             settings,
             separator,
             tidy: special.tidy,
+            special: recognised,
+            files: files.iter().map(|&name| name.to_owned()).collect(),
         })
+    }
+
+    /// The files it was read from; none for the built-in vocabulary.
+    pub fn files(&self) -> &[String] {
+        &self.files
+    }
+
+    /// Ids as the sentencepiece tokenizers of the transformers library give
+    /// them: special tokens are recognised first, what lies between is cleaned
+    /// and cut into pieces on its own, only the beginning gets a space.
+    fn encode_pieces(&self, text: &str) -> Result<Vec<i64>, TokenizerError> {
+        let failed = |reason: String| TokenizerError::Encode {
+            text: text.chars().take(200).collect(),
+            reason,
+        };
+        let mut ids = Vec::new();
+        let mut rest = text;
+        let mut first = true;
+        while first || !rest.is_empty() {
+            let next = self
+                .special
+                .iter()
+                .filter_map(|(token, id)| Some((rest.find(token.as_str())?, token.len(), *id)))
+                .min_by_key(|&(at, length, _)| (at, std::cmp::Reverse(length)));
+            let end = next.map_or(rest.len(), |(at, ..)| at);
+            let cleaned = clean(&rest[..end], self.settings.cleaning);
+            let mut normal = NormalizedString::from(cleaned.as_ref());
+            if let Some(normalizer) = self.tokenizer.get_normalizer() {
+                normalizer
+                    .normalize(&mut normal)
+                    .map_err(|error| failed(error.to_string()))?;
+            }
+            if !normal.get().trim().is_empty() {
+                let pieces = normal.get().replace(' ', "\u{2581}");
+                let pieces = if first {
+                    format!("\u{2581}{pieces}")
+                } else {
+                    pieces
+                };
+                let tokens = self.tokenizer.get_model().tokenize(&pieces);
+                let tokens = tokens.map_err(|error| failed(error.to_string()))?;
+                ids.extend(tokens.into_iter().map(|token| i64::from(token.id)));
+            }
+            if let Some((.., id)) = next {
+                ids.push(id);
+            }
+            rest = next.map_or("", |(at, length, _)| &rest[at + length..]);
+            first = false;
+        }
+        ids.push(self.constants.end_id);
+        Ok(ids)
+    }
+
+    fn truncate(&self, ids: &mut Vec<i64>, max_tokens: Option<usize>) {
+        if let Some(max) = max_tokens
+            && ids.len() > max
+        {
+            let end = ids.pop();
+            ids.truncate(max.saturating_sub(1));
+            ids.extend(end);
+        }
     }
 }
 
@@ -105,6 +264,16 @@ impl TextTokenizer for HfTokenizer {
         texts: &[&str],
         max_tokens: Option<usize>,
     ) -> Result<Vec<Vec<i64>>, TokenizerError> {
+        if self.settings.cleaning == Cleaning::WithoutPunctuation {
+            return texts
+                .iter()
+                .map(|text| {
+                    let mut ids = self.encode_pieces(text)?;
+                    self.truncate(&mut ids, max_tokens);
+                    Ok(ids)
+                })
+                .collect();
+        }
         let cleaned: Vec<Cow<'_, str>> = texts
             .iter()
             .map(|text| clean(text, self.settings.cleaning))
@@ -125,13 +294,7 @@ impl TextTokenizer for HfTokenizer {
                     }
                 }
             }
-            if let Some(max) = max_tokens
-                && ids.len() > max
-            {
-                let end = ids.pop();
-                ids.truncate(max.saturating_sub(1));
-                ids.extend(end);
-            }
+            self.truncate(&mut ids, max_tokens);
             ids
         };
         Ok(encodings.into_iter().map(to_ids).collect())
@@ -194,6 +357,8 @@ struct SpecialTokens {
     config: Value,
     map: Value,
     tidy: bool,
+    /// `model_max_length`, if it is a sensible number.
+    longest: Option<usize>,
     path: PathBuf,
 }
 
@@ -212,6 +377,11 @@ impl SpecialTokens {
                 .get("clean_up_tokenization_spaces")
                 .and_then(Value::as_bool)
                 .unwrap_or(true),
+            longest: config
+                .get("model_max_length")
+                .and_then(Value::as_u64)
+                .and_then(|length| usize::try_from(length).ok())
+                .filter(|length| (1..=1 << 20).contains(length)),
             config,
             map: optional("special_tokens_map.json")?,
             path: files.path("tokenizer_config.json"),

@@ -7,143 +7,13 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::error::EmbedderError;
+use super::json_fields::{Fields, MAX_IMAGE, MAX_LAYERS, MAX_WIDTH, as_count};
+use super::text_cleaning::Cleaning;
+use super::tower_configs::{
+    ClipVitConfig, Pooling, ResNetConfig, TextConfig, TimmConfig, VisionConfig,
+};
 use crate::images::{ImageTransform, Interpolation, ResizeMode};
 use crate::ops::linear::Activation;
-
-/// How a tower turns its token states into one vector.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pooling {
-    /// State of the class token.
-    ClassToken,
-    /// Mean over the patch tokens.
-    Mean,
-    /// State at the position of the largest id.
-    LargestId,
-    /// State at the first position.
-    First,
-    /// State at the last position.
-    Last,
-}
-
-/// Architecture of the image tower.
-#[derive(Clone, Debug, PartialEq)]
-pub enum VisionConfig {
-    /// The plain vision transformer of CLIP.
-    ClipVit(ClipVitConfig),
-    /// The residual network of CLIP.
-    ResNet(ResNetConfig),
-    /// A tower named by timm.
-    Timm(TimmConfig),
-}
-
-/// The plain vision transformer.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ClipVitConfig {
-    /// Input height and width.
-    pub image_size: (usize, usize),
-    /// Side of a patch.
-    pub patch_size: usize,
-    /// Width of the token states.
-    pub width: usize,
-    /// Number of blocks.
-    pub layers: usize,
-    /// Attention heads.
-    pub heads: usize,
-    /// Width of the hidden layer of the MLPs.
-    pub hidden: usize,
-    /// Whether block outputs are scaled by learned factors.
-    pub layer_scale: bool,
-    /// Whether the token states are normalised before the first block.
-    pub norm_before: bool,
-    /// Whether pooling comes before the last normalisation.
-    pub norm_after_pool: bool,
-    /// Class token or mean.
-    pub pooling: Pooling,
-    /// Activation of the MLPs.
-    pub activation: Activation,
-    /// ε of the layer norms.
-    pub eps: f32,
-    /// Dimension of the embedding.
-    pub embed_dim: usize,
-}
-
-/// The residual network with attention pooling.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ResNetConfig {
-    /// Side of the square input.
-    pub image_size: usize,
-    /// Bottleneck blocks of the four stages.
-    pub stages: [usize; 4],
-    /// Channels after the stem.
-    pub width: usize,
-    /// Heads of the attention pool.
-    pub heads: usize,
-    /// Dimension of the embedding.
-    pub embed_dim: usize,
-}
-
-/// A timm tower: the name is all the configuration says about its trunk.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TimmConfig {
-    /// Name without tag.
-    pub name: String,
-    /// `timm_pool`.
-    pub pool: String,
-    /// `timm_proj`; empty for none at all (the trunk's own classifier).
-    pub projection: String,
-    /// Whether a linear projection has a bias.
-    pub projection_bias: bool,
-    /// Input height and width.
-    pub image_size: (usize, usize),
-    /// Dimension of the embedding.
-    pub embed_dim: usize,
-}
-
-/// Architecture of the text tower and cleaning of its input.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TextConfig {
-    /// Positions.
-    pub context_length: usize,
-    /// Rows of the token embedding.
-    pub vocab_size: usize,
-    /// Width of the token states.
-    pub width: usize,
-    /// Attention heads.
-    pub heads: usize,
-    /// Number of blocks.
-    pub layers: usize,
-    /// Width of the hidden layer of the MLPs.
-    pub hidden: usize,
-    /// Whether block outputs are scaled by learned factors.
-    pub layer_scale: bool,
-    /// Whether a position sees only itself and what is before it.
-    pub causal: bool,
-    /// Which position becomes the embedding.
-    pub pooling: Pooling,
-    /// Whether the projection is a linear layer with bias.
-    pub projection_bias: bool,
-    /// Activation of the MLPs.
-    pub activation: Activation,
-    /// ε of the layer norms.
-    pub eps: f32,
-    /// Dimension of the embedding.
-    pub embed_dim: usize,
-    /// `tokenizer_kwargs.clean`.
-    pub clean: Cleaning,
-    /// `tokenizer_kwargs.strip_sep_token`: separator ids become the pad id.
-    pub strip_separator: bool,
-}
-
-/// What happens to a text before the tokenizer sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cleaning {
-    /// Nothing (`whitespace`; texts are assumed clean).
-    Nothing,
-    /// Repair, unescape, collapse whitespace, lower case.
-    Lower,
-    /// As lower, and without punctuation.
-    Canonicalize,
-}
 
 /// A parsed `open_clip_config.json`.
 #[derive(Clone, Debug)]
@@ -156,151 +26,14 @@ pub struct OpenClipConfig {
     pub vision: VisionConfig,
     /// The text tower.
     pub text: TextConfig,
+    /// `tokenizer_kwargs.clean`: what happens to a text first.
+    pub cleaning: Cleaning,
+    /// `tokenizer_kwargs.strip_sep_token`: separator ids become the pad id.
+    pub strip_separator: bool,
     /// The image transform.
     pub transform: ImageTransform,
     /// Keys that were not understood.
     pub notices: Vec<String>,
-}
-
-const MAX_WIDTH: usize = 1 << 15;
-const MAX_LAYERS: usize = 1 << 10;
-const MAX_IMAGE: usize = 1 << 13;
-
-/// One JSON object, remembering which keys were asked for.
-struct Fields<'a> {
-    path: &'a Path,
-    name: &'static str,
-    map: &'a Map<String, Value>,
-    known: Vec<&'static str>,
-}
-
-impl<'a> Fields<'a> {
-    fn new(path: &'a Path, name: &'static str, value: &'a Value) -> Result<Self, EmbedderError> {
-        match value {
-            Value::Object(map) => Ok(Self {
-                path,
-                name,
-                map,
-                known: Vec::new(),
-            }),
-            _ => Err(EmbedderError::BadFile {
-                path: path.to_owned(),
-                reason: format!("{name} is not an object"),
-            }),
-        }
-    }
-
-    fn bad(&self, key: &str, wanted: impl std::fmt::Display) -> EmbedderError {
-        let given = self.map.get(key).unwrap_or(&Value::Null);
-        EmbedderError::BadFile {
-            path: self.path.to_owned(),
-            reason: format!("{}.{key} = {given} is not {wanted}", self.name),
-        }
-    }
-
-    /// The value of a key unless it is absent or null.
-    fn get(&mut self, key: &'static str) -> Option<&'a Value> {
-        self.known.push(key);
-        self.map.get(key).filter(|value| !value.is_null())
-    }
-
-    /// Keys without a meaning for inference.
-    fn ignore(&mut self, keys: &[&'static str]) {
-        self.known.extend_from_slice(keys);
-    }
-
-    fn count(
-        &mut self,
-        key: &'static str,
-        default: usize,
-        max: usize,
-    ) -> Result<usize, EmbedderError> {
-        match self.get(key) {
-            None => Ok(default),
-            Some(value) => as_count(value, max)
-                .ok_or_else(|| self.bad(key, format_args!("a whole number between 1 and {max}"))),
-        }
-    }
-
-    fn number(&mut self, key: &'static str, default: f64) -> Result<f64, EmbedderError> {
-        match self.get(key) {
-            None => Ok(default),
-            Some(value) => value.as_f64().ok_or_else(|| self.bad(key, "a number")),
-        }
-    }
-
-    fn flag(&mut self, key: &'static str, default: bool) -> Result<bool, EmbedderError> {
-        match self.get(key) {
-            None => Ok(default),
-            Some(value) => value
-                .as_bool()
-                .ok_or_else(|| self.bad(key, "true or false")),
-        }
-    }
-
-    fn text(&mut self, key: &'static str, default: &'a str) -> Result<&'a str, EmbedderError> {
-        match self.get(key) {
-            None => Ok(default),
-            Some(value) => value.as_str().ok_or_else(|| self.bad(key, "a text")),
-        }
-    }
-
-    /// One number for both, or `[height, width]`.
-    fn size(&mut self, key: &'static str, default: usize) -> Result<(usize, usize), EmbedderError> {
-        let size = match self.get(key) {
-            None => return Ok((default, default)),
-            Some(Value::Array(sides)) => match sides.as_slice() {
-                [height, width] => as_count(height, MAX_IMAGE).zip(as_count(width, MAX_IMAGE)),
-                _ => None,
-            },
-            Some(value) => as_count(value, MAX_IMAGE).map(|side| (side, side)),
-        };
-        size.ok_or_else(|| self.bad(key, format_args!("a size between 1 and {MAX_IMAGE} pixels")))
-    }
-
-    fn channels(
-        &mut self,
-        key: &'static str,
-        default: [f32; 3],
-    ) -> Result<[f32; 3], EmbedderError> {
-        let Some(value) = self.get(key) else {
-            return Ok(default);
-        };
-        let values = match value {
-            Value::Array(values) => values.iter().map(Value::as_f64).collect::<Option<Vec<_>>>(),
-            value => value.as_f64().map(|value| vec![value; 3]),
-        };
-        match values.as_deref() {
-            Some(&[red, green, blue]) => Ok([red as f32, green as f32, blue as f32]),
-            _ => Err(self.bad(key, "three numbers")),
-        }
-    }
-
-    fn layer_norm_eps(&mut self) -> Result<f32, EmbedderError> {
-        let Some(kwargs) = self.get("norm_kwargs") else {
-            return Ok(1e-5);
-        };
-        let eps = match kwargs.get("eps") {
-            None => Some(1e-5),
-            Some(eps) => eps.as_f64(),
-        };
-        match eps {
-            Some(eps) if eps > 0.0 && eps < 1.0 => Ok(eps as f32),
-            _ => Err(self.bad("norm_kwargs", "an object with a positive eps")),
-        }
-    }
-
-    fn notices(&self) -> impl Iterator<Item = String> {
-        self.map
-            .keys()
-            .filter(|key| !self.known.contains(&key.as_str()))
-            .map(|key| format!("{}.{key} is not known and has no effect", self.name))
-    }
-}
-
-fn as_count(value: &Value, max: usize) -> Option<usize> {
-    let count = usize::try_from(value.as_u64()?).ok()?;
-    (1..=max).contains(&count).then_some(count)
 }
 
 /// Hidden width of an MLP: ⌊width · ratio⌋ in `f64`.
@@ -351,6 +84,7 @@ impl OpenClipConfig {
         let vision = parse_vision(&mut fields, embed_dim, activation)?;
         notices.extend(fields.notices());
         let mut fields = Fields::new(path, "text_cfg", text)?;
+        let (cleaning, strip_separator) = parse_tokenizer(&mut fields)?;
         let text = parse_text(&mut fields, embed_dim, activation)?;
         notices.extend(fields.notices());
         let empty = Value::Object(Map::new());
@@ -367,6 +101,8 @@ impl OpenClipConfig {
             embed_dim,
             vision,
             text,
+            cleaning,
+            strip_separator,
             transform,
             notices,
         })
@@ -525,7 +261,26 @@ fn parse_text(
         "last" => Pooling::Last,
         _ => return Err(fields.bad("pool_type", "argmax, first or last")),
     };
-    let (clean, strip_separator) = match fields.get("tokenizer_kwargs") {
+    Ok(TextConfig {
+        context_length: fields.count("context_length", 77, 1 << 14)?,
+        vocab_size: fields.count("vocab_size", 49408, 1 << 22)?,
+        width,
+        heads,
+        layers: fields.count("layers", 12, MAX_LAYERS)?,
+        hidden,
+        layer_scale: fields.get("ls_init_value").is_some(),
+        causal: !fields.flag("no_causal_mask", false)?,
+        pooling,
+        projection_bias: fields.flag("proj_bias", false)?,
+        activation,
+        eps: fields.layer_norm_eps()?,
+        embed_dim,
+    })
+}
+
+/// `tokenizer_kwargs`: cleaning, and whether separator ids become the pad id.
+fn parse_tokenizer(fields: &mut Fields<'_>) -> Result<(Cleaning, bool), EmbedderError> {
+    Ok(match fields.get("tokenizer_kwargs") {
         None => (Cleaning::Nothing, false),
         Some(kwargs) => {
             let clean = match kwargs.get("clean").filter(|value| !value.is_null()) {
@@ -548,23 +303,6 @@ fn parse_text(
                 )
             })?
         }
-    };
-    Ok(TextConfig {
-        context_length: fields.count("context_length", 77, 1 << 14)?,
-        vocab_size: fields.count("vocab_size", 49408, 1 << 22)?,
-        width,
-        heads,
-        layers: fields.count("layers", 12, MAX_LAYERS)?,
-        hidden,
-        layer_scale: fields.get("ls_init_value").is_some(),
-        causal: !fields.flag("no_causal_mask", false)?,
-        pooling,
-        projection_bias: fields.flag("proj_bias", false)?,
-        activation,
-        eps: fields.layer_norm_eps()?,
-        embed_dim,
-        clean,
-        strip_separator,
     })
 }
 
@@ -584,7 +322,7 @@ fn parse_transform(
         _ => return Err(fields.bad("resize_mode", "shortest, squash or longest")),
     };
     let fill = fields.number("fill_color", 0.0)?;
-    let std = fields.channels("std", [0.268_629_55, 0.261_302_6, 0.275_777_1])?;
+    let std = fields.channels("std", ImageTransform::CLIP_STD)?;
     if std.iter().any(|std| *std <= 0.0 || std.is_nan()) {
         return Err(fields.bad("std", "positive"));
     }
@@ -593,7 +331,8 @@ fn parse_transform(
         width: width as u32,
         resize_mode,
         interpolation,
-        mean: fields.channels("mean", [0.481_454_66, 0.457_827_5, 0.408_210_73])?,
+        rescale: ImageTransform::TO_UNIT,
+        mean: fields.channels("mean", ImageTransform::CLIP_MEAN)?,
         std,
         fill: fill.clamp(0.0, 255.0) as u8,
     })

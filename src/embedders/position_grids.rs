@@ -3,16 +3,23 @@
 
 use candle_core::{Device, Tensor};
 
+use super::description::{TextArchitecture, VisionArchitecture};
 use super::error::EmbedderError;
-use super::openclip_config::{OpenClipConfig, VisionConfig};
 use super::weights::Weights;
 
 const TEXT: &str = "positional_embedding";
 const VISION: &str = "visual.positional_embedding";
 
 /// Resizes the text positions and the grid of the plain vision transformer.
-pub fn fit(weights: &mut Weights, config: &OpenClipConfig) -> Result<(), EmbedderError> {
-    let length = config.text.context_length;
+pub fn fit(
+    weights: &mut Weights,
+    text: &TextArchitecture,
+    vision: &VisionArchitecture,
+) -> Result<(), EmbedderError> {
+    let TextArchitecture::Clip(text) = text else {
+        return Ok(());
+    };
+    let length = text.context_length;
     if let Some(&[stored, width]) = weights.shape(TEXT)
         && stored != length
         && stored > 0
@@ -24,7 +31,7 @@ pub fn fit(weights: &mut Weights, config: &OpenClipConfig) -> Result<(), Embedde
             Tensor::from_vec(resized, (length, width), &Device::Cpu)?,
         );
     }
-    let VisionConfig::ClipVit(vision) = &config.vision else {
+    let VisionArchitecture::ClipVit(vision) = vision else {
         return Ok(());
     };
     let (rows, columns) = (

@@ -38,8 +38,7 @@ pub struct EmbedderSpec {
     revision: Option<String>,
 }
 
-/// Specifications of the published experiments and comparisons; only used to
-/// suggest names.
+/// Specifications of the published experiments and comparisons.
 const KNOWN: [&str; 36] = [
     "openclip:apple/DFN5B-CLIP-ViT-H-14-378",
     "openclip:timm/eva02_enormous_patch14_plus_clip_224.laion2b_s9b_b144k",
@@ -78,6 +77,11 @@ const KNOWN: [&str; 36] = [
     "openai:RN50",
     "openai:ViT-L/14@336px",
 ];
+
+/// Specifications of the published experiments and comparisons.
+pub fn known_specifications() -> &'static [&'static str] {
+    &KNOWN
+}
 
 /// ` (did you mean …?)` for the known specification nearest to `given`, empty
 /// if none is near.

@@ -1,22 +1,44 @@
 //! What open_clip tokenizers do to a text first (`embedders.md` 7.1–7.3):
 //! repair, un-escape, lower-case, canonicalise.
 //!
-//! The repair covers entities, terminal escapes, Windows-1252 control bytes,
-//! ligatures, character widths, curly quotes, line breaks and control
-//! characters; text decoded with a wrong encoding is left as it is.
+//! The repair is that of ftfy: entities, wrong encodings, terminal escapes,
+//! Windows-1252 control bytes, ligatures, character widths, curly quotes, line
+//! breaks and control characters.
 
 use std::borrow::Cow;
 
 use tokenizers::NormalizedString;
 
-use super::openclip_config::Cleaning;
+use super::mojibake::{repair_encoding, windows_1252};
+
+/// What happens to a text before the tokenizer sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cleaning {
+    /// Nothing: texts are assumed clean.
+    Nothing,
+    /// Repair, unescape, collapse whitespace.
+    Whitespace,
+    /// Repair, unescape, collapse whitespace, lower case.
+    Lower,
+    /// As lower, and without punctuation.
+    Canonicalize,
+    /// Lower case without ASCII punctuation, nothing repaired: the tokenizer
+    /// of SigLIP in the transformers library.
+    WithoutPunctuation,
+}
 
 /// Cleans a text.
 pub fn clean(text: &str, cleaning: Cleaning) -> Cow<'_, str> {
     match cleaning {
         Cleaning::Nothing => Cow::Borrowed(text),
+        Cleaning::Whitespace => Cow::Owned(collapse_whitespace(&unescape_twice(text))),
         Cleaning::Lower => Cow::Owned(collapse_whitespace(&unescape_twice(text)).to_lowercase()),
         Cleaning::Canonicalize => Cow::Owned(canonicalize(&unescape_twice(text))),
+        Cleaning::WithoutPunctuation => {
+            let kept = text.chars().filter(|c| !c.is_ascii_punctuation());
+            let kept: String = kept.collect();
+            Cow::Owned(collapse_whitespace(&kept.to_lowercase()))
+        }
     }
 }
 
@@ -39,69 +61,87 @@ fn collapse_whitespace(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// Repairs each line as ftfy does; HTML entities only where the text has no
+/// tags.
 fn repair(text: &str) -> Cow<'_, str> {
     let is_plain =
         |c: char| c.is_ascii() && c != '&' && (!c.is_ascii_control() || matches!(c, '\n' | '\t'));
     if text.chars().all(is_plain) {
         return Cow::Borrowed(text);
     }
-    let text = if text.contains('<') {
-        Cow::Borrowed(text)
-    } else {
-        unescape(text)
-    };
-    let text = remove_terminal_escapes(&text);
-    let mut repaired = String::with_capacity(text.len());
+    let with_entities = !text.contains('<');
+    let lines = text.split_inclusive('\n');
+    Cow::Owned(lines.map(|line| repair_line(line, with_entities)).collect())
+}
+
+/// Repairs a line as often as that helps.
+fn repair_line(line: &str, with_entities: bool) -> String {
+    let mut text = line.to_owned();
+    loop {
+        let mut repaired = if with_entities {
+            strict_entities(&text)
+        } else {
+            text.clone()
+        };
+        repaired = repair_encoding(&repaired);
+        repaired = simple_characters(&repaired);
+        repaired = remove_terminal_escapes(&repaired);
+        repaired.retain(|c| !is_control(c));
+        let mut composed = NormalizedString::from(repaired);
+        composed.nfc();
+        if composed.get() == text {
+            return text;
+        }
+        text = composed.get().to_owned();
+    }
+}
+
+/// One character of Windows-1252, ligatures, widths, quotes and line breaks.
+fn simple_characters(text: &str) -> String {
+    let mut simple = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
-        let c = windows_1252(c);
-        match c {
+        match windows_1252(c) {
             '\r' => {
                 if chars.peek() == Some(&'\n') {
                     chars.next();
                 }
-                repaired.push('\n');
+                simple.push('\n');
             }
-            '\u{85}' | '\u{2028}' | '\u{2029}' => repaired.push('\n'),
-            '\u{2018}'..='\u{201b}' | '\u{02bc}' => repaired.push('\''),
-            '\u{201c}'..='\u{201f}' => repaired.push('"'),
-            '\u{3000}'
+            '\u{85}' | '\u{2028}' | '\u{2029}' => simple.push('\n'),
+            '\u{2018}'..='\u{201b}' | '\u{02bc}' => simple.push('\''),
+            '\u{201c}'..='\u{201f}' => simple.push('"'),
+            '\u{149}' => simple.push_str("'n"),
+            '\u{fb05}' => simple.push_str("\u{17f}t"),
+            c @ ('\u{3000}'
             | '\u{ff01}'..='\u{ffef}'
             | '\u{fb00}'..='\u{fb06}'
             | '\u{132}'
             | '\u{133}'
             | '\u{1c4}'..='\u{1cc}'
-            | '\u{1f1}'..='\u{1f3}' => {
+            | '\u{1f1}'..='\u{1f3}') => {
                 let mut wide = NormalizedString::from(c.to_string());
                 wide.nfkc();
-                repaired.push_str(wide.get());
+                simple.push_str(wide.get());
             }
-            '\u{149}' => repaired.push_str("'n"),
-            '\t' | '\n' | '\u{c}' => repaired.push(c),
-            '\0'..='\u{1f}'
+            c => simple.push(c),
+        }
+    }
+    simple
+}
+
+/// Characters that nobody means to write.
+fn is_control(c: char) -> bool {
+    matches!(
+        c,
+        '\0'..='\u{8}'
+            | '\u{b}'
+            | '\u{e}'..='\u{1f}'
             | '\u{7f}'
             | '\u{206a}'..='\u{206f}'
             | '\u{feff}'
-            | '\u{fff9}'..='\u{fffc}' => {}
-            c => repaired.push(c),
-        }
-    }
-    let mut composed = NormalizedString::from(repaired);
-    composed.nfc();
-    Cow::Owned(composed.get().to_owned())
-}
-
-/// C1 control characters are usually Windows-1252 bytes.
-fn windows_1252(c: char) -> char {
-    const TABLE: [char; 32] = [
-        '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž',
-        '\u{8f}', '\u{90}', '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}',
-        'ž', 'Ÿ',
-    ];
-    match u32::from(c) {
-        code @ 0x80..=0x9f => TABLE[(code - 0x80) as usize],
-        _ => c,
-    }
+            | '\u{fff9}'..='\u{fffc}'
+    )
 }
 
 /// `ESC [ numbers letter` is removed.
@@ -126,20 +166,30 @@ fn remove_terminal_escapes(text: &str) -> String {
     out
 }
 
-/// Replaces numeric and the common named HTML entities.
+/// Entities as HTML defines them.
 fn unescape(text: &str) -> Cow<'_, str> {
-    if !text.contains('&') {
-        return Cow::Borrowed(text);
-    }
+    htmlize::unescape(text)
+}
+
+/// Entities that end with a semicolon; named ones also in capitals.
+fn strict_entities(text: &str) -> String {
+    const LONGEST: usize = 24;
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find('&') {
         out.push_str(&rest[..start]);
         rest = &rest[start..];
-        let end = rest.bytes().take(12).position(|b| b == b';');
-        match end.and_then(|end| Some((entity(&rest[1..end])?, end))) {
-            Some((c, end)) => {
-                out.push(c);
+        let name = rest[1..].strip_prefix('#').unwrap_or(&rest[1..]);
+        let length = name
+            .bytes()
+            .take_while(u8::is_ascii_alphanumeric)
+            .take(LONGEST + 1)
+            .count();
+        let end = rest.len() - name.len() + length;
+        let entity = (1..=LONGEST).contains(&length) && rest[end..].starts_with(';');
+        match entity.then(|| strict_entity(&rest[..=end])).flatten() {
+            Some(character) => {
+                out.push_str(&character);
                 rest = &rest[end + 1..];
             }
             None => {
@@ -149,52 +199,21 @@ fn unescape(text: &str) -> Cow<'_, str> {
         }
     }
     out.push_str(rest);
-    Cow::Owned(out)
+    out
 }
 
-fn entity(name: &str) -> Option<char> {
-    if let Some(number) = name.strip_prefix('#') {
-        let code = match number.strip_prefix(['x', 'X']) {
-            Some(hex) => u32::from_str_radix(hex, 16),
-            None => number.parse(),
-        };
-        return char::from_u32(code.ok()?).map(windows_1252);
-    }
-    Some(match name {
-        "amp" | "AMP" => '&',
-        "lt" | "LT" => '<',
-        "gt" | "GT" => '>',
-        "quot" | "QUOT" => '"',
-        "apos" => '\'',
-        "nbsp" => '\u{a0}',
-        "eacute" => 'é',
-        "egrave" => 'è',
-        "aacute" => 'á',
-        "oacute" => 'ó',
-        "iacute" => 'í',
-        "uacute" => 'ú',
-        "ntilde" => 'ñ',
-        "ccedil" => 'ç',
-        "auml" => 'ä',
-        "ouml" => 'ö',
-        "uuml" => 'ü',
-        "szlig" => 'ß',
-        "copy" => '©',
-        "reg" => '®',
-        "deg" => '°',
-        "frac12" => '½',
-        "times" => '×',
-        "ndash" => '–',
-        "mdash" => '—',
-        "hellip" => '…',
-        "lsquo" => '‘',
-        "rsquo" => '’',
-        "ldquo" => '“',
-        "rdquo" => '”',
-        "bull" => '•',
-        "euro" => '€',
-        "trade" => '™',
-        _ => return None,
+fn strict_entity(entity: &str) -> Option<String> {
+    let known = |entity: &str| {
+        let character = htmlize::unescape(entity);
+        (!character.contains(';')).then(|| character.into_owned())
+    };
+    known(entity).or_else(|| {
+        let lower = entity.to_ascii_lowercase();
+        let in_capitals = !entity.starts_with("&#") && entity == entity.to_ascii_uppercase();
+        (in_capitals && lower != entity)
+            .then(|| known(&lower))
+            .flatten()
+            .map(|character| character.to_uppercase())
     })
 }
 

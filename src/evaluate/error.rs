@@ -50,6 +50,9 @@ pub enum EvaluateError {
     /// A file of this program could not be written.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
+    /// The embedder failed.
+    #[error(transparent)]
+    Embedder(#[from] crate::embedders::EmbedderError),
     /// The model failed.
     #[error(transparent)]
     Decoder(#[from] crate::decoder::DecoderError),

@@ -7,6 +7,7 @@ mod error;
 mod greedy_outcomes;
 mod interval;
 mod json_text;
+mod modality_gap;
 mod model_selection;
 mod prediction_file;
 mod statistics;
@@ -14,6 +15,7 @@ mod terminal;
 mod token_accuracy;
 mod token_evaluation;
 mod zero_shot;
+mod zero_shot_run;
 
 pub use annotations::add_samples;
 pub use decoding_tables::{DatasetScores, DecodingScore, ModelScores, TrackedTable, overall_table};
@@ -21,6 +23,7 @@ pub use error::{EvaluateError, Result};
 pub use greedy_outcomes::{Direct, GreedyOutcome, GreedyOutcomes};
 pub use interval::wilson_95;
 pub use json_text::json_text;
+pub use modality_gap::{AngleStatistics, ModalityGap, modality_gap_file};
 pub use model_selection::{ModelSelection, select_models};
 pub use prediction_file::{GenerationFields, PredictionEntry, PredictionFile};
 pub use statistics::{
@@ -30,3 +33,6 @@ pub use terminal::{Colour, PredictionTable, TextTable, percent, significant};
 pub use token_accuracy::{TokenResults, TokenSums};
 pub use token_evaluation::{FirstBatch, Subject, TokenEvaluation};
 pub use zero_shot::{ClassEmbeddings, ZeroShot, zero_shot_line};
+pub use zero_shot_run::{
+    ZeroShotOptions, ZeroShotPrompt, ZeroShotRun, check_labels, class_embeddings, dataset_prompts,
+};

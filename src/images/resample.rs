@@ -10,6 +10,8 @@ use image::RgbImage;
 /// Interpolation kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interpolation {
+    /// The pixel under the sample's centre.
+    Nearest,
     /// Triangle kernel, support 1.
     Bilinear,
     /// Keys' cubic with a = −0.5, support 2.
@@ -19,6 +21,7 @@ pub enum Interpolation {
 impl Interpolation {
     fn support(self) -> f64 {
         match self {
+            Self::Nearest => 0.5,
             Self::Bilinear => 1.0,
             Self::Bicubic => 2.0,
         }
@@ -28,6 +31,7 @@ impl Interpolation {
         const A: f64 = -0.5;
         let x = x.abs();
         match self {
+            Self::Nearest => 1.0,
             Self::Bilinear if x < 1.0 => 1.0 - x,
             Self::Bicubic if x < 1.0 => ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0,
             Self::Bicubic if x < 2.0 => (((x - 5.0) * x + 8.0) * x - 4.0) * A,
@@ -66,8 +70,15 @@ impl Taps {
         let mut weights = Vec::with_capacity(longest);
         for (i, fixed) in range.zip(taps.weights.chunks_exact_mut(longest)) {
             let centre = (i as f64 + 0.5) * scale;
-            let start = (centre - support + 0.5).max(0.0) as usize;
-            let end = ((centre + support + 0.5) as usize).min(input as usize);
+            let (start, end) = if interpolation == Interpolation::Nearest {
+                let start = (centre as usize).min(input as usize - 1);
+                (start, start + 1)
+            } else {
+                (
+                    (centre - support + 0.5).max(0.0) as usize,
+                    ((centre + support + 0.5) as usize).min(input as usize),
+                )
+            };
             weights.clear();
             weights.extend(
                 (start..end).map(|j| interpolation.weight((j as f64 - centre + 0.5) * shrink)),

@@ -14,6 +14,11 @@ pub enum ResizeMode {
     Squash,
     /// Longer side to the size, the rest filled.
     Longest,
+    /// As the processors of the transformers library: shorter side to this
+    /// size, then centre crop, rounding down.
+    ShortestTo(u32),
+    /// The same with both sides to this (height, width).
+    ExactTo(u32, u32),
 }
 
 /// The transform of one image tower.
@@ -27,7 +32,9 @@ pub struct ImageTransform {
     pub resize_mode: ResizeMode,
     /// Kernel of the resize.
     pub interpolation: Interpolation,
-    /// Subtracted per channel after scaling to 0…1.
+    /// What levels of 0…255 are multiplied with, and what is added then.
+    pub rescale: (f64, f64),
+    /// Subtracted per channel after that.
     pub mean: [f32; 3],
     /// Divided by per channel.
     pub std: [f32; 3],
@@ -36,19 +43,26 @@ pub struct ImageTransform {
 }
 
 impl ImageTransform {
+    /// Levels 0…255 become 0…1.
+    pub const TO_UNIT: (f64, f64) = (1.0 / 255.0, 0.0);
+    /// Mean of the pictures that CLIP was trained on.
+    pub const CLIP_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
+    /// Their standard deviation.
+    pub const CLIP_STD: [f32; 3] = [0.268_629_55, 0.261_302_6, 0.275_777_1];
+
     /// Resized and cropped picture of exactly `width` × `height`.
     pub fn fit(&self, image: &RgbImage) -> RgbImage {
         let (width, height) = (image.width(), image.height());
         match self.resize_mode {
             ResizeMode::Squash => resize(image, self.width, self.height, self.interpolation),
             ResizeMode::Shortest if self.width == self.height => {
-                let size = u64::from(self.width);
-                let longer = |long, short| size * u64::from(long) / u64::from(short);
-                let full = if width <= height {
-                    (size, longer(height, width))
-                } else {
-                    (longer(width, height), size)
-                };
+                self.resize_and_crop(image, shortest(image, self.width), self.interpolation)
+            }
+            ResizeMode::ShortestTo(size) => {
+                self.resize_and_crop(image, shortest(image, size), self.interpolation)
+            }
+            ResizeMode::ExactTo(height, width) => {
+                let full = (u64::from(width), u64::from(height));
                 self.resize_and_crop(image, full, self.interpolation)
             }
             ResizeMode::Shortest => {
@@ -66,9 +80,17 @@ impl ImageTransform {
                     scaled(height, ratio).min(u64::from(self.height)) as u32,
                 );
                 let resized = resize(image, width, height, self.interpolation);
-                pad(&resized, self.width, self.height, self.fill)
+                pad(&resized, self.width, self.height, self.fill, false)
             }
         }
+    }
+
+    /// Whether halves of pixels go the way of the transformers library.
+    fn as_transformers(&self) -> bool {
+        matches!(
+            self.resize_mode,
+            ResizeMode::ShortestTo(_) | ResizeMode::ExactTo(..)
+        )
     }
 
     fn ratios(&self, width: u32, height: u32) -> [f64; 2] {
@@ -88,7 +110,12 @@ impl ImageTransform {
     ) -> RgbImage {
         let cut = |side: u64, size: u32| {
             let excess = side.saturating_sub(u64::from(size));
-            (half_to_even(excess), size.min(side as u32))
+            let origin = if self.as_transformers() {
+                excess / 2
+            } else {
+                half_to_even(excess)
+            };
+            (origin, u64::from(size).min(side) as u32)
         };
         let (left, width) = cut(full.0, self.width);
         let (top, height) = cut(full.1, self.height);
@@ -103,6 +130,7 @@ impl ImageTransform {
             self.width,
             self.height,
             0,
+            self.as_transformers(),
         )
     }
 
@@ -115,11 +143,16 @@ impl ImageTransform {
         assert!(image.dimensions() == (self.width, self.height) && out.len() == 3 * plane);
         for (channel, out) in out.chunks_exact_mut(plane).enumerate() {
             let (mean, std) = (self.mean[channel], self.std[channel]);
-            let levels: [f32; 256] = std::array::from_fn(|v| (v as f32 / 255.0 - mean) / std);
+            let levels: [f32; 256] = std::array::from_fn(|v| (self.rescaled(v) - mean) / std);
             for (out, pixel) in out.iter_mut().zip(image.as_raw().chunks_exact(3)) {
                 *out = levels[usize::from(pixel[channel])];
             }
         }
+    }
+
+    fn rescaled(&self, level: usize) -> f32 {
+        let (factor, offset) = self.rescale;
+        (level as f64 * factor + offset) as f32
     }
 
     /// The whole transform into `out`, `[3, height, width]`.
@@ -141,6 +174,18 @@ impl ImageTransform {
     }
 }
 
+/// Size (width, height) at which the shorter side is `size`.
+fn shortest(image: &RgbImage, size: u32) -> (u64, u64) {
+    let size = u64::from(size);
+    let longer = |long, short| size * u64::from(long) / u64::from(short);
+    let (width, height) = (image.width(), image.height());
+    if width <= height {
+        (size, longer(height, width))
+    } else {
+        (longer(width, height), size)
+    }
+}
+
 /// Side divided by the ratio, rounded half to even as Python's `round` does.
 fn scaled(side: u32, ratio: f64) -> u64 {
     (f64::from(side) / ratio).round_ties_even().max(1.0) as u64
@@ -152,14 +197,21 @@ fn half_to_even(difference: u64) -> u64 {
 }
 
 /// The picture in the middle of a larger one; the odd pixel goes to the right
-/// and the bottom.
-fn pad(image: &RgbImage, width: u32, height: u32, grey: u8) -> RgbImage {
+/// and the bottom, or to the left and the top.
+fn pad(image: &RgbImage, width: u32, height: u32, grey: u8, odd_first: bool) -> RgbImage {
     if image.dimensions() == (width, height) {
         return image.clone();
     }
     let mut out = RgbImage::from_pixel(width, height, Rgb([grey; 3]));
-    let left = (width - image.width()) / 2;
-    let top = (height - image.height()) / 2;
+    let before = |excess: u32| {
+        if odd_first {
+            excess.div_ceil(2)
+        } else {
+            excess / 2
+        }
+    };
+    let left = before(width - image.width());
+    let top = before(height - image.height());
     image::imageops::replace(&mut out, image, i64::from(left), i64::from(top));
     out
 }
@@ -174,6 +226,7 @@ mod tests {
             width,
             resize_mode,
             interpolation: Interpolation::Bicubic,
+            rescale: ImageTransform::TO_UNIT,
             mean: [0.5; 3],
             std: [0.5; 3],
             fill: 127,
@@ -186,6 +239,9 @@ mod tests {
             ResizeMode::Shortest,
             ResizeMode::Squash,
             ResizeMode::Longest,
+            ResizeMode::ShortestTo(36),
+            ResizeMode::ShortestTo(20),
+            ResizeMode::ExactTo(30, 50),
         ] {
             for (width, height) in [(1, 1), (1, 500), (500, 1), (1, 200_000), (33, 32), (3, 7)] {
                 for (w, h) in [(32, 32), (24, 40)] {
@@ -204,5 +260,8 @@ mod tests {
         transform.apply(&RgbImage::from_pixel(1, 1, Rgb([0, 255, 51])), &mut out);
         assert_eq!(out[..2], [-1.0, 1.0]);
         assert!((out[2] + 0.6).abs() < 1e-6);
+        for level in 0..256 {
+            assert_eq!(transform.rescaled(level), level as f32 / 255.0);
+        }
     }
 }

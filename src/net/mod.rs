@@ -1,10 +1,26 @@
-//! Where things outside this machine lie, and how they are reached. Knows
-//! nothing of who asks for them.
+//! Where things outside this machine lie, and how they get here: downloads that
+//! resume and are checked, the model hub and its cache, archives, services.
+//! Knows nothing of who asks.
 
 mod addresses;
+mod download;
+#[cfg(test)]
+mod download_tests;
+mod hub;
 pub mod llm;
+#[cfg(test)]
+mod loopback;
+mod resources;
 mod tls;
+mod unpack;
 mod webhook;
 
-pub use addresses::{KNOWN_RESOURCES, KnownResource, known_resource, model_repository};
+pub use addresses::{
+    Form, KNOWN_RESOURCES, KnownResource, MIRROR_VARIABLE, OPENAI_MODELS, OpenAiArchive, Root,
+    known_resource, mirrored, model_repository,
+};
+pub use download::{DownloadError, Downloader, Fetch, Patience, Progress, Silent, sha256};
+pub use hub::{Hub, HubError, Listing};
+pub use resources::{ResourceError, Roots, State};
+pub use unpack::{UnpackError, UnpackLimits, unpack};
 pub use webhook::post_json;

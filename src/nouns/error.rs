@@ -179,6 +179,17 @@ pub enum NounsError {
         /// The datasets that have prompts.
         available: Vec<String>,
     },
+    /// Classes that are called by ids.
+    #[error(
+        "class {class:?} of dataset {dataset} is a WordNet id, not a name; choose a list of class \
+         names that has this dataset, rename the folders, or list the pictures with class names"
+    )]
+    ClassIsId {
+        /// The dataset.
+        dataset: String,
+        /// The first such class.
+        class: String,
+    },
     /// Classes that no noun of the vocabulary names.
     #[error("{} of the classes have no noun in the vocabulary: {}", classes.len(), Names(classes))]
     ClassesWithoutNoun {

@@ -29,7 +29,7 @@ pub use captions::{
 };
 pub use class_names::{
     ClassNameVariant, OnAmbiguity, TargetAlignment, VariantMap, VocabularyAlignment, class_names,
-    clean_class_name, zero_shot_prompts,
+    clean_class_name, names_of_classes, zero_shot_prompts,
 };
 pub use dataset::{NounDataset, Sample, SampleId, Samples};
 pub use dictionary::{

@@ -102,6 +102,84 @@ pub fn convolve(
     Tensor::from_vec(out, dims, x.device())
 }
 
+/// `activation(conv(x) + b)` with one square window per channel: x `[B, H, W,
+/// C]`, w `[K, K, C]`, b `[C]` → `[B, H', W', C]`; `padding` zeros (before,
+/// after) in both directions.
+pub fn depthwise(
+    x: &Tensor,
+    w: &Tensor,
+    b: &Tensor,
+    stride: usize,
+    padding: (usize, usize),
+    activation: Activation,
+) -> Result<Tensor> {
+    let (batch, height, width, channels) = x.dims4()?;
+    let (window, window_width, window_channels) = w.dims3()?;
+    let padded = padding.0 + padding.1;
+    if window != window_width
+        || window_channels != channels
+        || b.dims() != [channels]
+        || stride == 0
+        || height + padded < window
+        || width + padded < window
+    {
+        candle_core::bail!(
+            "depthwise convolution: image {:?} does not fit window {:?}",
+            x.dims(),
+            w.dims()
+        );
+    }
+    let out_height = (height + padded - window) / stride + 1;
+    let out_width = (width + padded - window) / stride + 1;
+    if !on_cpu(x) {
+        let x = x
+            .permute((0, 3, 1, 2))?
+            .pad_with_zeros(2, padding.0, padding.1)?
+            .pad_with_zeros(3, padding.0, padding.1)?
+            .contiguous()?;
+        let w = w.permute((2, 0, 1))?.unsqueeze(1)?.contiguous()?;
+        let y = x.conv2d(&w, 0, stride, 1, channels)?;
+        let y = y.permute((0, 2, 3, 1))?.contiguous()?.broadcast_add(b)?;
+        return activation.apply_tensor(&y);
+    }
+    let bias = b.to_vec1::<f32>()?;
+    let mut out = vec![0f32; batch * out_height * out_width * channels];
+    with_values(x, |x| {
+        with_values(w, |w| {
+            out.par_chunks_mut((out_width * channels).max(1))
+                .enumerate()
+                .for_each(|(line, out)| {
+                    let (item, top) = (line / out_height, line % out_height * stride);
+                    for (column, out) in out.chunks_exact_mut(channels).enumerate() {
+                        out.copy_from_slice(&bias);
+                        for dy in 0..window {
+                            let y = (top + dy).wrapping_sub(padding.0);
+                            if y >= height {
+                                continue;
+                            }
+                            for dx in 0..window {
+                                let left = (column * stride + dx).wrapping_sub(padding.0);
+                                if left >= width {
+                                    continue;
+                                }
+                                let from = ((item * height + y) * width + left) * channels;
+                                let weights = &w[(dy * window + dx) * channels..][..channels];
+                                let values = &x[from..from + channels];
+                                for ((out, &value), &weight) in
+                                    out.iter_mut().zip(values).zip(weights)
+                                {
+                                    *out += value * weight;
+                                }
+                            }
+                        }
+                    }
+                    activation.apply(out);
+                });
+        })
+    })??;
+    Tensor::from_vec(out, (batch, out_height, out_width, channels), x.device())
+}
+
 /// Mean over `size`×`size` windows without overlap; pixels that do not fill a
 /// window are dropped: x `[B, H, W, C]` → `[B, H/size, W/size, C]`.
 pub fn average_pool(x: &Tensor, size: usize) -> Result<Tensor> {
@@ -162,6 +240,29 @@ mod tests {
             .unwrap()
             .to_scalar()
             .unwrap()
+    }
+
+    #[test]
+    fn depthwise_equals_the_library_convolution() {
+        let (x, w) = (ramp(&[2, 9, 7, 3], 0.3), ramp(&[3, 3, 3], 0.7));
+        let b = ramp(&[3], 0.5);
+        for (stride, padding) in [(1, (1, 1)), (2, (0, 1)), (2, (1, 1)), (1, (0, 0))] {
+            let ours = depthwise(&x, &w, &b, stride, padding, Activation::Silu).unwrap();
+            let nchw = x.permute((0, 3, 1, 2)).unwrap();
+            let padded = nchw.pad_with_zeros(2, padding.0, padding.1).unwrap();
+            let padded = padded.pad_with_zeros(3, padding.0, padding.1).unwrap();
+            let kernel = w.permute((2, 0, 1)).unwrap().unsqueeze(1).unwrap();
+            let kernel = kernel.contiguous().unwrap();
+            let theirs = padded
+                .contiguous()
+                .unwrap()
+                .conv2d(&kernel, 0, stride, 1, 3);
+            let theirs = theirs.unwrap().permute((0, 2, 3, 1)).unwrap();
+            let theirs = theirs.broadcast_add(&b).unwrap().silu().unwrap();
+            assert!(worst(&ours, &theirs) < 1e-5);
+        }
+        let wide = ramp(&[3, 3, 4], 0.1);
+        assert!(depthwise(&x, &wide, &b, 1, (1, 1), Activation::Relu).is_err());
     }
 
     #[test]

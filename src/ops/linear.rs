@@ -42,7 +42,7 @@ impl Activation {
         }
     }
 
-    fn apply_tensor(self, x: &Tensor) -> Result<Tensor> {
+    pub(super) fn apply_tensor(self, x: &Tensor) -> Result<Tensor> {
         match self {
             Self::Identity => Ok(x.clone()),
             Self::Relu => x.relu(),

@@ -9,6 +9,11 @@ use super::heap::{Item, Object};
 use super::machine::Machine;
 use super::storage::{Storage, TensorInfo};
 
+/// Class of arrays of NumPy.
+pub(super) const NUMPY_ARRAY: &str = "numpy.ndarray";
+/// Class of their element types.
+const NUMPY_DTYPE: &str = "numpy.dtype";
+
 impl Machine<'_> {
     /// "Calls" a global: builds what its result would be.
     pub(super) fn call(&mut self) -> Result<(), Fault> {
@@ -35,6 +40,19 @@ impl Machine<'_> {
                 list.clone()
             }
             (Item::Global(Global::TypeTag), [value, Item::Text(_)]) => value.clone(),
+            (Item::Global(Global::NumpyArray), [Item::Global(Global::NumpyArrayClass), _, _]) => {
+                self.heap.add(Object::Module {
+                    class: NUMPY_ARRAY.into(),
+                    state: Item::None,
+                })
+            }
+            (Item::Global(Global::NumpyDtype), [name @ Item::Text(_), ..]) => {
+                let state = name.clone();
+                self.heap.add(Object::Module {
+                    class: NUMPY_DTYPE.into(),
+                    state,
+                })
+            }
             _ => {
                 return Err(self
                     .input
@@ -68,6 +86,8 @@ impl Machine<'_> {
         let state = self.pop()?;
         let is_dict = matches!(self.heap.get(&state), Some(Object::Dict { .. }));
         match self.top_object() {
+            // Its name says all that data files need.
+            Some(Object::Module { class, .. }) if &**class == NUMPY_DTYPE => {}
             Some(Object::Module { state: own, .. }) => *own = state,
             Some(Object::Dict { ordered: true, .. }) if is_dict => {}
             _ => return Err(self.input.malformed("something is built that cannot be")),

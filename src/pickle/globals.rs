@@ -15,6 +15,8 @@ pub enum Allow {
     Tensors,
     /// Classes of script archives (`__torch__.…`), as maps of attributes.
     ScriptModules,
+    /// Arrays of NumPy, as modules whose state is what they were saved with.
+    NumpyArrays,
 }
 
 /// What a name stands for.
@@ -36,6 +38,12 @@ pub(super) enum Global {
     TypeTag,
     /// A class of a script archive.
     Script(Arc<str>),
+    /// `numpy.core.multiarray._reconstruct`: an array without content.
+    NumpyArray,
+    /// `numpy.ndarray`, the class it makes.
+    NumpyArrayClass,
+    /// `numpy.dtype`.
+    NumpyDtype,
 }
 
 const STORAGES: &[(&str, Dtype)] = &[
@@ -104,6 +112,13 @@ impl Global {
                 "restore_type_tag" => Some(Self::TypeTag),
                 _ => None,
             },
+            ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct")
+                if allow == Allow::NumpyArrays =>
+            {
+                Some(Self::NumpyArray)
+            }
+            ("numpy", "ndarray") if allow == Allow::NumpyArrays => Some(Self::NumpyArrayClass),
+            ("numpy", "dtype") if allow == Allow::NumpyArrays => Some(Self::NumpyDtype),
             _ if allow == Allow::ScriptModules
                 && (module == "__torch__" || module.starts_with("__torch__.")) =>
             {

@@ -17,6 +17,8 @@ use super::value::Value;
 
 /// Largest pickle; real ones have some hundred kilobytes.
 const MAX_BYTES: usize = 64 << 20;
+/// Largest pickle with arrays; CIFAR-100 has 160 MB.
+const MAX_ARRAY_BYTES: usize = 512 << 20;
 /// Most operations.
 const MAX_OPERATIONS: usize = 4_000_000;
 /// Highest protocol.
@@ -42,10 +44,15 @@ impl<'a> Machine<'a> {
         allow: Allow,
         storage_bytes: &'a dyn Fn(&str) -> Option<u64>,
     ) -> Result<Self, Fault> {
-        if pickle.len() > MAX_BYTES {
+        // Pickles with arrays hold their elements too.
+        let limit = match allow {
+            Allow::NumpyArrays => MAX_ARRAY_BYTES,
+            _ => MAX_BYTES,
+        };
+        if pickle.len() > limit {
             return Err(Fault::TooLarge {
                 what: "bytes",
-                limit: MAX_BYTES,
+                limit,
             });
         }
         Ok(Self {

@@ -11,7 +11,7 @@ use super::{inputs, pictures};
 use crate::cache::{FileFlags, FilePlan, NounTable, RowOrder, TargetConfig, TargetPlan};
 use crate::datasets::ClassificationDataset;
 use crate::nouns::{
-    ClassNameVariant, OnAmbiguity, Vocabulary, VocabularyAlignment, class_names, clean_class_name,
+    ClassNameVariant, OnAmbiguity, Vocabulary, VocabularyAlignment, names_of_classes,
 };
 use crate::runner::{Resource, ResourceQuery, StageContext, StageError, StageKind, StageOutput};
 
@@ -183,9 +183,9 @@ fn names(
     let config = context.config();
     let variant = ClassNameVariant::named(&config.cls.class_names)?;
     let data = inputs::path(context.project(), "data");
-    let Some(names) = class_names(variant, &config.cls.dataset, Some(&data))? else {
-        return Ok(dataset.classes().to_vec());
-    };
+    let name = &config.cls.dataset;
+    let clean = variant == ClassNameVariant::Clip;
+    let names = names_of_classes(name, dataset.classes(), Some(variant), clean, Some(&data))?;
     if names.len() != dataset.classes().len() {
         return Err(StageError::failed(format!(
             "the {} list names {} classes, dataset {} has {}; choose another cls.class_names",
@@ -195,8 +195,5 @@ fn names(
             dataset.classes().len()
         )));
     }
-    Ok(match variant {
-        ClassNameVariant::Clip => names.iter().map(|name| clean_class_name(name)).collect(),
-        _ => names,
-    })
+    Ok(names)
 }

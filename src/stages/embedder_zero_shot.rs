@@ -8,19 +8,13 @@ use super::keys::{DATASET, EMBEDDER, keys};
 use super::pictures::{self, EmbeddedPictures};
 use crate::datasets::ClassificationDataset;
 use crate::embedders::Embedder;
-use crate::evaluate::{ClassEmbeddings, ZeroShot};
-use crate::nouns::zero_shot_prompts;
+use crate::evaluate::{
+    ClassEmbeddings, ModalityGap, ZeroShot, ZeroShotPrompt, check_labels, dataset_prompts,
+    modality_gap_file,
+};
+use crate::nouns::{ClassNameVariant, Number, names_of_classes};
 use crate::reports::record::Record;
 use crate::runner::{Resource, ResourceQuery, StageContext, StageError, StageKind, StageOutput};
-
-/// Prompts of datasets that have none of their own: they say nothing of the
-/// kind of picture, and few do, as averages of more hardly differ.
-const GENERAL_PROMPTS: [&str; 4] = [
-    "{noun}",
-    "a photo of a {noun}.",
-    "a drawing of a {noun}.",
-    "an icon of a {noun}.",
-];
 
 /// Classes whose prompts are embedded together.
 const CLASSES: usize = 128;
@@ -35,16 +29,34 @@ impl StageKind for EmbedderZeroShot {
     }
 
     fn code_version(&self) -> u32 {
-        1
+        2
     }
 
     fn reads(&self) -> &'static [&'static str] {
-        keys![EMBEDDER, DATASET, &["cls.datasets"]]
+        keys![
+            EMBEDDER,
+            DATASET,
+            &[
+                "cls.datasets",
+                "zero_shot.clean",
+                "zero_shot.clip_prompts",
+                "zero_shot.measure_gap",
+                "nouns.prompts",
+                "nouns.prompt_path",
+                "embedder.amp",
+                "embedder.amp_bf16",
+                "embedder.compile",
+                "embedder.optimum",
+            ]
+        ]
     }
 
     fn resources(&self, query: &ResourceQuery<'_>) -> Result<Vec<Resource>, StageError> {
         let mut resources = vec![inputs::embedder(query)?];
         resources.extend(pictures::resources(query)?);
+        if !query.config.zero_shot.clip_prompts {
+            resources.extend(inputs::prompts(query)?);
+        }
         Ok(resources)
     }
 
@@ -56,9 +68,12 @@ impl StageKind for EmbedderZeroShot {
         for dataset in pictures::open_all(context)? {
             let pictures = EmbeddedPictures::of(context, &embedder, dataset.as_ref())?;
             failed += pictures.failed;
-            let mut scores =
-                ZeroShot::new(&class_embeddings(context, &embedder, dataset.as_ref())?)?;
+            let classes = class_embeddings(context, &embedder, dataset.as_ref())?;
+            let mut scores = ZeroShot::new(&classes)?;
             scores.add(&pictures.embeds, &pictures.labels)?;
+            if context.config().zero_shot.measure_gap {
+                measure_gap(context, &embedder, dataset.name(), &classes, &pictures)?;
+            }
             let percent = |k| scores.top(k).map(|share| share * 100.0);
             summary.push(format!(
                 "{} {:.1} %",
@@ -82,22 +97,85 @@ impl StageKind for EmbedderZeroShot {
     }
 }
 
+/// Leaves the file of the modality gap.
+fn measure_gap(
+    context: &StageContext<'_>,
+    embedder: &Embedder,
+    dataset: &str,
+    classes: &candle_core::Tensor,
+    pictures: &EmbeddedPictures,
+) -> Result<(), StageError> {
+    let rows = |tensor: &candle_core::Tensor| {
+        let tensor = tensor.flatten_all()?;
+        tensor.to_vec1::<f32>()
+    };
+    let mut gap = ModalityGap::new(rows(classes)?, embedder.dim());
+    let images = rows(&pictures.embeds)?;
+    for (image, label) in images.chunks_exact(embedder.dim()).zip(&pictures.labels) {
+        gap.add(image, *label)?;
+    }
+    let config = context.config();
+    let settings = |value: serde_json::Value| value.as_object().cloned().unwrap_or_default();
+    let text = gap.file(
+        settings(json!({
+            "device": "cpu",
+            "allow_tf32": true,
+            "embedder_spec": config.embedder.spec,
+            "embedder_amp": config.embedder.amp,
+            "embedder_amp_bf16": config.embedder.amp_bf16,
+            "embedder_compile": config.embedder.compile,
+            "embedder_optimum": config.embedder.optimum,
+        })),
+        settings(json!({
+            "cls_dataset": dataset,
+            "cls_split": config.cls.split.as_str(),
+            "clip_prompts": config.zero_shot.clip_prompts,
+        })),
+    );
+    let file = context
+        .out()
+        .join(modality_gap_file(&embedder.spec().path_safe()));
+    std::fs::write(&file, text)?;
+    context.note(&format!(
+        "modality gap of {dataset}: all {:.3} ± {:.3}°, own class {:.3} ± {:.3}°",
+        gap.all().mean(),
+        gap.all().deviation(),
+        gap.matched().mean(),
+        gap.matched().deviation()
+    ));
+    Ok(())
+}
+
 /// Class embeddings `[C, F]`: mean over the prompts, normalised.
 fn class_embeddings(
     context: &StageContext<'_>,
     embedder: &Embedder,
     dataset: &dyn ClassificationDataset,
 ) -> Result<candle_core::Tensor, StageError> {
-    let prompts = zero_shot_prompts(dataset.name())
-        .unwrap_or_else(|_| GENERAL_PROMPTS.map(str::to_owned).to_vec());
-    let classes = dataset.classes();
+    let config = context.config();
+    let prompts = if config.zero_shot.clip_prompts {
+        dataset_prompts(dataset.name())
+    } else {
+        let nouns = inputs::open_noun_prompts(context.project(), &config.nouns)?;
+        let singular = nouns.of(Number::Singular).iter();
+        singular
+            .map(|prompt| ZeroShotPrompt {
+                template: prompt.template(),
+                article: prompt.article,
+            })
+            .collect()
+    };
+    let variant = Some(ClassNameVariant::Clip);
+    let clean = config.zero_shot.clean;
+    let classes = names_of_classes(dataset.name(), dataset.classes(), variant, clean, None)?;
+    check_labels(dataset, classes.len())?;
     let mut sums = ClassEmbeddings::new(classes.len(), embedder.dim());
     context.begin("class names", 0, Some(classes.len() as u64));
     for (group, chunk) in classes.chunks(CLASSES).enumerate() {
         context.check_interrupt()?;
         let texts: Vec<String> = chunk
             .iter()
-            .flat_map(|class| prompts.iter().map(|prompt| prompt.replace("{noun}", class)))
+            .flat_map(|class| prompts.iter().map(|prompt| prompt.text(class)))
             .collect();
         let borrowed: Vec<&str> = texts.iter().map(String::as_str).collect();
         let vectors = embedder

@@ -9,8 +9,8 @@ use crate::config::{nearest, schema};
 use crate::embedders::{Embedder, EmbedderError, EmbedderSpec, embedded};
 use crate::net::{known_resource, model_repository};
 use crate::nouns::{
-    ArticleRules, CollectionNames, EMBEDDED, Hypernyms, NounDataset, TemplateFile, TextRules,
-    Vocabulary,
+    ArticleRules, CollectionNames, EMBEDDED, Hypernyms, NounDataset, Prompts, TemplateFile,
+    TextRules, Vocabulary,
 };
 use crate::runner::{MissingResource, Resource, ResourceQuery, StageContext, StageError};
 use crate::store::{ContentHash, Project};
@@ -209,6 +209,19 @@ pub(super) fn open_noun_dataset(
         schema::Article::Exact => ArticleRules::Exact,
     };
     Ok(NounDataset::new(vocabulary, prompts, hypernyms)?.with_articles(articles))
+}
+
+/// The prompts of nouns of a running stage.
+pub(super) fn open_noun_prompts(
+    project: &Project,
+    nouns: &schema::Nouns,
+) -> Result<Prompts, StageError> {
+    let templates = if is_shipped(project, &nouns.prompt_path, SHIPPED_PROMPTS) {
+        TemplateFile::shipped()?
+    } else {
+        TemplateFile::load(&path(project, &nouns.prompt_path))?
+    };
+    Ok(templates.prompts(&CollectionNames::parse(&nouns.prompts), TextRules::Mended)?)
 }
 
 /// Target options of the configuration, as the object decoder needs them.

@@ -9,8 +9,11 @@ use image::RgbImage;
 use rayon::prelude::*;
 
 use super::inputs;
-use crate::config::schema::Config;
-use crate::datasets::{ClassificationDataset, DatasetError, EmbeddedPack, embedded_packs, open};
+use crate::config::schema::{ClsSplit, Config};
+use crate::datasets::{
+    ClassificationDataset, DatasetError, EmbeddedPack, Split, embedded_packs, expanded,
+    known_place, open, open_in,
+};
 use crate::embedders::Embedder;
 use crate::net::known_resource;
 use crate::reports::experiment::{GALLERY_FILE, RECORDS_FILE};
@@ -40,17 +43,29 @@ fn embedded(name: &str) -> Option<&'static EmbeddedPack> {
         .find(|pack| pack.name.eq_ignore_ascii_case(name))
 }
 
-/// Where an image folder of this name would lie.
-fn folder(project: &Project, config: &Config, name: &str) -> PathBuf {
-    let root = match config.cls.root.strip_prefix("~/") {
-        Some(rest) => std::env::home_dir().unwrap_or_default().join(rest),
-        None => inputs::path(project, &config.cls.root),
-    };
-    if name.contains('/') || name.starts_with(['.', '~']) {
-        inputs::path(project, name)
-    } else {
-        root.join(name)
+/// Whether a dataset is named by its path.
+fn is_path(name: &str) -> bool {
+    name.contains('/') || name.starts_with(['.', '~'])
+}
+
+/// Folder of the known datasets.
+fn root(project: &Project, config: &Config) -> PathBuf {
+    match config.cls.root.starts_with('~') {
+        true => expanded(&config.cls.root),
+        false => inputs::path(project, &config.cls.root),
     }
+}
+
+/// Where a dataset lies or would lie.
+fn place(project: &Project, config: &Config, name: &str) -> PathBuf {
+    if name.starts_with('~') {
+        return expanded(name);
+    }
+    if is_path(name) {
+        return inputs::path(project, name);
+    }
+    let root = root(project, config);
+    known_place(name, &root).map_or_else(|| root.join(name), |(place, _)| place)
 }
 
 /// The datasets for the plan.
@@ -62,26 +77,29 @@ pub(super) fn resources(query: &ResourceQuery<'_>) -> Result<Vec<Resource>, Stag
             resources.push(Resource::present("dataset", &name, None, identity));
             continue;
         }
-        let folder = folder(query.project, query.config, &name);
-        if folder.is_dir() {
-            let identity = query.hashes.tree(&folder)?;
-            resources.push(Resource::present("dataset", &name, Some(folder), identity));
+        let place = place(query.project, query.config, &name);
+        if place.is_dir() {
+            let identity = query.hashes.tree(&place)?;
+            resources.push(Resource::present("dataset", &name, Some(place), identity));
             continue;
         }
-        let id = match name.to_lowercase().as_str() {
-            "imagenet1k" | "imagenet1kval" => "imagenet-val".to_owned(),
-            other => other.to_owned(),
+        if is_path(&name) && place.is_file() {
+            let identity = query.hashes.file(&place)?;
+            resources.push(Resource::present("dataset", &name, Some(place), identity));
+            continue;
+        }
+        let id = known_place(&name, &place).and_then(|(_, id)| id);
+        let source = match id.and_then(known_resource) {
+            Some(known) => format!("{}: {}", known.what, known.address),
+            None => "your own copy".to_owned(),
         };
-        let source = known_resource(&id).map_or_else(
-            || "your own copy, one sub-folder per class".to_owned(),
-            |known| format!("{}: {}", known.what, known.address),
-        );
+        let id = id.map_or_else(|| name.to_lowercase(), str::to_owned);
         let missing = MissingResource {
             id,
             source,
             bytes: None,
         };
-        resources.push(Resource::absent("dataset", &name, Some(folder), missing));
+        resources.push(Resource::absent("dataset", &name, Some(place), missing));
     }
     Ok(resources)
 }
@@ -95,9 +113,17 @@ pub(super) fn open_all(
         .iter()
         .map(|name| match embedded(name) {
             Some(_) => Ok(open(name)?),
+            None if is_path(name) => {
+                let place = place(context.project(), config, name);
+                Ok(open(&place.display().to_string())?)
+            }
             None => {
-                let folder = folder(context.project(), config, name);
-                Ok(open(&folder.display().to_string())?)
+                let split = match config.cls.split {
+                    ClsSplit::Train => Split::Train,
+                    ClsSplit::Valid => Split::Valid,
+                    ClsSplit::All => Split::All,
+                };
+                Ok(open_in(name, &root(context.project(), config), split)?)
             }
         })
         .collect()

@@ -8,9 +8,10 @@
 
 use candle_core::{Device, Tensor};
 
+use super::TextTower;
 use super::transformer::{Block, BlockShape, LayerNorm, Linear, Visibility};
 use crate::embedders::error::EmbedderError;
-use crate::embedders::openclip_config::{Pooling, TextConfig};
+use crate::embedders::tower_configs::{Pooling, TextConfig};
 use crate::embedders::weights::Parameters;
 use crate::ops::attention::KeyPaths;
 use crate::ops::linear::Activation;
@@ -69,39 +70,6 @@ impl ClipText {
         })
     }
 
-    /// Features `[B, F]` of token sequences, each at most T long and not
-    /// padded.
-    pub fn forward(&self, texts: &[&[i64]]) -> candle_core::Result<Tensor> {
-        for text in texts {
-            if text.is_empty() || text.len() > self.config.context_length {
-                candle_core::bail!(
-                    "a text has {} tokens, the tower takes 1 to {}",
-                    text.len(),
-                    self.config.context_length
-                );
-            }
-            let known = 0..self.config.vocab_size as i64;
-            if let Some(id) = text.iter().find(|id| !known.contains(id)) {
-                candle_core::bail!(
-                    "token id {id} is not in the tower's vocabulary of {}",
-                    known.end
-                );
-            }
-        }
-        if texts.is_empty() {
-            return Tensor::zeros(
-                (0, self.config.embed_dim),
-                candle_core::DType::F32,
-                &Device::Cpu,
-            );
-        }
-        if self.config.causal {
-            self.forward_tree(texts)
-        } else {
-            self.forward_padded(texts)
-        }
-    }
-
     /// Tokens up to the pooled position; nothing behind it matters.
     fn until_pooled(&self, text: &[i64]) -> Vec<i64> {
         let mut tokens = text.to_vec();
@@ -114,6 +82,13 @@ impl ClipText {
                 }
                 let largest = tokens.iter().max().copied();
                 let position = tokens.iter().position(|&id| Some(id) == largest);
+                tokens.truncate(position.unwrap_or(0) + 1);
+            }
+            Pooling::FirstOf(wanted) => {
+                if tokens.len() < self.config.context_length {
+                    tokens.push(self.pad_id);
+                }
+                let position = tokens.iter().position(|&id| id == wanted);
                 tokens.truncate(position.unwrap_or(0) + 1);
             }
             Pooling::Last | Pooling::Mean | Pooling::ClassToken => {
@@ -151,6 +126,10 @@ impl ClipText {
                 Pooling::LargestId => {
                     let largest = ids.iter().max();
                     ids.iter().position(|id| Some(id) == largest).unwrap_or(0)
+                }
+                Pooling::FirstOf(wanted) => {
+                    let position = ids.iter().position(|&id| i64::from(id) == wanted);
+                    position.unwrap_or(0)
                 }
                 Pooling::Last | Pooling::Mean | Pooling::ClassToken => length - 1,
             };
@@ -192,6 +171,45 @@ impl ClipText {
         self.projection
             .forward(&self.norm.forward(&x)?, Activation::Identity)
     }
+}
+
+impl TextTower for ClipText {
+    fn forward(&self, texts: &[&[i64]]) -> candle_core::Result<Tensor> {
+        check_ids(texts, self.config.context_length, self.config.vocab_size)?;
+        if texts.is_empty() {
+            return Tensor::zeros(
+                (0, self.config.embed_dim),
+                candle_core::DType::F32,
+                &Device::Cpu,
+            );
+        }
+        if self.config.causal {
+            self.forward_tree(texts)
+        } else {
+            self.forward_padded(texts)
+        }
+    }
+}
+
+/// Sequences must fit the positions and ids the vocabulary of a tower.
+pub(super) fn check_ids(
+    texts: &[&[i64]],
+    context_length: usize,
+    vocab_size: usize,
+) -> candle_core::Result<()> {
+    for text in texts {
+        if text.is_empty() || text.len() > context_length {
+            candle_core::bail!(
+                "a text has {} tokens, the tower takes 1 to {context_length}",
+                text.len()
+            );
+        }
+        let known = 0..vocab_size as i64;
+        if let Some(id) = text.iter().find(|id| !known.contains(id)) {
+            candle_core::bail!("token id {id} is not in the tower's vocabulary of {vocab_size}");
+        }
+    }
+    Ok(())
 }
 
 /// Texts merged by their common prefixes; one row per distinct prefix.

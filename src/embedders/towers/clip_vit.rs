@@ -3,9 +3,10 @@
 
 use candle_core::{Device, Tensor};
 
+use super::ImageTower;
 use super::transformer::{Block, BlockShape, LayerNorm, Linear, Visibility};
 use crate::embedders::error::EmbedderError;
-use crate::embedders::openclip_config::{ClipVitConfig, Pooling};
+use crate::embedders::tower_configs::{ClipVitConfig, Pooling};
 use crate::embedders::weights::Parameters;
 use crate::ops::linear::{Activation, linear};
 
@@ -57,9 +58,10 @@ impl ClipVit {
             config: config.clone(),
         })
     }
+}
 
-    /// Pixels `[B, 3, H, W]` → features `[B, F]`.
-    pub fn forward(&self, pixels: &Tensor) -> candle_core::Result<Tensor> {
+impl ImageTower for ClipVit {
+    fn forward(&self, pixels: &Tensor) -> candle_core::Result<Tensor> {
         let width = self.config.width;
         let patches = cut_patches(pixels, self.config.patch_size)?;
         let (batch, count, _) = patches.dims3()?;

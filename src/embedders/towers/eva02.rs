@@ -4,12 +4,13 @@
 
 use candle_core::{Device, Result, Tensor};
 
+use super::ImageTower;
 use super::clip_vit::cut_patches;
 use super::timm_head::Head;
 use super::transformer::{LayerNorm, Linear};
 use crate::embedders::error::EmbedderError;
-use crate::embedders::openclip_config::TimmConfig;
 use crate::embedders::timm_models::TimmArchitecture;
+use crate::embedders::tower_configs::TimmConfig;
 use crate::embedders::weights::Parameters;
 use crate::ops::attention::attention;
 use crate::ops::linear::Activation;
@@ -64,9 +65,10 @@ impl Eva02 {
             patch_size: patch,
         })
     }
+}
 
-    /// Pixels `[B, 3, H, W]` → features `[B, F]`.
-    pub fn forward(&self, pixels: &Tensor) -> Result<Tensor> {
+impl ImageTower for Eva02 {
+    fn forward(&self, pixels: &Tensor) -> Result<Tensor> {
         let patches = cut_patches(pixels, self.patch_size)?;
         let x = self.patches.forward(&patches, Activation::Identity)?;
         let (batch, _, width) = x.dims3()?;

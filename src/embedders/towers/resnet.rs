@@ -5,9 +5,10 @@
 
 use candle_core::{Result, Tensor};
 
+use super::ImageTower;
 use super::transformer::Linear;
 use crate::embedders::error::EmbedderError;
-use crate::embedders::openclip_config::ResNetConfig;
+use crate::embedders::tower_configs::ResNetConfig;
 use crate::embedders::weights::Parameters;
 use crate::ops::attention::attention;
 use crate::ops::convolution::{average_pool, convolve};
@@ -216,9 +217,10 @@ impl ResNet {
             pool: AttentionPool::load(&parameters.under("attnpool"), side * side, inputs, config)?,
         })
     }
+}
 
-    /// Pixels `[B, 3, H, W]` → features `[B, F]`.
-    pub fn forward(&self, pixels: &Tensor) -> Result<Tensor> {
+impl ImageTower for ResNet {
+    fn forward(&self, pixels: &Tensor) -> Result<Tensor> {
         let mut x = pixels.permute((0, 2, 3, 1))?.contiguous()?;
         for convolution in &self.stem {
             x = convolution.forward(&x, Activation::Relu)?;

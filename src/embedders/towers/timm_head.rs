@@ -5,7 +5,7 @@ use candle_core::{Result, Tensor};
 
 use super::transformer::Linear;
 use crate::embedders::error::EmbedderError;
-use crate::embedders::openclip_config::TimmConfig;
+use crate::embedders::tower_configs::TimmConfig;
 use crate::embedders::weights::Parameters;
 use crate::ops::linear::Activation;
 

@@ -3,20 +3,18 @@
 
 use candle_core::{Result, Tensor};
 
+use super::ImageTower;
 use super::clip_vit::cut_patches;
 use super::timm_head::Head;
 use super::transformer::{Block, BlockShape, LayerNorm, Linear, Visibility};
 use crate::embedders::error::EmbedderError;
-use crate::embedders::openclip_config::TimmConfig;
-use crate::embedders::timm_models::TimmArchitecture;
+use crate::embedders::tower_configs::{MapVitConfig, TimmConfig};
 use crate::embedders::weights::Parameters;
 use crate::ops::attention::attention;
 use crate::ops::linear::Activation;
 
-const EPS: f32 = 1e-6;
-
 /// The tower with its parameters.
-pub struct TimmVit {
+pub struct MapVit {
     /// `[D, 3·P·P]`
     patches: Linear,
     /// `[1, G², D]`
@@ -28,22 +26,22 @@ pub struct TimmVit {
     patch_size: usize,
 }
 
-impl TimmVit {
+impl MapVit {
     /// Takes the parameters below `visual.`.
     pub fn load(
         parameters: &Parameters<'_>,
-        architecture: &TimmArchitecture,
-        config: &TimmConfig,
+        config: &MapVitConfig,
+        head: &TimmConfig,
     ) -> std::result::Result<Self, EmbedderError> {
         let trunk = parameters.under("trunk");
-        let (width, patch) = (architecture.embed_dim, architecture.patch_size);
-        let side = architecture.img_size / patch;
+        let (width, patch, eps) = (config.width, config.patch_size, config.eps);
+        let grid = (config.image_size.0 / patch) * (config.image_size.1 / patch);
         let shape = BlockShape {
             width,
-            heads: architecture.num_heads,
-            hidden: architecture.hidden(),
-            activation: Activation::Gelu,
-            eps: EPS,
+            heads: config.heads,
+            hidden: config.hidden,
+            activation: config.activation,
+            eps,
             layer_scale: false,
         };
         let embed = trunk.under("patch_embed.proj");
@@ -55,19 +53,20 @@ impl TimmVit {
                     .reshape((width, 3 * patch * patch))?,
                 bias: Some(embed.take("bias", &[width])?),
             },
-            positions: trunk.take("pos_embed", &[1, side * side, width])?,
-            blocks: (0..architecture.depth)
+            positions: trunk.take("pos_embed", &[1, grid, width])?,
+            blocks: (0..config.layers)
                 .map(|n| load_block(&stack.under(n), shape))
                 .collect::<std::result::Result<_, _>>()?,
-            norm: LayerNorm::load(&trunk.under("norm"), width, EPS)?,
+            norm: LayerNorm::load(&trunk.under("norm"), width, eps)?,
             pool: AttentionPool::load(&trunk.under("attn_pool"), shape)?,
-            head: Head::load(parameters, width, config)?,
+            head: Head::load(parameters, width, head)?,
             patch_size: patch,
         })
     }
+}
 
-    /// Pixels `[B, 3, H, W]` → features `[B, F]`.
-    pub fn forward(&self, pixels: &Tensor) -> Result<Tensor> {
+impl ImageTower for MapVit {
+    fn forward(&self, pixels: &Tensor) -> Result<Tensor> {
         let patches = cut_patches(pixels, self.patch_size)?;
         let (batch, tokens, _) = patches.dims3()?;
         let x = self
@@ -114,6 +113,7 @@ struct AttentionPool {
     up: Linear,
     down: Linear,
     heads: usize,
+    activation: Activation,
 }
 
 impl AttentionPool {
@@ -126,6 +126,7 @@ impl AttentionPool {
             hidden,
             eps,
             heads,
+            activation,
             ..
         } = shape;
         let layer = |name, inputs, outputs| Linear::load(&parameters.under(name), inputs, outputs);
@@ -138,6 +139,7 @@ impl AttentionPool {
             up: layer("mlp.fc1", width, hidden)?,
             down: layer("mlp.fc2", hidden, width)?,
             heads,
+            activation,
         })
     }
 
@@ -149,7 +151,7 @@ impl AttentionPool {
         let part = |i| key_value.narrow(2, i * width, width);
         let mixed = attention(&query, &part(0)?, &part(1)?, self.heads)?.squeeze(1)?;
         let x = self.out.forward(&mixed, Activation::Identity)?;
-        let hidden = self.up.forward(&self.norm.forward(&x)?, Activation::Gelu)?;
+        let hidden = self.up.forward(&self.norm.forward(&x)?, self.activation)?;
         self.down.add_to(&x, &hidden)
     }
 }

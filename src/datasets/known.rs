@@ -1,0 +1,279 @@
+//! The classification datasets that have names, in the layouts in which they
+//! are published (`embedders.md` section 11).
+
+use std::path::{Path, PathBuf};
+
+use super::cifar::{self, Cifar};
+use super::dataset::{ClassificationDataset, Split};
+use super::error::DatasetError;
+use super::folder::{class_folders, labelled_folder};
+use super::food101;
+use super::idx;
+use super::labelled_files::LabelledFiles;
+
+/// How a dataset lies on the disk.
+enum Layout {
+    /// `<name>/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte`.
+    Idx(&'static [&'static str]),
+    /// Pickles of CIFAR.
+    Cifar(&'static cifar::Files),
+    /// `images` and `meta` of Food-101.
+    Food101,
+    /// Class folders of both parts; the training part is missing in some.
+    Folders {
+        train: Option<&'static str>,
+        valid: &'static str,
+    },
+    /// Exactly 1000 synset folders in the root itself.
+    Synsets,
+}
+
+struct Known {
+    name: &'static str,
+    /// Below the root; also what `novic hub get` knows it by, if it does.
+    folder: &'static str,
+    resource: Option<&'static str>,
+    layout: Layout,
+}
+
+const DIGITS: &[&str] = &[
+    "0 - zero",
+    "1 - one",
+    "2 - two",
+    "3 - three",
+    "4 - four",
+    "5 - five",
+    "6 - six",
+    "7 - seven",
+    "8 - eight",
+    "9 - nine",
+];
+const CLOTHES: &[&str] = &[
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+];
+
+const KNOWN: &[Known] = &[
+    Known {
+        name: "MNIST",
+        folder: "MNIST/raw",
+        resource: None,
+        layout: Layout::Idx(DIGITS),
+    },
+    Known {
+        name: "FashionMNIST",
+        folder: "FashionMNIST/raw",
+        resource: None,
+        layout: Layout::Idx(CLOTHES),
+    },
+    Known {
+        name: "CIFAR10",
+        folder: "CIFAR/cifar-10-batches-py",
+        resource: Some("cifar10"),
+        layout: Layout::Cifar(&cifar::CIFAR10),
+    },
+    Known {
+        name: "CIFAR100",
+        folder: "CIFAR/cifar-100-python",
+        resource: Some("cifar100"),
+        layout: Layout::Cifar(&cifar::CIFAR100),
+    },
+    Known {
+        name: "Food101",
+        folder: "Food101/food-101",
+        resource: Some("food101"),
+        layout: Layout::Food101,
+    },
+    Known {
+        name: "TinyImageNet",
+        folder: "TinyImageNet/tiny-imagenet-200",
+        resource: None,
+        layout: Layout::Folders {
+            train: Some("train"),
+            valid: "val",
+        },
+    },
+    Known {
+        name: "Imagenette",
+        folder: "Imagenette/imagenette2-320",
+        resource: Some("imagenette"),
+        layout: Layout::Folders {
+            train: Some("train"),
+            valid: "val",
+        },
+    },
+    Known {
+        name: "Imagewoof",
+        folder: "Imagewoof/imagewoof2-320",
+        resource: None,
+        layout: Layout::Folders {
+            train: Some("train"),
+            valid: "val",
+        },
+    },
+    Known {
+        name: "ImageNet1K",
+        folder: "ImageNet1K/ILSVRC-CLS",
+        resource: Some("imagenet-val"),
+        layout: Layout::Folders {
+            train: Some("train"),
+            valid: "val",
+        },
+    },
+    Known {
+        name: "ImageNet1KVal",
+        folder: "",
+        resource: Some("imagenet-val"),
+        layout: Layout::Synsets,
+    },
+    Known {
+        name: "ImageNet-A",
+        folder: "ImageNet-A/imagenet-a",
+        resource: None,
+        layout: Layout::Folders {
+            train: None,
+            valid: "",
+        },
+    },
+    Known {
+        name: "ImageNet-R",
+        folder: "ImageNet-R/imagenet-r",
+        resource: None,
+        layout: Layout::Folders {
+            train: None,
+            valid: "",
+        },
+    },
+];
+
+/// Names of all of them.
+pub fn known_names() -> impl Iterator<Item = &'static str> {
+    KNOWN.iter().map(|known| known.name)
+}
+
+/// Where a dataset lies below a root (case-insensitive name), and the id of the
+/// download that brings it, if there is one.
+pub fn known_place(name: &str, root: &Path) -> Option<(PathBuf, Option<&'static str>)> {
+    let known = find(name)?;
+    Some((root.join(known.folder), known.resource))
+}
+
+fn find(name: &str) -> Option<&'static Known> {
+    KNOWN
+        .iter()
+        .find(|known| known.name.eq_ignore_ascii_case(name))
+}
+
+/// Opens a dataset below a root; `None` if the name is not known.
+pub(super) fn open(
+    name: &str,
+    root: &Path,
+    split: Split,
+) -> Option<Result<Box<dyn ClassificationDataset>, DatasetError>> {
+    find(name).map(|known| known.open(root, split))
+}
+
+impl Known {
+    fn open(
+        &self,
+        root: &Path,
+        split: Split,
+    ) -> Result<Box<dyn ClassificationDataset>, DatasetError> {
+        let folder = root.join(self.folder);
+        if !folder.is_dir() {
+            return Err(DatasetError::NotThere {
+                name: self.name,
+                path: folder,
+                resource: self.resource,
+            });
+        }
+        match &self.layout {
+            Layout::Idx(classes) => Ok(Box::new(idx::open(self.name, &folder, classes, split)?)),
+            Layout::Cifar(files) => Ok(Box::new(Cifar::open(self.name, &folder, files, split)?)),
+            Layout::Food101 => Ok(Box::new(food101::open(self.name, &folder, split)?)),
+            Layout::Folders { train, valid } => {
+                let mut parts = Vec::new();
+                for part in split.parts() {
+                    let name = match part {
+                        Split::Train => *train,
+                        _ => Some(*valid),
+                    };
+                    let name = name.ok_or(DatasetError::NoSplit {
+                        name: self.name,
+                        split: split.name(),
+                    })?;
+                    parts.push(folder.join(name));
+                }
+                Ok(Box::new(joined(self.name, self.resource, &parts)?))
+            }
+            Layout::Synsets if split != Split::Valid => Err(DatasetError::NoSplit {
+                name: self.name,
+                split: split.name(),
+            }),
+            Layout::Synsets => {
+                check_synsets(&folder)?;
+                let files = labelled_folder(self.name, &folder)?;
+                if files.len() < 1000 {
+                    return Err(DatasetError::Layout {
+                        path: folder,
+                        reason: "has fewer than 1000 pictures".to_owned(),
+                    });
+                }
+                Ok(Box::new(files))
+            }
+        }
+    }
+}
+
+/// The pictures of several class folders one after the other.
+fn joined(
+    name: &'static str,
+    resource: Option<&'static str>,
+    parts: &[PathBuf],
+) -> Result<LabelledFiles, DatasetError> {
+    let mut whole: Option<LabelledFiles> = None;
+    for part in parts {
+        if !part.is_dir() {
+            return Err(DatasetError::NotThere {
+                name,
+                path: part.clone(),
+                resource,
+            });
+        }
+        let files = labelled_folder(name, part)?;
+        match &mut whole {
+            None => whole = Some(files),
+            Some(whole) => {
+                whole.append(files).map_err(|reason| DatasetError::Layout {
+                    path: part.clone(),
+                    reason,
+                })?;
+            }
+        }
+    }
+    whole.ok_or(DatasetError::NoSplit { name, split: "" })
+}
+
+fn check_synsets(root: &Path) -> Result<(), DatasetError> {
+    let (folders, others) = class_folders(root)?;
+    let is_synset = |name: &str| {
+        name.strip_prefix('n')
+            .is_some_and(|digits| digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_digit()))
+    };
+    if others == 0 && folders.len() == 1000 && folders.iter().all(|name| is_synset(name)) {
+        return Ok(());
+    }
+    Err(DatasetError::Layout {
+        path: root.to_owned(),
+        reason: "is not a folder of exactly 1000 synset folders (n01440764 …) and nothing else"
+            .to_owned(),
+    })
+}

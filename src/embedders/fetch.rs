@@ -1,0 +1,234 @@
+//! Which files of a repository a model needs, whether they are here, and
+//! fetching those that are not.
+
+use thiserror::Error;
+
+use super::error::EmbedderError;
+use super::families::{archive_cache, required};
+use super::files::{ModelFiles, hub_cache};
+use super::spec::{Backend, EmbedderSpec};
+use crate::net::{
+    DownloadError, Downloader, Fetch, Hub, HubError, OPENAI_MODELS, Progress, State, mirrored,
+};
+
+/// Largest archive of OpenAI.
+const MAX_ARCHIVE: u64 = 8 << 30;
+
+/// Tokenizer files, all that a repository has.
+const TOKENIZERS: [&str; 7] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
+    "vocab.txt",
+];
+
+/// Why a model was not fetched.
+#[derive(Debug, Error)]
+pub enum FetchError {
+    /// The hub has no such files, or could not be asked.
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    /// An archive of OpenAI did not arrive.
+    #[error(transparent)]
+    Download(#[from] DownloadError),
+    /// The repository is none of a model of this kind.
+    #[error("repository {repository} has no {}; is {kind} the right type?", .missing.join(", no "))]
+    NotAModel {
+        /// `owner/name`.
+        repository: String,
+        /// Type of the specification.
+        kind: &'static str,
+        /// What was looked for.
+        missing: Vec<String>,
+    },
+    /// The specification names a path.
+    #[error("{spec} is a path, which nobody can fetch")]
+    IsLocal {
+        /// The specification.
+        spec: String,
+    },
+    /// Fetched, but unusable.
+    #[error(transparent)]
+    Model(#[from] EmbedderError),
+}
+
+/// Whether the files of a model are here.
+pub fn state(spec: &EmbedderSpec) -> State {
+    if spec.backend() == Backend::OpenAi && spec.local_path().is_none() {
+        let known = OPENAI_MODELS.iter().find(|known| known.name == spec.name());
+        return match known.map(|known| archive_cache().join(known.file)) {
+            Some(path) if path.is_file() => State::Present,
+            Some(path) if with_ending(&path, "incomplete").is_file() => State::Partial,
+            _ => State::Missing,
+        };
+    }
+    let required = required(spec.backend());
+    match ModelFiles::resolve(spec, required) {
+        Ok(_) => State::Present,
+        Err(
+            EmbedderError::NotInCache { missing, .. } | EmbedderError::Incomplete { missing, .. },
+        ) if missing.len() < required.len() => State::Partial,
+        Err(_) => State::Missing,
+    }
+}
+
+fn with_ending(path: &std::path::Path, ending: &str) -> std::path::PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{ending}"));
+    name.into()
+}
+
+/// Fetches the files of a model that are not in the cache.
+///
+/// # Errors
+/// Offline; no connection; no such repository; a repository without a model.
+pub fn fetch(
+    spec: &EmbedderSpec,
+    downloader: &Downloader,
+    mirror: Option<&str>,
+    progress: &mut dyn Progress,
+) -> Result<(), FetchError> {
+    if spec.local_path().is_some() {
+        return Err(FetchError::IsLocal {
+            spec: spec.to_string(),
+        });
+    }
+    let hub = Hub::from_environment(hub_cache());
+    if spec.backend() == Backend::OpenAi {
+        let known = OPENAI_MODELS.iter().find(|known| known.name == spec.name());
+        let known = known.ok_or_else(|| FetchError::NotAModel {
+            repository: spec.name().to_owned(),
+            kind: spec.backend().name(),
+            missing: vec!["published archive".to_owned()],
+        })?;
+        let target = archive_cache().join(known.file);
+        if target.is_file() {
+            return Ok(());
+        }
+        if hub.offline {
+            return Err(HubError::Offline {
+                repository: known.address(),
+            }
+            .into());
+        }
+        let fetch = Fetch {
+            address: &mirrored(&known.address(), mirror),
+            target: &target,
+            token: None,
+            sha256: Some(known.sha256),
+            size: None,
+            limit: MAX_ARCHIVE,
+        };
+        downloader.fetch(&fetch, progress)?;
+        return Ok(());
+    }
+    let revision = spec.revision().unwrap_or("main");
+    let listing = hub.list(downloader, spec.name(), revision)?;
+    let mut files =
+        wanted(spec.backend(), &listing.files).map_err(|missing| FetchError::NotAModel {
+            repository: spec.name().to_owned(),
+            kind: spec.backend().name(),
+            missing,
+        })?;
+    let mut fetch =
+        |files: &[String]| hub.fetch(downloader, spec.name(), revision, &listing, files, progress);
+    let snapshot = fetch(&files)?;
+    // Weights in parts are listed in an index.
+    if let Some(index) = files.iter().find(|file| file.ends_with(".index.json")) {
+        let index = ModelFiles::Folder(snapshot).read_json(index)?;
+        let parts = index["weight_map"].as_object();
+        files = parts
+            .into_iter()
+            .flat_map(|parts| parts.values())
+            .filter_map(|part| part.as_str())
+            .filter(|part| listing.files.iter().any(|file| file == part))
+            .map(str::to_owned)
+            .collect();
+        files.sort();
+        files.dedup();
+        fetch(&files)?;
+    }
+    Ok(())
+}
+
+/// Files of a repository that a model of this kind needs, or what is missing.
+fn wanted(backend: Backend, files: &[String]) -> Result<Vec<String>, Vec<String>> {
+    let has = |name: &str| files.iter().any(|file| file == name);
+    // `model.safetensors` of an open_clip repository may belong to the other
+    // library, so it comes last there.
+    let alternatives: &[&[&str]] = match backend {
+        Backend::OpenClip => &[
+            &["open_clip_config.json"],
+            &[
+                "open_clip_model.safetensors",
+                "open_clip_pytorch_model.bin",
+                "model.safetensors",
+            ],
+        ],
+        Backend::Transformers => &[
+            &["config.json"],
+            &["preprocessor_config.json"],
+            &[
+                "model.safetensors",
+                "model.safetensors.index.json",
+                "pytorch_model.bin",
+                "pytorch_model.bin.index.json",
+            ],
+        ],
+        Backend::OpenAi => &[],
+    };
+    let mut wanted = Vec::new();
+    let mut missing = Vec::new();
+    for names in alternatives {
+        match names.iter().find(|name| has(name)) {
+            Some(name) => wanted.push((*name).to_owned()),
+            None => missing.push(names.join(" or ")),
+        }
+    }
+    if !missing.is_empty() {
+        return Err(missing);
+    }
+    wanted.extend(
+        TOKENIZERS
+            .iter()
+            .filter(|name| has(name))
+            .map(|name| (*name).to_owned()),
+    );
+    Ok(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_right_weights_are_wanted() {
+        let files: Vec<String> = [
+            "config.json",
+            "model.safetensors",
+            "open_clip_config.json",
+            "open_clip_pytorch_model.bin",
+            "preprocessor_config.json",
+            "tokenizer.json",
+            "README.md",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        let open_clip = wanted(Backend::OpenClip, &files).unwrap();
+        assert_eq!(
+            open_clip,
+            [
+                "open_clip_config.json",
+                "open_clip_pytorch_model.bin",
+                "tokenizer.json"
+            ]
+        );
+        let transformers = wanted(Backend::Transformers, &files).unwrap();
+        assert!(transformers.contains(&"model.safetensors".to_owned()));
+        let missing = wanted(Backend::OpenClip, &files[..2]).unwrap_err();
+        assert_eq!(missing.len(), 2);
+    }
+}
