@@ -98,7 +98,7 @@ fn ls(args: &LsArgs) -> Result<Exit, CliError> {
             continue;
         };
         rows.push([
-            name.to_owned(),
+            (*name).to_owned(),
             fetch_state(&spec).name().to_owned(),
             cache.display().to_string(),
             "embedder".to_owned(),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::super::print::print;
 use super::super::{CliError, Exit};
 use super::EmbedderArgs;
-use crate::cache::ConfigHash;
+use crate::cache::hash::ConfigHash;
 use crate::embedders::{Embedder, TextArchitecture, VisionArchitecture};
 
 /// Tell what an embedder is: dimensions, towers, tokenizer, files, hashes

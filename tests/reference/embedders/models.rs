@@ -2,7 +2,8 @@
 //! objects, embeddings.
 
 use candle_core::{DType, Device, Tensor};
-use novic::cache::{ConfigHash, TargetConfig, TargetOptions};
+use novic::cache::hash::ConfigHash;
+use novic::cache::{TargetConfig, TargetOptions};
 use novic::embedders::tokenizer::{TextTokenizer, TokenDtype};
 use novic::images::{DecodeOptions, decode_file};
 
