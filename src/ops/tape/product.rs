@@ -108,7 +108,7 @@ mod tests {
         let mut out = vec![f32::NAN; 8];
         let (a, b) = (Matrix::new(&a, 2, 3), Matrix::new(&b, 4, 3).transposed());
         product(&mut out, a, b, false);
-        let expected = [9.0, 66.0, 177.0, 342.0, 24.0, 216.0, 570.0, 1086.0];
+        let expected = [9.0, 66.0, 177.0, 342.0, 24.0, 216.0, 624.0, 1248.0];
         assert_eq!(out, expected);
         product(&mut out, a, b, true);
         assert_eq!(out, expected.map(|v| 2.0 * v));
