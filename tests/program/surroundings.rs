@@ -73,6 +73,10 @@ fn long_run(folder: &Folder) -> (Child, rustix::process::Pid) {
         let holder: Value = serde_json::from_str(text.lines().next()?).ok()?;
         rustix::process::Pid::from_raw(i32::try_from(holder["pid"].as_i64()?).ok()?)
     });
+    // The lease is there a moment before the record.
+    wait_for("record of the run", || {
+        (!runs(folder).is_empty()).then_some(())
+    });
     (child, pid)
 }
 

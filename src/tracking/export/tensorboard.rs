@@ -45,7 +45,7 @@ pub fn write_tensorboard(
             let mut scalar = Vec::new();
             // Fields 1 and 2: tag, simple_value.
             bytes_field(&mut scalar, 1, name.as_bytes());
-            scalar.push(2 << 3 | 5);
+            scalar.push((2 << 3) | 5);
             scalar.extend_from_slice(&(number as f32).to_le_bytes());
             bytes_field(&mut summary, 1, &scalar);
         }
@@ -61,7 +61,7 @@ pub fn write_tensorboard(
 
 /// Fields 1 and 2 of an event: wall_time in seconds, step.
 fn event(time_us: u64, step: i64) -> Vec<u8> {
-    let mut message = vec![1 << 3 | 1];
+    let mut message = vec![(1 << 3) | 1];
     message.extend_from_slice(&(time_us as f64 / 1e6).to_le_bytes());
     message.push(2 << 3);
     varint(&mut message, step as u64);
@@ -69,7 +69,7 @@ fn event(time_us: u64, step: i64) -> Vec<u8> {
 }
 
 fn bytes_field(message: &mut Vec<u8>, number: u8, content: &[u8]) {
-    message.push(number << 3 | 2);
+    message.push((number << 3) | 2);
     varint(message, content.len() as u64);
     message.extend_from_slice(content);
 }
