@@ -216,7 +216,7 @@ fn run(
     });
     // For lists of many runs; of no use to this one, and no failure of it.
     let project = plan.project().clone();
-    let _ = thread::Builder::new()
+    let index = thread::Builder::new()
         .name("index of runs".into())
         .spawn(move || refresh_index(&project));
     let registry = stages::registry();
@@ -246,6 +246,10 @@ fn run(
         Box::new(LineDisplay::new(io::stderr(), LINE_EVERY))
     };
     let executed = execute(&execution, display.as_mut());
+    // Before this run adds itself, so that its line is not lost.
+    if let Ok(index) = index {
+        let _ = index.join();
+    }
     let id = recorder.id().to_string();
     // A record that ends in another way closes itself, which the hooks wait for.
     let ended = executed
