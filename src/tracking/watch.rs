@@ -12,7 +12,7 @@ use super::rows::Block;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Happening {
-    /// A metric became NaN or infinite.
+    /// A metric became NaN, or infinite after it was finite.
     Nan {
         /// The stage.
         stage: String,
@@ -63,7 +63,9 @@ pub struct Watch {
 #[derive(Debug)]
 pub(super) struct Watching {
     watch: Watch,
-    /// Stages and metrics of which it was told that they are not finite.
+    /// Stages and metrics that were finite once, and those of which it was told
+    /// that they are no more.
+    finite: HashSet<(String, String)>,
     not_finite: HashSet<(String, String)>,
     minima: HashMap<String, Minimum>,
 }
@@ -79,6 +81,7 @@ impl Watching {
     pub(super) fn new(watch: Watch) -> Watching {
         Watching {
             watch,
+            finite: HashSet::new(),
             not_finite: HashSet::new(),
             minima: HashMap::new(),
         }
@@ -110,14 +113,24 @@ impl Watching {
     pub(super) fn rows(&mut self, stage: &str, names: &[String], block: &Block) {
         for (name, column) in names.iter().zip(&block.columns) {
             let numbers = || block.positions.iter().zip(column.numbers());
-            let bad = numbers().find(|(_, value)| value.is_some_and(|value| !value.is_finite()));
-            if let Some((row, _)) = bad
-                && self.not_finite.insert((stage.to_owned(), name.clone()))
+            let metric = (stage.to_owned(), name.clone());
+            let mut was_finite = self.finite.contains(&metric);
+            // Minima so far begin with infinity.
+            let bad = numbers().find(|(_, value)| {
+                was_finite |= value.is_some_and(f64::is_finite);
+                value.is_some_and(|value| value.is_nan() || value.is_infinite() && was_finite)
+            });
+            let bad = bad.map(|(row, _)| *row);
+            if was_finite {
+                self.finite.insert(metric.clone());
+            }
+            if let Some(row) = bad
+                && self.not_finite.insert(metric)
             {
                 self.tell(Happening::Nan {
                     stage: stage.to_owned(),
                     metric: name.clone(),
-                    row: *row,
+                    row,
                 });
             }
             if *name == self.watch.plateau_metric {
@@ -191,7 +204,8 @@ mod tests {
         let run = RunRecorder::start(&project, start).unwrap();
         let log = run.stage("train");
         for loss in [3.0, 2.0, 2.5, f64::NAN, 2.0, 2.0, f64::NAN] {
-            log.row(&[("loss", loss.into()), ("step", 1u64.into())]);
+            let least = if loss > 2.9 { f64::INFINITY } else { 2.0 };
+            log.row(&[("loss", loss.into()), ("least", least.into())]);
             run.flush().unwrap();
         }
         run.event(Event::StageFinished {
