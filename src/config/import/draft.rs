@@ -29,6 +29,8 @@ pub(super) struct Draft {
     pub values: Values,
     /// The cache that it writes.
     pub output: Option<String>,
+    /// Whether it takes the caches of other stages.
+    linked: bool,
     /// Comments above the stage.
     pub notes: Vec<String>,
 }
@@ -52,6 +54,7 @@ impl Draft {
             action,
             values: Values::new(),
             output: None,
+            linked: false,
             notes: Vec::new(),
         }
     }
@@ -66,7 +69,7 @@ impl Draft {
     /// for what only the noun dataset needs, under this one.
     pub fn reads(&self, key: &Key) -> bool {
         key.readers.contains(&self.action)
-            && !(key.path.starts_with("nouns.") && self.reads_a_cache())
+            && !(key.path.starts_with("nouns.") && (self.linked || self.reads_a_cache()))
     }
 
     /// Whether it opens an embedding cache instead of the noun dataset.
@@ -150,6 +153,7 @@ fn inputs(draft: &mut Draft, stages: &[Stage]) -> Vec<(String, usize)> {
     }
     draft.values.remove("data.dataset");
     draft.values.remove("data.datasets");
+    draft.linked = true;
     inputs
 }
 
