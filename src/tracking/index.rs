@@ -40,7 +40,7 @@ struct Line<Overview> {
 /// What the index knows, by run.
 #[derive(Debug, Default)]
 pub(super) struct RunIndex {
-    known: HashMap<String, Line<RunOverview>>,
+    known: HashMap<String, Box<Line<RunOverview>>>,
     /// Lines in the file, void ones included.
     lines: usize,
 }
@@ -50,7 +50,8 @@ impl RunIndex {
     pub(super) fn read(project: &Project) -> RunIndex {
         let text = fs::read(project.cache_dir().join(INDEX)).unwrap_or_default();
         let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
-        let parsed: Vec<Option<Line<RunOverview>>> = lines
+        // In boxes, because they are moved about.
+        let parsed: Vec<Option<Box<Line<RunOverview>>>> = lines
             .par_iter()
             .map(|line| serde_json::from_slice(line).ok())
             .collect();
@@ -75,7 +76,7 @@ impl RunIndex {
 
 /// What the index says about a run.
 #[derive(Debug)]
-pub(super) struct Indexed(Line<RunOverview>);
+pub(super) struct Indexed(Box<Line<RunOverview>>);
 
 impl Indexed {
     /// The overview, if the record in `dir` is still the one it was made of.
