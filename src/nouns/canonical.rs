@@ -33,10 +33,16 @@ pub fn is_collapsed(text: &str) -> bool {
     text.is_empty() || !after_space
 }
 
+/// `text` in ASCII, as the original writes it.
+pub(super) fn transliterated(text: &str) -> String {
+    // The one sign of captions that the library writes without its dot.
+    deunicode(&text.replace('№', "No. "))
+}
+
 /// Canonical form of any text: white space collapsed, transliterated to
 /// ASCII, lower case, without `'` and `.`, words separated by one space.
 pub fn canonical(text: &str) -> String {
-    canonical_trusted(&deunicode(&collapse_spaces(text)))
+    canonical_trusted(&transliterated(&collapse_spaces(text)))
 }
 
 /// Canonical form of a spelling that is known to be ASCII with single spaces:

@@ -293,7 +293,7 @@ fn a_budget_is_kept_and_the_same_command_goes_on() {
         ["--max-requests", "2"],
         // An answer takes 0.0002 USD, but might take 0.0022.
         ["--max-cost", "0.00245"],
-        ["--max-tokens", "1300"],
+        ["--max-tokens", "1200"],
     ] {
         let ended = call(&folder, &server, &limit).expect(6);
         assert!(ended.err.contains("the limit of"), "{}", ended.err);

@@ -1,13 +1,12 @@
 //! The captions of one noun while they are written.
 
-use deunicode::deunicode;
 use serde::Serialize;
 
 use super::answer::{Answer, AnswerEnd, Lines};
 use super::matching::{self, Rejected};
 use super::original;
 use super::question::Question;
-use crate::nouns::canonical::collapse_spaces;
+use crate::nouns::canonical::{collapse_spaces, transliterated};
 use crate::nouns::captions::field;
 use crate::nouns::noun::{Noun, Number};
 
@@ -50,7 +49,7 @@ impl Spellings {
             .chain(singulars.iter().map(|&s| (s, 0)))
             .chain(plurals.iter().map(|&s| (s, 1)));
         for (spelling, number) in all {
-            let spelling = collapse_spaces(&deunicode(spelling)).to_lowercase();
+            let spelling = collapse_spaces(&transliterated(spelling)).to_lowercase();
             match by_length.iter_mut().find(|(known, _)| *known == spelling) {
                 Some((_, numbers)) => numbers[number] = true,
                 None if spelling.is_empty() => {}
@@ -285,7 +284,7 @@ impl CaptionWork {
     }
 
     fn take_caption(&mut self, text: &str, parser: CaptionParser, counts: &mut LineCounts) {
-        let caption = deunicode(text.trim());
+        let caption = transliterated(text.trim());
         if caption.chars().count() < SHORTEST {
             counts.short += 1;
             return;
