@@ -293,15 +293,11 @@ pub fn overall_table(datasets: &[DatasetScores]) -> TrackedTable {
     }
     TrackedTable {
         values,
-        text: overall_text(datasets, &rows, ranks.min(PRINTED_RANKS)),
+        text: overall_text(datasets, &rows),
     }
 }
 
-fn overall_text(
-    datasets: &[DatasetScores],
-    rows: &[(&str, Vec<Vec<Option<f32>>>)],
-    ranks: usize,
-) -> String {
+fn overall_text(datasets: &[DatasetScores], rows: &[(&str, Vec<Vec<Option<f32>>>)]) -> String {
     let mut models: Vec<&str> = Vec::new();
     for model in datasets.iter().flat_map(|dataset| &dataset.models) {
         if !models.contains(&model.model.as_str()) {
@@ -309,7 +305,7 @@ fn overall_text(
         }
     }
     let heads = std::iter::once("Gen Cfg".to_owned())
-        .chain((1..=ranks).map(|rank| format!("Mean Top-{rank}")))
+        .chain((1..=PRINTED_RANKS).map(|rank| format!("Mean Top-{rank}")))
         .chain(models.iter().map(|model| head(model)));
     let mut text = TextTable::new(heads);
     let share = |dataset: &DatasetScores, model: &str, gen_cfg: &str, rank: usize| {
@@ -318,16 +314,18 @@ fn overall_text(
     };
     for (gen_cfg, means) in rows {
         let mut cells = vec![Colour::Cyan.paint(gen_cfg)];
-        for rank in 0..ranks {
+        for rank in 0..PRINTED_RANKS {
             cells.push(joined(" + ", datasets.len(), |dataset| {
-                let column = rows.iter().filter_map(|row| row.1[rank][dataset].as_ref());
+                let column = rows
+                    .iter()
+                    .filter_map(|row| row.1.get(rank)?[dataset].as_ref());
                 let best = extreme(column, f32::max);
-                means[rank][dataset]
+                means.get(rank)?[dataset]
                     .map(|mean| painted(percent(f64::from(mean)), mean == best, Colour::Green))
             }));
         }
         for model in &models {
-            cells.push(joined(" < ", ranks, |rank| {
+            cells.push(joined(" < ", PRINTED_RANKS, |rank| {
                 let part = joined(" + ", datasets.len(), |dataset| {
                     let dataset = &datasets[dataset];
                     let column: Vec<f32> = rows

@@ -58,6 +58,11 @@ impl fmt::Display for CheckpointSource {
 }
 
 impl CheckpointSource {
+    /// Whether a file is named that is not there.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::File(path) if !path.exists())
+    }
+
     /// Reads the checkpoint; also its file, `embedded` for the one in the
     /// program.
     pub(super) fn load(&self) -> Result<(Checkpoint, PathBuf), InferError> {

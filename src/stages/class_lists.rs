@@ -21,6 +21,8 @@ pub(super) struct ClassNames {
     /// Names that count although no dictionary knows them; none for datasets
     /// whose names come from a list.
     own: Vec<HashSet<String>>,
+    /// Whether names that lead nowhere are worth a warning: those of a list.
+    is_list: bool,
 }
 
 impl ClassNames {
@@ -42,6 +44,7 @@ impl ClassNames {
                 own: (0..classes)
                     .map(|class| accepted(class).iter().cloned().collect())
                     .collect(),
+                is_list: false,
             });
         }
         let variant = ClassNameVariant::named(&cls.class_names)?;
@@ -66,6 +69,7 @@ impl ClassNames {
             title: format!("{} {} {}", dataset.name(), cls.split, variant.name()),
             names,
             own: vec![HashSet::new(); classes],
+            is_list: true,
         })
     }
 }
@@ -89,7 +93,7 @@ impl ClassLists {
         vocabulary: &[String],
     ) -> Self {
         let alignment = TargetAlignment::new(variants, vocabulary, &classes.names);
-        for warning in warnings(&alignment) {
+        for warning in warnings(&alignment, classes.is_list) {
             context.warn(&format!("{}: {warning}", classes.title));
         }
         let unnamed = alignment.empty_classes().count();
@@ -156,15 +160,14 @@ impl ClassLists {
 }
 
 /// What does not fit together, in words.
-fn warnings(alignment: &TargetAlignment) -> Vec<String> {
+fn warnings(alignment: &TargetAlignment, with_names: bool) -> Vec<String> {
     let mut warnings = Vec::new();
     let mut say = |count: usize, what: &str, named: Vec<&str>| {
         if count > 0 {
             warnings.push(format!("{count} {what}: {}", named.join(", ")));
         }
     };
-    let named = |nouns: &[String]| -> Vec<String> { nouns.to_vec() };
-    let mut unknown = named(&alignment.unknown_targets);
+    let mut unknown = alignment.unknown_targets.clone();
     unknown.sort();
     say(
         unknown.len(),
@@ -176,6 +179,9 @@ fn warnings(alignment: &TargetAlignment) -> Vec<String> {
         "nouns of the model are repeated",
         shortened(alignment.repeated_targets.iter()),
     );
+    if !with_names {
+        return warnings;
+    }
     say(
         alignment.unknown_parts.len(),
         "class names are not in the dictionary",
@@ -191,7 +197,7 @@ fn warnings(alignment: &TargetAlignment) -> Vec<String> {
 
 /// The first names of a list that may be long.
 fn shortened<'a>(names: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
-    const NAMED: usize = 50;
+    const NAMED: usize = 20;
     let mut names: Vec<&str> = names.map(String::as_str).take(NAMED + 1).collect();
     if names.len() > NAMED {
         names[NAMED] = "…";

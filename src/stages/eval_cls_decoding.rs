@@ -106,7 +106,10 @@ impl StageKind for EvalClsDecoding {
             _ => {}
         }
         let overall = overall_table(&output.datasets);
-        tell(context, &overall)?;
+        trained::track(context, &overall.values)?;
+        if output.datasets.len() > 1 {
+            trained::show_table(context, &overall.text);
+        }
         output.finish(context, &overall)
     }
 }
@@ -167,10 +170,16 @@ impl Evaluation<'_, '_> {
                 model.decoder.vocabulary().nouns(),
             );
             let model_scores = self.evaluate(&classes, number, images, &lists, output)?;
-            tell(context, &model_scores.table(&classes.title))?;
+            let table = model_scores.table(&classes.title);
+            trained::track(context, &table.values)?;
+            trained::show_table(context, &table.text);
             scores.models.push(model_scores);
         }
-        tell(context, &scores.table())?;
+        let table = scores.table();
+        trained::track(context, &table.values)?;
+        if scores.models.len() > 1 {
+            trained::show_table(context, &table.text);
+        }
         if output
             .datasets
             .iter()
@@ -253,11 +262,7 @@ impl Evaluation<'_, '_> {
         let names = images.indices.iter();
         let names = names.map(|&index| self.dataset.image_name(index)).collect();
         let file = prediction_file(decoder, &guide, names, infer_cfg, &all);
-        let name = format!(
-            "predictions_{}_{}",
-            trained::in_file_name(self.dataset.name()),
-            trained::in_file_name(&decoder.tail())
-        );
+        let name = format!("predictions_{}", trained::in_file_name(self.dataset.name()));
         trained::export(context, &file, &name, &mut output.files)?;
         Ok(ModelScores {
             model: decoder.tail(),
@@ -427,13 +432,6 @@ impl Output {
             parked: (!failures.is_empty()).then(|| failures.join(", ")),
         })
     }
-}
-
-/// Records a table and shows it.
-fn tell(context: &StageContext<'_>, table: &TrackedTable) -> Result<(), StageError> {
-    trained::track(context, &table.values)?;
-    trained::show_table(context, &table.text);
-    Ok(())
 }
 
 /// All counters of a configuration.

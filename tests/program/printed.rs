@@ -21,6 +21,8 @@ fn steady(folder: &Folder, text: &str) -> String {
         (r"\[ *[\d.]+m?s\]|\[ *\d+m \d+s\]", "[  <time>]"),
         (r"(about \d+s|under 1s|about \d+m \d+s)", "<expected>"),
         (r"\b[0-9a-f]{8}\b", "<key>"),
+        (r"\b[0-9a-f]{32}\b", "<identity>"),
+        (r" *\d+\.\d+% ~ [\d.]+%", " <chance>"),
         (r"\d+(\.\d+)? (B|kB|MB|KiB|MiB)\b", "<size>"),
         (r" *\d+\.\d %", "  <score>"),
         (r"\d+ of \d+ classes", "<some> of <all> classes"),

@@ -225,27 +225,27 @@ fn pictures_come_in_every_form_and_have_the_labels_of_the_command() {
         assert_eq!(record["index"], index);
     }
 
-    let tokens: Vec<u64> = records[0]["predictions"][0]["tokens"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|token| token["id"].as_u64().unwrap())
-        .collect();
-    let request = json!({ "embedding": records[0]["embedding"], "tokens": tokens, "count": 3 });
+    let written = records[0]["predictions"][0]["tokens"].as_array().unwrap();
+    let ids: Vec<&Value> = written.iter().map(|token| &token["id"]).collect();
+    let request = json!({ "embedding": records[0]["embedding"], "tokens": ids, "count": 50 });
     let kind = [("Content-Type", "application/json")];
-    let answer = server.ask(
-        "POST",
-        "/v1/alternatives",
-        &kind,
-        request.to_string().as_bytes(),
-    );
+    let body = request.to_string();
+    let answer = server.ask("POST", "/v1/alternatives", &kind, body.as_bytes());
     let places = answer.json();
     let places = places["places"].as_array().unwrap();
-    assert_eq!(places.len(), tokens.len());
-    assert_eq!(
-        places[0][0]["id"], tokens[0],
-        "the first guess is the likeliest"
-    );
+    assert_eq!(places.len(), written.len());
+    for (place, token) in places.iter().zip(written) {
+        let place = place.as_array().unwrap();
+        let chances: Vec<f64> = place.iter().map(|t| t["prob"].as_f64().unwrap()).collect();
+        assert!(chances.is_sorted_by(|a, b| a >= b), "{place:?}");
+        if let Some(own) = place.iter().find(|other| other["id"] == token["id"]) {
+            let expected = token["log_prob"].as_f64().unwrap().exp();
+            assert!((own["prob"].as_f64().unwrap() - expected).abs() < 1e-4);
+            assert_eq!(own["text"], token["text"]);
+        } else {
+            assert_eq!(place.len(), 50, "{token} {place:?}");
+        }
+    }
     let again = server.classify(&json!({ "embeddings": [records[0]["embedding"]] }));
     assert_eq!(first(&again.json()[0]), first(&raw[0]));
 

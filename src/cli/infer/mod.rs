@@ -239,6 +239,12 @@ pub fn infer(
 ) -> Result<Exit, CliError> {
     let usage = |error: &dyn std::error::Error| CliError::from_error(Exit::Usage, error);
     let generation = args.generation()?;
+    if args.checkpoint.is_missing() {
+        return Err(CliError::failed(format!(
+            "no checkpoint is at {}: name a file, a run, latest or embedded",
+            args.checkpoint
+        )));
+    }
     let labels = args.labels.as_deref().map(LabelFile::read).transpose()?;
     let guide = guide::nouns(args, io.log)?;
     let inputs = Inputs::of(args, io.input)?;

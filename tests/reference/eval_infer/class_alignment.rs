@@ -53,14 +53,14 @@ fn classes_have_the_nouns_of_the_original() {
                 "cls classes",
                 alignment.parts_without_target.clone(),
             ),
-            ("duplicate", "", repeated),
+            ("duplicate", "targets", repeated),
         ]
         .into_iter()
         .filter(|(_, _, nouns)| !nouns.is_empty())
         .collect::<Vec<_>>();
         for warning in strings("warnings") {
             let place = expected.iter().position(|(what, who, nouns)| {
-                let says = warning.to_lowercase().contains(what) && warning.contains(who);
+                let says = warning.contains(what) && warning.contains(who);
                 says && *nouns == listed(&warning)
             });
             let place = place.unwrap_or_else(|| panic!("{note}: {warning}: {expected:?}"));

@@ -95,19 +95,20 @@ fn outcomes_are_those_of_the_original() {
                 assert!(!case["error"].is_null(), "{what}");
                 let lenient =
                     VocabularyAlignment::new(&vocabulary, &names, OnAmbiguity::TakeFirst).unwrap();
-                for name in parts.iter().chain(&lenient.unknown) {
-                    let quoted = format!("'{name}'");
-                    assert!(
-                        warnings.iter().any(|w| w.contains(&quoted)),
-                        "{what}: {name}"
-                    );
+                // The original overlooks plurals of several nouns.
+                let mut unknown = 0;
+                for warning in &warnings {
+                    let Some(name) = warning.split('\'').nth(1) else {
+                        continue;
+                    };
+                    if warning.contains("uniquely") {
+                        assert!(parts.iter().any(|part| part == name), "{what}: {name}");
+                    } else {
+                        assert!(lenient.unknown.contains(name), "{what}: {name}");
+                        unknown += 1;
+                    }
                 }
-                let problems = warnings.iter().filter(|w| w.contains("lass '"));
-                assert_eq!(
-                    problems.count(),
-                    parts.len() + lenient.unknown.len(),
-                    "{what}"
-                );
+                assert_eq!(unknown, lenient.unknown.len(), "{what}");
                 continue;
             }
             Err(error) => panic!("{what}: {error}"),

@@ -93,8 +93,9 @@ fn outputs_are_those_of_the_original() {
         assert_eq!(together.len(), rows.len());
         for (sample, labels) in together.iter().enumerate() {
             compare(labels, &case["output"], sample, &what);
-            let gap = number(&case["output"]["min_gap"][sample]);
-            assert!(gap > 1e-4, "{what}: {gap}");
+            // One label has no neighbour.
+            let gap = &case["output"]["min_gap"][sample];
+            assert!(gap.is_null() || number(gap) > 1e-4, "{what}: {gap}");
             let alone = embeds.narrow(0, sample, 1).unwrap();
             let alone = model.classify_embeddings(&alone).unwrap();
             compare(&alone[0], &case["output"], sample, &what);
