@@ -239,7 +239,9 @@ impl HfTokenizer {
             rest = next.map_or("", |(at, length, _)| &rest[at + length..]);
             first = false;
         }
-        ids.push(self.constants.end_id);
+        if ids.last() != Some(&self.constants.end_id) {
+            ids.push(self.constants.end_id);
+        }
         Ok(ids)
     }
 
@@ -325,7 +327,12 @@ impl TextTokenizer for HfTokenizer {
         } else {
             text
         };
-        Ok(if self.tidy { tidy(text) } else { text })
+        let text = if self.tidy { tidy(text) } else { text };
+        // The tokenizers that `encode_pieces` is about strip what they decode.
+        Ok(match self.settings.cleaning {
+            Cleaning::WithoutPunctuation => text.trim().to_owned(),
+            _ => text,
+        })
     }
 }
 

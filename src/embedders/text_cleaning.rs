@@ -35,8 +35,11 @@ pub fn clean(text: &str, cleaning: Cleaning) -> Cow<'_, str> {
         Cleaning::Lower => Cow::Owned(collapse_whitespace(&unescape_twice(text)).to_lowercase()),
         Cleaning::Canonicalize => Cow::Owned(canonicalize(&unescape_twice(text))),
         Cleaning::WithoutPunctuation => {
+            // The separators that Python counts as whitespace, and the mark
+            // that stands for a space in pieces.
+            let is_space = |c: char| matches!(c, '\u{1c}'..='\u{1f}' | '\u{2581}');
             let kept = text.chars().filter(|c| !c.is_ascii_punctuation());
-            let kept: String = kept.collect();
+            let kept: String = kept.map(|c| if is_space(c) { ' ' } else { c }).collect();
             Cow::Owned(collapse_whitespace(&kept.to_lowercase()))
         }
     }

@@ -186,9 +186,11 @@ impl Weights {
                 self.entries.insert(stored, entry);
                 continue;
             }
+            if (rules.iter()).any(|(rule, _)| rule.reading == Reading::Ignored) {
+                continue;
+            }
             for (rule, name) in rules {
                 match rule.reading {
-                    Reading::Ignored => {}
                     Reading::Third(index) => {
                         stacked.entry(name).or_default()[index] = Some(entry.clone_stored());
                     }

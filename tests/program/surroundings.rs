@@ -179,6 +179,13 @@ fn two_processes_share_one_store() {
     }
 }
 
+/// The list says that a run has ended so within the last seconds: a busy
+/// machine takes its time between the end and the list.
+fn assert_recent(list: &str, how: &str) {
+    let recent = (0..5).any(|seconds| list.contains(&format!("{how} {seconds} s ago")));
+    assert!(recent, "{list}");
+}
+
 #[test]
 fn a_killed_run_is_shown_as_such_at_once() {
     let folder = Folder::new();
@@ -187,7 +194,7 @@ fn a_killed_run_is_shown_as_such_at_once() {
     rustix::process::kill_process(worker, rustix::process::Signal::KILL).unwrap();
     assert_eq!(parent.wait().unwrap().code(), Some(128 + 9));
     let list = folder.call(&["ls"]).expect(0).out;
-    assert!(list.contains("killed (signal 9) 0 s ago"), "{list}");
+    assert_recent(&list, "killed (signal 9)");
     assert_eq!(
         folder
             .call(&["ls", "state = killed"])
@@ -211,7 +218,7 @@ fn a_run_ends_with_the_process_that_was_started() {
             .then_some(())
     });
     let list = folder.call(&["ls"]).expect(0).out;
-    assert!(list.contains("ended without a word 0 s ago"), "{list}");
+    assert_recent(&list, "ended without a word");
 }
 
 #[test]

@@ -83,12 +83,14 @@ fn commands_that_use_each_others_caches() {
     [experiment]
     name = "recipe"
 
+    [nouns]
+    vocab_path = "data/object_nouns.json"  # not part of the program: novic hub get object-nouns
+    vocab_threshold = 2
+
     # a.bin: outputs lie in the store here; later stages take them with `inputs`
     [stage.nouns]
     kind = "convert_noun_dataset"
     embedder.batch_text = 64
-    nouns.vocab_path = "data/object_nouns.json"  # not part of the program: novic hub get object-nouns
-    nouns.vocab_threshold = 2
 
     # b.bin: outputs lie in the store here; later stages take them with `inputs`
     [stage.merged]
