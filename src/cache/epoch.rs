@@ -176,7 +176,7 @@ impl EpochOrder {
             ReadOrder::Shard => {
                 let whole = (info.epoch_batches / WINDOW) as u32;
                 let mut windows = draws.permutation(whole);
-                if info.epoch_batches % WINDOW > 0 {
+                if !info.epoch_batches.is_multiple_of(WINDOW) {
                     // The incomplete one is elsewhere in the file every epoch.
                     windows.push(whole);
                 }

@@ -101,7 +101,7 @@ const WINDOWS: usize = 4;
 
 impl Work {
     fn batch(&self, index: u64) -> Result<Batch> {
-        let runs = match &*self.window(index).get_or_init(|| self.bring(index)) {
+        let runs = match self.window(index).get_or_init(|| self.bring(index)) {
             Some(window) => window.batch(index),
             None => self.order.rows(index).unwrap_or_default(),
         };
@@ -133,7 +133,7 @@ impl Work {
             while start < run.end {
                 let end = (start + size).min(run.end);
                 // An error comes again when the batch is read.
-                let _ = self.cache.embeds(&[start..end]);
+                let _ = self.cache.embeds(std::slice::from_ref(&(start..end)));
                 start = end;
             }
         }

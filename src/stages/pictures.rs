@@ -134,10 +134,11 @@ pub(super) fn is_embedded(name: &str) -> bool {
     embedded(name).is_some()
 }
 
-/// The datasets of a running stage, each with the name it was asked for by.
-pub(super) fn open_named(
-    context: &StageContext<'_>,
-) -> Result<Vec<(String, Box<dyn ClassificationDataset>)>, StageError> {
+/// A dataset with the name it was asked for by.
+pub(super) type NamedDataset = (String, Box<dyn ClassificationDataset>);
+
+/// The datasets of a running stage.
+pub(super) fn open_named(context: &StageContext<'_>) -> Result<Vec<NamedDataset>, StageError> {
     let names = names(context.config()).into_iter();
     Ok(names.zip(open_all(context)?).collect())
 }

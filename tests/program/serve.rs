@@ -346,7 +346,9 @@ fn malformed_huge_and_hostile_requests_are_refused() {
     let many = json!({ "texts": ["a", "b", "c", "d", "e"] }).to_string();
     let deep = "[".repeat(100_000);
     let nan = json!({ "embeddings": [[1.0, 2.0]] }).to_string();
-    let cases: Vec<(&str, &str, Vec<(&str, &str)>, &[u8], u16)> = vec![
+    /// Method, path, headers, body, status of the answer.
+    type Case<'a> = (&'a str, &'a str, Vec<(&'a str, &'a str)>, &'a [u8], u16);
+    let cases: Vec<Case<'_>> = vec![
         ("POST", "/v1/classify", vec![png], b"", 400),
         ("POST", "/v1/classify", vec![png], b"no picture at all", 422),
         ("POST", "/v1/classify", vec![png], half, 422),

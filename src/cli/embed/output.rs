@@ -196,7 +196,7 @@ fn safetensors_header(count: usize, dim: usize, names: &[String]) -> Vec<u8> {
         },
     })
     .to_string();
-    while text.len() % 8 != 0 {
+    while !text.len().is_multiple_of(8) {
         text.push(' ');
     }
     let mut header = (text.len() as u64).to_le_bytes().to_vec();

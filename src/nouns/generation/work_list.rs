@@ -54,7 +54,7 @@ struct Entry {
 enum Captions {
     /// Of a noun of the dictionary.
     Wanted {
-        work: CaptionWork,
+        work: Box<CaptionWork>,
         /// Whether the noun is frequent enough.
         asked: bool,
     },
@@ -122,7 +122,7 @@ impl WorkList {
             Entry {
                 members: known[at].clone(),
                 captions: Captions::Wanted {
-                    work: CaptionWork::new(noun, captions, wanted.of(noun)),
+                    work: Box::new(CaptionWork::new(noun, captions, wanted.of(noun))),
                     asked: noun.frequency() >= wanted.threshold,
                 },
                 target: noun.target.clone(),
