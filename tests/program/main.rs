@@ -13,3 +13,4 @@ mod quickstart;
 mod reference_experiment;
 mod serve;
 mod surroundings;
+mod texts;
