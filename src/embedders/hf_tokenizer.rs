@@ -37,6 +37,8 @@ pub struct HfTokenizer {
     tidy: bool,
     /// Texts of special tokens, recognised before a text is cleaned.
     special: Vec<(String, i64)>,
+    /// `model_max_length` of its files.
+    longest: Option<usize>,
     /// The files it was read from.
     files: Vec<String>,
 }
@@ -161,9 +163,7 @@ impl HfTokenizer {
             None
         };
         let constants = TokenizerConstants {
-            context_length: special.longest.map_or(settings.context_length, |longest| {
-                longest.min(settings.context_length)
-            }),
+            context_length: settings.context_length,
             vocab_size: tokenizer.get_vocab_size(true),
             start_id,
             end_id: if separator == Some(end_id) {
@@ -188,8 +188,18 @@ impl HfTokenizer {
             separator,
             tidy: special.tidy,
             special: recognised,
+            longest: special.longest,
             files: files.iter().map(|&name| name.to_owned()).collect(),
         })
+    }
+
+    /// With a context no longer than its own files say, as the transformers
+    /// library has it.
+    #[must_use]
+    pub fn limited(mut self) -> Self {
+        let own = self.constants.context_length;
+        self.constants.context_length = self.longest.map_or(own, |longest| longest.min(own));
+        self
     }
 
     /// The files it was read from; none for the built-in vocabulary.

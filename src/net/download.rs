@@ -272,7 +272,9 @@ impl Downloader {
             std::fs::rename(&partial, request.target).map_err(write_error(request.target))?;
             Ok(found)
         });
-        let _ = std::fs::remove_file(beside(&partial, "etag"));
+        if !partial.exists() {
+            let _ = std::fs::remove_file(beside(&partial, "etag"));
+        }
         let _ = std::fs::remove_file(&lock_path);
         result
     }

@@ -4,6 +4,7 @@
 mod bad_input;
 mod captions;
 mod checkpoints;
+mod embed;
 mod folder;
 mod kills;
 mod large_merge;

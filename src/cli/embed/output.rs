@@ -176,7 +176,7 @@ fn npy_header(count: usize, dim: usize) -> Vec<u8> {
     let mut text =
         format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({count}, {dim}), }}");
     // The whole header is a multiple of 64 bytes and ends with a line break.
-    while (10 + text.len() + 1) % 64 != 0 {
+    while !(10 + text.len() + 1).is_multiple_of(64) {
         text.push(' ');
     }
     text.push('\n');

@@ -73,7 +73,7 @@ pub(super) fn describe(
         cleaning: Cleaning::Nothing,
         strip_separator: false,
     };
-    let tokenizer = HfTokenizer::open(files, settings)?;
+    let tokenizer = HfTokenizer::open(files, settings)?.limited();
     Ok(Description {
         family: "ALIGN",
         embed_dim,

@@ -238,7 +238,8 @@ pub(super) fn describe(
         HfTokenizer::clip(settings)?
     } else {
         HfTokenizer::open_or_clip(files, settings, text.vocab_size)?
-    };
+    }
+    .limited();
     Ok(Description {
         family: "CLIP in transformers layout",
         embed_dim,

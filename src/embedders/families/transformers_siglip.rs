@@ -219,7 +219,7 @@ pub(super) fn describe(
         cleaning: Cleaning::WithoutPunctuation,
         strip_separator: false,
     };
-    let tokenizer = HfTokenizer::open(files, settings)?;
+    let tokenizer = HfTokenizer::open(files, settings)?.limited();
     Ok(Description {
         family: "SigLIP in transformers layout",
         embed_dim: width,

@@ -142,3 +142,64 @@ fn pictures_decode_and_transform_as_in_the_reference() {
     }
     assert!(transforms_checked > 0);
 }
+
+/// The processors of the transformers library of the reference data by name.
+fn processors() -> Vec<(String, ImageTransform)> {
+    let file = golden::json(AREA, "preprocess_pipelines.json");
+    let pipelines = file.as_object().expect("pipelines");
+    let processors = pipelines
+        .iter()
+        .filter(|(_, pipeline)| pipeline["image_processor_type"].is_string());
+    let side = |value: &Value| value.as_u64().expect("a size") as u32;
+    processors
+        .map(|(name, processor)| {
+            let size = &processor["size"];
+            let resize_mode = match size.get("shortest_edge") {
+                Some(edge) => ResizeMode::ShortestTo(side(edge)),
+                None => ResizeMode::ExactTo(side(&size["height"]), side(&size["width"])),
+            };
+            let crop = processor.get("crop_size").unwrap_or(size);
+            let channels = |key: &str| -> [f32; 3] {
+                std::array::from_fn(|i| processor[key][i].as_f64().expect("a number") as f32)
+            };
+            let transform = ImageTransform {
+                height: side(&crop["height"]),
+                width: side(&crop["width"]),
+                resize_mode,
+                interpolation: match processor["resample"].as_u64() {
+                    Some(0) => Interpolation::Nearest,
+                    Some(2) => Interpolation::Bilinear,
+                    Some(3) => Interpolation::Bicubic,
+                    other => panic!("unknown resampling {other:?}"),
+                },
+                rescale: (processor["rescale_factor"].as_f64().unwrap(), 0.0),
+                mean: channels("image_mean"),
+                std: channels("image_std"),
+                fill: 0,
+            };
+            (name.clone(), transform)
+        })
+        .collect()
+}
+
+#[test]
+fn processors_of_the_transformers_library() {
+    let outputs = tensors("preprocess.safetensors");
+    let mut checked = 0;
+    for (name, transform) in processors() {
+        for (key, wanted) in &outputs {
+            let Some(file) = key.strip_suffix(&format!("/{name}")) else {
+                continue;
+            };
+            let file = path(&format!("images/{file}"));
+            let image = decode_file(&file, &DecodeOptions::default()).unwrap();
+            let mut values = vec![0f32; transform.len()];
+            transform.apply(&image, &mut values);
+            let values = Tensor::from_vec(values, wanted.dims(), &Device::Cpu).unwrap();
+            let worst = worst_difference(&values, wanted);
+            assert!(worst <= 1e-6, "{key}: {worst}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 0);
+}
