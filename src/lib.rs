@@ -15,7 +15,7 @@ pub mod images;
 pub mod infer;
 pub mod net;
 pub mod nouns;
-pub mod ops;
+pub use novic_ops as ops;
 pub mod pickle;
 mod random;
 pub mod reports;

@@ -196,6 +196,9 @@ kernel! {
             dquery.fill(0.0);
             for (j, key) in keys.iter().enumerate() {
                 let slope = p[j] * (dp[j] - mean) * scale;
+                // Saturated attention leaves subnormal numbers, which the
+                // matrix products behind this would multiply many times slower.
+                let slope = if slope.abs() < 1e-30 { 0.0 } else { slope };
                 add_scaled(dquery, slope, &key[width + start..width + start + size]);
                 add_scaled(&mut dkeys[2 * j * width + start..2 * j * width + start + size], slope, query);
             }
