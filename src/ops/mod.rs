@@ -1,8 +1,10 @@
-//! Fused CPU kernels for inference behind ordinary tensors; other devices get
-//! the same results from composed tensor operations. Knows nothing of models.
+//! Fused CPU kernels behind ordinary tensors, for training and inference; other
+//! devices get the same results from composed tensor operations. Knows nothing
+//! of models.
 
 pub mod attention;
 pub mod convolution;
 pub mod linear;
 pub mod rows;
 pub mod tape;
+pub mod updates;

@@ -3,6 +3,8 @@
 //! Weights"): Adam, with the radial part of the update removed where the
 //! gradient is nearly orthogonal to the weights.
 
+use crate::ops::updates::EPSILON;
+
 use super::optimizer::UpdateFactors;
 
 /// Largest |cosine| · √(row length) at which a gradient counts as orthogonal.
@@ -74,12 +76,12 @@ fn norm(a: &[f32]) -> f64 {
 }
 
 fn cosine(a: &[f32], b: &[f32]) -> f64 {
-    dot(a, b) / (norm(a).max(UpdateFactors::EPSILON) * norm(b).max(UpdateFactors::EPSILON))
+    dot(a, b) / (norm(a).max(EPSILON) * norm(b).max(EPSILON))
 }
 
 /// `direction -= p ⟨p, direction⟩` with `p` the normalised weights.
 fn remove_radial_part(direction: &mut [f32], weights: &[f32]) {
-    let length = norm(weights) + UpdateFactors::EPSILON;
+    let length = norm(weights) + EPSILON;
     let along = dot(direction, weights) / length;
     for (direction, weight) in direction.iter_mut().zip(weights) {
         *direction -= (f64::from(*weight) / length * along) as f32;

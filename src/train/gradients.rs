@@ -1,15 +1,10 @@
 //! Gradients of the batches of one optimizer step, added up, and their norm.
 
 use candle_core::{CpuStorage, Layout};
-use rayon::prelude::*;
 
-use crate::ops::tape::Buffer;
-use crate::ops::tape::math::kernel;
+use crate::ops::{tape::Buffer, updates};
 
 use super::error::{Result, TrainError};
-
-/// Elements that one task works on.
-pub(super) const TASK_ELEMENTS: usize = 1 << 14;
 
 /// Gradient sums of a list of parameters.
 pub struct GradientSums {
@@ -59,9 +54,7 @@ impl GradientSums {
                 let reason = format!("a gradient of {found} elements, not {expected}");
                 return Err(error(reason));
             }
-            sum.par_chunks_mut(TASK_ELEMENTS)
-                .zip(gradient.par_chunks(TASK_ELEMENTS))
-                .for_each(|(sum, part)| add_part(sum, part));
+            updates::add(sum, &gradient);
         }
         self.batches += 1;
         Ok(())
@@ -87,37 +80,9 @@ impl GradientSums {
     /// does not depend on the number of threads.
     pub fn norm(&self) -> f64 {
         let sums = self.sums.iter().flatten();
-        sums.map(|sum| sum_of_squares(sum)).sum::<f64>().sqrt()
-    }
-}
-
-fn sum_of_squares(values: &[f32]) -> f64 {
-    let parts = values.par_chunks(TASK_ELEMENTS).map(squares_of_part);
-    parts.collect::<Vec<f64>>().iter().sum()
-}
-
-kernel! {
-    fn add_part(sum: &mut [f32], part: &[f32]) {
-        for (sum, value) in sum.iter_mut().zip(part) {
-            *sum += value;
-        }
-    }
-}
-
-kernel! {
-    fn squares_of_part(part: &[f32]) -> f64 {
-        let (groups, rest) = part.as_chunks::<16>();
-        let mut lanes = [0.0f64; 16];
-        for group in groups {
-            for (lane, value) in lanes.iter_mut().zip(group) {
-                *lane += f64::from(*value) * f64::from(*value);
-            }
-        }
-        let rest: f64 = rest
-            .iter()
-            .map(|value| f64::from(*value) * f64::from(*value))
-            .sum();
-        lanes.iter().sum::<f64>() + rest
+        sums.map(|sum| updates::sum_of_squares(sum))
+            .sum::<f64>()
+            .sqrt()
     }
 }
 

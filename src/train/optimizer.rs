@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::error::{Result, TrainError};
 use super::gradients::{GradientSums, contiguous_mut};
 use super::{adamp, adamw};
+use crate::ops::updates::{Denominator, MomentUpdate};
 
 /// Which update rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -258,26 +259,7 @@ pub(super) struct UpdateFactors {
     steps: u64,
 }
 
-/// How moments go on by one gradient.
-#[derive(Clone, Copy)]
-pub(super) struct MomentUpdate {
-    beta1: f32,
-    beta2: f32,
-    new1: f32,
-    new2: f32,
-    scale: f32,
-}
-
-/// The bias-corrected root of the second moment, plus ε.
-#[derive(Clone, Copy)]
-pub(super) struct Denominator {
-    correction: f32,
-}
-
 impl UpdateFactors {
-    /// ε of both rules.
-    pub(super) const EPSILON: f64 = 1e-8;
-
     pub(super) fn moments(&self) -> MomentUpdate {
         MomentUpdate {
             beta1: self.beta1 as f32,
@@ -308,36 +290,6 @@ impl UpdateFactors {
 
 fn bias_correction(beta: f64, steps: u64) -> f64 {
     1.0 - beta.powf(steps as f64)
-}
-
-/// A moment that fades without gradients ends at 0, and not as a subnormal
-/// number, which is slow.
-#[inline(always)]
-fn forget(moment: f32) -> f32 {
-    const FADED: f32 = 1e-36;
-    if moment.abs() < FADED { 0.0 } else { moment }
-}
-
-impl MomentUpdate {
-    /// Takes a gradient into both moments.
-    #[inline(always)]
-    pub(super) fn advance(&self, exp_avg: &mut f32, exp_avg_sq: &mut f32, gradient: f32) {
-        let gradient = gradient * self.scale;
-        *exp_avg = forget(self.beta1 * *exp_avg + self.new1 * gradient);
-        *exp_avg_sq = forget(self.beta2 * *exp_avg_sq + self.new2 * gradient * gradient);
-    }
-
-    /// The first moment as it would be after the same gradient once more.
-    pub(super) fn average(&self, exp_avg: f32, gradient: f32) -> f32 {
-        self.beta1 * exp_avg + self.new1 * (gradient * self.scale)
-    }
-}
-
-impl Denominator {
-    #[inline(always)]
-    pub(super) fn of(&self, exp_avg_sq: f32) -> f32 {
-        exp_avg_sq.sqrt() / self.correction + UpdateFactors::EPSILON as f32
-    }
 }
 
 /// One update of one parameter.
