@@ -10,7 +10,7 @@ use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode};
+use std::process::{Child, Command};
 use std::thread;
 
 use rustix::process::{Pid, Signal, getppid, kill_process};
@@ -26,7 +26,7 @@ const VARIABLE: &str = "NOVIC_PARENT";
 
 /// Runs this command in a child process and returns its exit code. `None` in
 /// the child, and where no child can be started: then the run does without.
-pub(super) fn as_parent() -> Option<ExitCode> {
+pub(super) fn as_parent() -> Option<u8> {
     if file_of_parent().is_some() {
         stay_no_longer_than_parent();
         return None;
@@ -59,7 +59,7 @@ pub(super) fn as_parent() -> Option<ExitCode> {
     let status = status.ok()?;
     if let Some(SIGINT | SIGTERM) = status.signal() {
         // Before it listened to signals.
-        return Some(ExitCode::from(Exit::Interrupted as u8));
+        return Some(Exit::Interrupted as u8);
     }
     if let Some(signal) = status.signal() {
         eprintln!("error: killed by signal {signal}; the same command goes on where it stopped");
@@ -69,10 +69,10 @@ pub(super) fn as_parent() -> Option<ExitCode> {
             let out_of_memory = signal == SIGKILL && memory_kills() > kills;
             let _ = Death::by(signal, out_of_memory).write(Path::new(&OsString::from_vec(run)));
         }
-        return Some(ExitCode::from(128u8.saturating_add(signal as u8)));
+        return Some(128u8.saturating_add(signal as u8));
     }
     let code = status.code().and_then(|code| u8::try_from(code).ok());
-    Some(ExitCode::from(code.unwrap_or(1)))
+    Some(code.unwrap_or(1))
 }
 
 /// Tells the parent, if there is one, which run this is.

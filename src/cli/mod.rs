@@ -34,6 +34,7 @@ mod top;
 mod verify;
 mod why;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -112,12 +113,29 @@ enum Command {
     Hub(HubArgs),
 }
 
-/// Parses the command line, runs the command and returns its exit code.
+/// The commands and their options, for those who describe them.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Parses the command line of this process, runs the command and returns its
+/// exit code.
 pub fn main() -> ExitCode {
-    clap_complete::CompleteEnv::with_factory(Cli::command)
+    ExitCode::from(run(std::env::args_os().collect()))
+}
+
+/// The same for a command line; its first word is the name of the program.
+/// Ends the process after help, completion and words it does not know.
+pub fn run(arguments: Vec<OsString>) -> u8 {
+    let here = std::env::current_dir().ok();
+    let completed = clap_complete::CompleteEnv::with_factory(Cli::command)
         .var(complete::VARIABLE)
-        .complete();
-    let cli = Cli::parse();
+        .try_complete(arguments.clone(), here.as_deref())
+        .unwrap_or_else(|error| error.exit());
+    if completed {
+        return Exit::Success as u8;
+    }
+    let cli = Cli::parse_from(arguments);
     if matches!(cli.command, Command::Run(_) | Command::Action(_))
         && let Some(code) = guard::as_parent()
     {
@@ -155,10 +173,10 @@ pub fn main() -> ExitCode {
         Command::Hub(args) => cmd_hub(&args),
     };
     match result {
-        Ok(exit) => ExitCode::from(exit as u8),
+        Ok(exit) => exit as u8,
         Err(error) => {
             error.print();
-            ExitCode::from(error.exit as u8)
+            error.exit as u8
         }
     }
 }

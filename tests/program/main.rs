@@ -4,6 +4,7 @@
 mod bad_input;
 mod captions;
 mod checkpoints;
+mod documentation;
 mod embed;
 mod folder;
 mod kills;

@@ -2,7 +2,7 @@
 //!
 //! [`Config`] is the whole configuration of a stage. [`keys`] lists what is
 //! known about every leaf: names, type, range, default, readers, meaning. Both
-//! come from the same declarations, see [`section`].
+//! come from the same declarations, see the macro `section!`.
 
 mod action;
 mod checkpoint;
