@@ -1,7 +1,8 @@
 //! `novic hub`: fetch models, data sets and other files, and list what is
 //! there.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -15,6 +16,7 @@ use crate::embedders::{EmbedderSpec, fetch, fetch_state, hub_cache, known_specif
 use crate::net::{
     Downloader, KNOWN_RESOURCES, MIRROR_VARIABLE, Patience, Progress, Roots, known_resource,
 };
+use crate::runner::{MissingResource, Plan};
 
 /// Fetch models, data sets and other files, and list what is there
 #[derive(Debug, Args)]
@@ -122,41 +124,70 @@ fn ls(args: &LsArgs) -> Result<Exit, CliError> {
 }
 
 fn get(args: &GetArgs) -> Result<Exit, CliError> {
-    enum Wanted {
-        Resource(&'static crate::net::KnownResource),
-        Embedder(EmbedderSpec),
+    let fetched = fetch_all(&args.ids, &roots(&args.datasets), |id, place| {
+        if args.json {
+            return Ok(());
+        }
+        print(&format!("{id}: {}\n", place.display())).map(|_| ())
+    })?;
+    if args.json {
+        let rows: Vec<Value> = fetched
+            .iter()
+            .map(|(id, place)| json!({"id": id, "place": place.display().to_string()}))
+            .collect();
+        print(&format!("{:#}\n", Value::from(rows)))?;
     }
+    Ok(Exit::Success)
+}
+
+/// Something that can be fetched.
+enum Wanted {
+    Resource(&'static crate::net::KnownResource),
+    Embedder(EmbedderSpec),
+}
+
+impl Wanted {
+    fn of(id: &str) -> Result<Self, CliError> {
+        if let Some(resource) = known_resource(id) {
+            return Ok(Self::Resource(resource));
+        }
+        if id.contains(':') {
+            return id
+                .parse::<EmbedderSpec>()
+                .map(Self::Embedder)
+                .map_err(|error| CliError::from_error(Exit::Usage, &error));
+        }
+        let ids = KNOWN_RESOURCES.iter().map(|resource| resource.id);
+        let near = crate::config::nearest(id, ids);
+        let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+        Err(CliError::usage(format!(
+            "nothing is called {id:?}; `novic hub ls` lists all, embedders have a type \
+             (openclip:{id}){hint}"
+        )))
+    }
+}
+
+/// Fetches resources and embedders by their ids, one after the other; calls
+/// `done` with each and where it lies.
+fn fetch_all(
+    ids: &[String],
+    roots: &Roots,
+    mut done: impl FnMut(&str, &Path) -> Result<(), CliError>,
+) -> Result<Vec<(String, PathBuf)>, CliError> {
     // All ids are checked before anything is fetched.
-    let mut wanted = Vec::new();
-    for id in &args.ids {
-        let found = match known_resource(id) {
-            Some(resource) => Wanted::Resource(resource),
-            None if id.contains(':') => {
-                let spec = id.parse::<EmbedderSpec>();
-                Wanted::Embedder(spec.map_err(|error| CliError::from_error(Exit::Usage, &error))?)
-            }
-            None => {
-                let ids = KNOWN_RESOURCES.iter().map(|resource| resource.id);
-                let near = crate::config::nearest(id, ids);
-                let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
-                return Err(CliError::usage(format!(
-                    "nothing is called {id:?}; `novic hub ls` lists all, embedders have a type \
-                     (openclip:{id}){hint}"
-                )));
-            }
-        };
-        wanted.push((id, found));
-    }
+    let wanted: Vec<Wanted> = ids
+        .iter()
+        .map(|id| Wanted::of(id))
+        .collect::<Result<_, _>>()?;
     let failed = |error: &dyn std::error::Error| CliError::from_error(Exit::Failed, error);
     let downloader = Downloader::new(Patience::default()).map_err(|error| failed(&error))?;
     let mirror = std::env::var(MIRROR_VARIABLE).ok();
-    let roots = roots(&args.datasets);
     let mut bar = Bar::new();
-    let mut rows = Vec::new();
-    for (id, wanted) in wanted {
+    let mut fetched = Vec::new();
+    for (id, wanted) in ids.iter().zip(wanted) {
         let place = match wanted {
             Wanted::Resource(resource) => resource
-                .get(&downloader, &roots, mirror.as_deref(), &mut bar)
+                .get(&downloader, roots, mirror.as_deref(), &mut bar)
                 .map_err(|error| failed(&error))?,
             Wanted::Embedder(spec) => {
                 fetch(&spec, &downloader, mirror.as_deref(), &mut bar)
@@ -165,16 +196,29 @@ fn get(args: &GetArgs) -> Result<Exit, CliError> {
             }
         };
         bar.finish();
-        if args.json {
-            rows.push(json!({"id": id, "place": place.display().to_string()}));
-        } else {
-            print(&format!("{id}: {}\n", place.display()))?;
+        done(id, &place)?;
+        fetched.push((id.clone(), place));
+    }
+    Ok(fetched)
+}
+
+/// Fetches what the steps of a plan lack and the tables of addresses know; says
+/// so on standard error. Returns whether there was anything.
+pub(super) fn fetch_missing(plan: &Plan) -> Result<bool, CliError> {
+    let mut any = false;
+    let mut seen = BTreeSet::new();
+    for step in plan.steps() {
+        let roots = roots(&step.config.cls.root);
+        let missing = step.resources.iter().filter_map(|it| it.missing.as_ref());
+        for MissingResource { id, .. } in missing {
+            if Wanted::of(id).is_ok() && seen.insert(id.clone()) {
+                eprintln!("fetching {id}");
+                fetch_all(std::slice::from_ref(id), &roots, |_, _| Ok(()))?;
+                any = true;
+            }
         }
     }
-    if args.json {
-        print(&format!("{:#}\n", Value::from(rows)))?;
-    }
-    Ok(Exit::Success)
+    Ok(any)
 }
 
 /// A bar on standard error.

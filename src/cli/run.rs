@@ -9,6 +9,7 @@ use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
 
 use super::book::write_page;
+use super::hub::fetch_missing;
 use super::print::print;
 use super::{CliError, Exit, complete, experiment, guard};
 use crate::config::{Experiment, Request, recorded_experiment};
@@ -58,16 +59,16 @@ pub struct RunArgs {
 #[derive(Debug, Args)]
 pub(super) struct RunOptions {
     /// Only these stages (their inputs must be there)
-    #[arg(long, value_name = "STAGE", add = ArgValueCompleter::new(complete::stages))]
+    #[arg(long, value_name = "STAGE", value_delimiter = ',', add = ArgValueCompleter::new(complete::stages))]
     only: Vec<String>,
     /// Only these stages and those after them
-    #[arg(long, value_name = "STAGE", add = ArgValueCompleter::new(complete::stages))]
+    #[arg(long, value_name = "STAGE", value_delimiter = ',', add = ArgValueCompleter::new(complete::stages))]
     from: Vec<String>,
     /// Only these stages and those before them
-    #[arg(long, value_name = "STAGE", add = ArgValueCompleter::new(complete::stages))]
+    #[arg(long, value_name = "STAGE", value_delimiter = ',', add = ArgValueCompleter::new(complete::stages))]
     until: Vec<String>,
     /// Run these stages again although nothing changed
-    #[arg(long, value_name = "STAGE", add = ArgValueCompleter::new(complete::stages))]
+    #[arg(long, value_name = "STAGE", value_delimiter = ',', add = ArgValueCompleter::new(complete::stages))]
     force: Vec<String>,
     /// Run all stages again although nothing changed
     #[arg(long)]
@@ -90,6 +91,9 @@ pub(super) struct RunOptions {
     /// Read external files again although they seem unchanged
     #[arg(long)]
     paranoid: bool,
+    /// Fetch what is missing (models, data sets, dictionaries) before anything starts
+    #[arg(long)]
+    download: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -134,7 +138,10 @@ pub(super) fn run_experiment(
     overrides: &[String],
     args: &RunOptions,
 ) -> Result<Exit, CliError> {
-    let plan = make_plan(experiment, args.paranoid)?;
+    let mut plan = make_plan(experiment, args.paranoid)?;
+    if args.download && fetch_missing(&plan)? {
+        plan = make_plan(experiment, args.paranoid)?;
+    }
     // Tables with mistakes should not wait for the end of a long run.
     let tables = ExperimentReport::collect(experiment, &plan).and_then(|r| r.tables(None));
     tables.map_err(|error| CliError::from_error(Exit::Usage, &error))?;
@@ -151,7 +158,8 @@ pub(super) fn run_experiment(
         return Err(CliError::report(
             Exit::Failed,
             format!(
-                "{}\nerror: the experiment is blocked: get what is missing, or use --keep-going",
+                "{}\nerror: the experiment is blocked: get what is missing (`--download` does, where an \
+                 address is known), or use --keep-going",
                 plan_text(&plan)
             ),
         ));

@@ -6,6 +6,7 @@
 //! as often as it counts; each time, `k` random permutations of all spellings,
 //! every spelling as often as it counts, are combined position by position.
 
+use super::article::article;
 use super::dataset::NounDataset;
 use super::error::NounsError;
 use super::noun::Number;
@@ -16,9 +17,53 @@ use crate::random::{Draws, Purpose};
 /// What is put between the nouns of a text.
 const SEPARATOR: &str = " and ";
 
-/// A spelling, by its noun and its place among the noun's spellings of one
-/// number.
-type Item = (u32, u32);
+/// A spelling of a noun. They are drawn at random, so what a text needs of one
+/// lies close together.
+#[derive(Clone, Copy, Debug)]
+struct Item {
+    noun: u32,
+    /// Where it begins among [`Items::texts`], and its length in bytes.
+    start: u32,
+    len: u32,
+    takes_an: bool,
+}
+
+/// Every spelling of one number as often as it counts.
+#[derive(Clone, Debug, Default)]
+struct Items {
+    items: Vec<Item>,
+    /// The spellings, one after the other.
+    texts: String,
+}
+
+impl Items {
+    fn new(dataset: &NounDataset, number: Number) -> Option<Self> {
+        let mut made = Self::default();
+        for (noun, entry) in dataset.vocabulary().nouns().enumerate() {
+            for spelling in entry.spellings(number) {
+                let text = &spelling.text;
+                let item = Item {
+                    noun: u32::try_from(noun).ok()?,
+                    start: u32::try_from(made.texts.len()).ok()?,
+                    len: u32::try_from(text.len()).ok()?,
+                    takes_an: dataset.articles().takes_an(text),
+                };
+                made.texts.push_str(text);
+                let count = spelling.frequency as usize;
+                made.items.extend(std::iter::repeat_n(item, count));
+            }
+        }
+        Some(made)
+    }
+
+    fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    fn text(&self, item: Item) -> &str {
+        &self.texts[item.start as usize..][..item.len as usize]
+    }
+}
 
 /// All texts with several nouns of a noun dataset.
 #[derive(Clone, Debug)]
@@ -27,8 +72,8 @@ pub struct Multiset<'a> {
     /// Repetitions with 1, 2, 3, … nouns per text; the last is not 0.
     repetitions: Vec<u64>,
     seed: u64,
-    /// Every spelling of a number as often as it counts.
-    items: [Vec<Item>; 2],
+    /// The spellings of each number.
+    items: [Items; 2],
 }
 
 impl<'a> Multiset<'a> {
@@ -58,11 +103,15 @@ impl<'a> Multiset<'a> {
                 samples: total * u128::from(dataset.num_samples()),
             });
         }
+        let [singulars, plurals] = Number::ALL.map(|number| Items::new(dataset, number));
+        let (Some(singulars), Some(plurals)) = (singulars, plurals) else {
+            return Err(NounsError::TooManySamples);
+        };
         Ok(Self {
             dataset,
             repetitions,
             seed,
-            items: Number::ALL.map(|number| items(dataset, number)),
+            items: [singulars, plurals],
         })
     }
 
@@ -140,17 +189,6 @@ struct Place {
     position: usize,
 }
 
-fn items(dataset: &NounDataset, number: Number) -> Vec<Item> {
-    let mut items = Vec::new();
-    for (noun, entry) in dataset.vocabulary().nouns().enumerate() {
-        for (spelling, text) in entry.spellings(number).iter().enumerate() {
-            let item = (noun as u32, spelling as u32);
-            items.extend(std::iter::repeat_n(item, text.frequency as usize));
-        }
-    }
-    items
-}
-
 /// An enumeration of the texts of a [`Multiset`].
 #[derive(Debug)]
 pub struct MultisetTexts<'a> {
@@ -219,17 +257,15 @@ impl<'a> MultisetTexts<'a> {
         targets.clear();
         text.push_str(&prompt.before);
         for (at, order) in combination.orders.iter().enumerate() {
-            let (noun, spelling) = items[order[place.position] as usize];
-            let entry = multiset.dataset.vocabulary().noun(noun as usize);
-            let spelling = &entry.spellings(number)[spelling as usize].text;
+            let item = items.items[order[place.position] as usize];
             if at > 0 {
                 text.push_str(SEPARATOR);
             }
             if prompt.article {
-                text.push_str(multiset.dataset.articles().of(spelling));
+                text.push_str(article(item.takes_an));
             }
-            text.push_str(spelling);
-            targets.push(noun as usize);
+            text.push_str(items.text(item));
+            targets.push(item.noun as usize);
         }
         text.push_str(&prompt.after);
     }

@@ -96,7 +96,7 @@ pub(super) fn embedder_named(
             let source = format!("weights and tokenizer: {}", model_repository(spec.name()));
             let embedded = embedded::models().iter().map(|model| model.name);
             let missing = MissingResource {
-                id: spec.name().to_owned(),
+                id: name.to_owned(),
                 source: match nearest(spec.name(), embedded) {
                     Some(near) => {
                         format!("{source}; or did you mean the embedded openclip:{near}?")

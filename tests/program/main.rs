@@ -5,6 +5,7 @@ mod bad_input;
 mod captions;
 mod checkpoints;
 mod documentation;
+mod download;
 mod embed;
 mod folder;
 mod kills;

@@ -18,12 +18,21 @@ pub enum ArticleRules {
 impl ArticleRules {
     /// The indefinite article of `noun`, with a space: `"a "` or `"an "`.
     pub fn of(self, noun: &str) -> &'static str {
-        let takes_an = match self {
+        article(self.takes_an(noun))
+    }
+
+    /// Whether the article of `noun` is "an".
+    pub(super) fn takes_an(self, noun: &str) -> bool {
+        match self {
             Self::Published => published::takes_an(noun),
             Self::Exact => spoken::takes_an(noun),
-        };
-        if takes_an { "an " } else { "a " }
+        }
     }
+}
+
+/// The article, with a space.
+pub(super) fn article(takes_an: bool) -> &'static str {
+    if takes_an { "an " } else { "a " }
 }
 
 /// The article of the published texts.
