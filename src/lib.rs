@@ -4,6 +4,7 @@
 //! A room uses the rooms listed above it and is used by those below; see
 //! `docs/architecture.md`.
 
+pub mod annotate;
 pub mod cache;
 pub mod cli;
 pub mod config;

@@ -32,6 +32,8 @@ pub(crate) enum Purpose {
     Shown,
     /// Which samples of a dataset are evaluated.
     Evaluated,
+    /// Which nouns are asked about together.
+    Annotation,
 }
 
 impl Purpose {
@@ -46,6 +48,7 @@ impl Purpose {
             Self::Captions => b"captions",
             Self::Shown => b"shown",
             Self::Evaluated => b"evaluated",
+            Self::Annotation => b"annotation",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One file per command: parse, call, print.
 
 mod action;
+mod annotate;
 mod book;
 mod cache;
 mod captions;
@@ -40,6 +41,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub use action::{ActionArgs, cmd_action};
+pub use annotate::{AnnotateArgs, cmd_annotate};
 pub use book::{BookArgs, cmd_book};
 pub use cache::{CacheArgs, cmd_cache};
 pub use captions::{CaptionsArgs, cmd_captions};
@@ -109,6 +111,7 @@ enum Command {
     Completions(CompletionsArgs),
     Cache(CacheArgs),
     Captions(CaptionsArgs),
+    Annotate(AnnotateArgs),
     Embed(EmbedArgs),
     Hub(HubArgs),
 }
@@ -169,6 +172,7 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
         Command::Completions(args) => cmd_completions(&args),
         Command::Cache(args) => cmd_cache(&args),
         Command::Captions(args) => cmd_captions(&args),
+        Command::Annotate(args) => cmd_annotate(&args),
         Command::Embed(args) => cmd_embed(&args),
         Command::Hub(args) => cmd_hub(&args),
     };

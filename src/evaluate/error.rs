@@ -85,12 +85,4 @@ pub enum EvaluateError {
         /// What is wrong.
         reason: String,
     },
-    /// An annotation file that is none.
-    #[error("{} is not an annotation file: {reason}", path.display())]
-    AnnotationFile {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
 }

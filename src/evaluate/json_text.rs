@@ -13,6 +13,13 @@ pub fn json_text(value: &Value) -> String {
     out
 }
 
+/// Text of a value on one line, in the same style.
+pub fn json_line(value: &Value) -> String {
+    let mut out = String::new();
+    write_value(value, None, &mut out);
+    out
+}
+
 /// `depth` is the nesting of indented objects, `None` inside a list.
 fn write_value(value: &Value, depth: Option<usize>, out: &mut String) {
     match value {

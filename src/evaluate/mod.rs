@@ -1,7 +1,6 @@
 //! From embeddings and generated texts to scores, tables and prediction
 //! files: zero-shot, class scoring, statistics. Knows nothing of plotting.
 
-mod annotations;
 mod decoding_tables;
 mod error;
 mod greedy_outcomes;
@@ -17,12 +16,11 @@ mod token_evaluation;
 mod zero_shot;
 mod zero_shot_run;
 
-pub use annotations::add_samples;
 pub use decoding_tables::{DatasetScores, DecodingScore, ModelScores, TrackedTable, overall_table};
 pub use error::{EvaluateError, Result};
 pub use greedy_outcomes::{Direct, GreedyOutcome, GreedyOutcomes};
 pub use interval::wilson_95;
-pub use json_text::json_text;
+pub use json_text::{json_line, json_text};
 pub use modality_gap::{AngleStatistics, ModalityGap, modality_gap_file};
 pub use model_selection::{ModelSelection, select_models};
 pub use prediction_file::{GenerationFields, PredictionEntry, PredictionFile};

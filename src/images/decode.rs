@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
-use image::{DynamicImage, ImageDecoder, ImageReader, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageReader, Rgb, RgbImage, RgbaImage};
 
 use super::error::ImageError;
 
@@ -39,6 +39,9 @@ pub struct DecodeOptions {
     pub limits: ImageLimits,
     /// Turn the picture as its EXIF orientation says.
     pub exif_rotate: bool,
+    /// Lay transparent pictures on white, instead of dropping alpha: as people
+    /// see them, not as models are fed.
+    pub on_white: bool,
 }
 
 /// Decodes the picture in a file.
@@ -125,7 +128,22 @@ pub fn decode_bytes(
     if let Some(orientation) = orientation {
         picture.apply_orientation(orientation);
     }
+    if options.on_white && picture.color().has_alpha() {
+        return Ok(on_white(&picture.into_rgba8()));
+    }
     Ok(to_rgb(picture))
+}
+
+/// A transparent picture on a white ground.
+fn on_white(picture: &RgbaImage) -> RgbImage {
+    let mix = |value: u8, alpha: u8| {
+        let (value, alpha) = (u32::from(value), u32::from(alpha));
+        ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8
+    };
+    RgbImage::from_fn(picture.width(), picture.height(), |x, y| {
+        let [red, green, blue, alpha] = picture.get_pixel(x, y).0;
+        Rgb([red, green, blue].map(|value| mix(value, alpha)))
+    })
 }
 
 fn to_rgb(picture: DynamicImage) -> RgbImage {

@@ -16,6 +16,8 @@ pub enum Interpolation {
     Bilinear,
     /// Keys' cubic with a = −0.5, support 2.
     Bicubic,
+    /// Windowed sine, support 3.
+    Lanczos,
 }
 
 impl Interpolation {
@@ -24,6 +26,7 @@ impl Interpolation {
             Self::Nearest => 0.5,
             Self::Bilinear => 1.0,
             Self::Bicubic => 2.0,
+            Self::Lanczos => 3.0,
         }
     }
 
@@ -35,9 +38,19 @@ impl Interpolation {
             Self::Bilinear if x < 1.0 => 1.0 - x,
             Self::Bicubic if x < 1.0 => ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0,
             Self::Bicubic if x < 2.0 => (((x - 5.0) * x + 8.0) * x - 4.0) * A,
+            Self::Lanczos if x < 3.0 => sinc(x) * sinc(x / 3.0),
             _ => 0.0,
         }
     }
+}
+
+/// `sin(πx) / πx`.
+fn sinc(x: f64) -> f64 {
+    if x == 0.0 {
+        return 1.0;
+    }
+    let x = x * std::f64::consts::PI;
+    x.sin() / x
 }
 
 const PRECISION: u32 = 22;

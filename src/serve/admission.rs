@@ -66,6 +66,7 @@ impl Admission {
             decode: DecodeOptions {
                 limits: options.images,
                 exif_rotate: false,
+                on_white: false,
             },
             metrics,
         }

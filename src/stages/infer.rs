@@ -13,9 +13,9 @@ use super::eval_cls_decoding::guesses;
 use super::inputs;
 use super::pictures;
 use super::trained::{self, Model, Models};
+use crate::annotate::add_samples;
 use crate::cache::{CacheFile, OpenOptions};
 use crate::decoder::generate::{GenerationConfig, select};
-use crate::evaluate::add_samples;
 use crate::images::{DecodeOptions, decode_file, pictures_in};
 use crate::infer::{
     EmbeddingModel, Guide, NounDecoder, NounList, Predictions, RankedNoun, best_table,

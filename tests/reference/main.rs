@@ -1,6 +1,7 @@
 //! Reference tests: one module per area of the reference data, named as the
 //! folder under `tests/golden` with underscores.
 
+mod annotation;
 mod decoder;
 mod e2e;
 mod embedders;

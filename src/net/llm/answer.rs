@@ -1,5 +1,6 @@
 //! Answers.
 
+use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
 use serde_json::Value;
@@ -15,6 +16,8 @@ pub enum Finish {
     Length,
     /// The model or a filter refused, with its words.
     Refused(String),
+    /// The service does not say, but there is an answer.
+    Unsaid,
     /// Anything else, or no answer at all.
     Other(String),
 }
@@ -74,6 +77,8 @@ pub struct ChatAnswer {
     pub finish: Finish,
     /// Tokens, as reported; none if nothing was.
     pub usage: Option<Usage>,
+    /// All integers of the reported usage, by name.
+    pub counters: BTreeMap<String, u64>,
     /// The model as it names itself.
     pub model: Option<String>,
     /// Number of the request at the service.
@@ -81,8 +86,8 @@ pub struct ChatAnswer {
 }
 
 impl ChatAnswer {
-    /// Reads the body of a response, which must be an object.
-    pub(super) fn of(body: &Value, form: AnswerForm, request_id: Option<String>) -> Self {
+    /// Reads the body of a response, of which anything may be missing.
+    pub fn of_response(body: &Value, form: AnswerForm, request_id: Option<String>) -> Self {
         let choice = &body["choices"][0];
         let message = &choice["message"];
         let text = message["content"].as_str().unwrap_or_default();
@@ -93,7 +98,7 @@ impl ChatAnswer {
             (None, Some("stop")) => Finish::Stop,
             (None, Some("length")) => Finish::Length,
             // Some servers say nothing at the end.
-            (None, None) if !text.is_empty() => Finish::Stop,
+            (None, None) if !text.is_empty() => Finish::Unsaid,
             (None, Some(other)) => Finish::Other(other.to_owned()),
             (None, None) => Finish::Other("no answer".to_owned()),
         };
@@ -102,10 +107,19 @@ impl ChatAnswer {
             form,
             finish,
             usage: Usage::of(&body["usage"]),
+            counters: counters(&body["usage"]),
             model: body["model"].as_str().map(str::to_owned),
             request_id,
         }
     }
+}
+
+/// The integers of a reported usage.
+fn counters(usage: &Value) -> BTreeMap<String, u64> {
+    let members = usage.as_object().into_iter().flatten();
+    members
+        .filter_map(|(name, value)| Some((name.clone(), value.as_u64()?)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -131,12 +145,12 @@ mod tests {
     #[test]
     fn what_is_missing_is_no_crash() {
         for body in [json!({}), json!({"choices": null}), json!({"choices": []})] {
-            let answer = ChatAnswer::of(&body, AnswerForm::Text, None);
+            let answer = ChatAnswer::of_response(&body, AnswerForm::Text, None);
             assert!(matches!(answer.finish, Finish::Other(_)), "{body}");
         }
         let refused = json!({"choices": [{"finish_reason": "stop", "message": {
             "content": null, "refusal": "I cannot help with that"}}]});
-        let answer = ChatAnswer::of(&refused, AnswerForm::Text, None);
+        let answer = ChatAnswer::of_response(&refused, AnswerForm::Text, None);
         assert!(matches!(answer.finish, Finish::Refused(_)));
     }
 }

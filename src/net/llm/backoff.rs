@@ -2,14 +2,24 @@
 
 use std::time::Duration;
 
-/// Exponential back-off with full jitter: before try `n` (from 1) a random time
-/// between 0 and `base · 2ⁿ⁻¹`, at most `cap`.
+/// Exponential back-off: before try `n` (from 1) a time of at most
+/// `base · 2ⁿ⁻¹`, at most `cap`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     /// Longest first wait.
     pub base: Duration,
     /// Longest wait at all.
     pub cap: Duration,
+    kind: Kind,
+}
+
+/// What is counted, and which part of the longest time is waited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Tries of one request; a random part, so that not all come at once.
+    Jitter,
+    /// Failures in a row of all requests; all of it, after some without a wait.
+    Steady { free: u32 },
 }
 
 impl Default for Backoff {
@@ -17,6 +27,7 @@ impl Default for Backoff {
         Self {
             base: Duration::from_secs(1),
             cap: Duration::from_secs(60),
+            kind: Kind::Jitter,
         }
     }
 }
@@ -27,18 +38,39 @@ impl Backoff {
         Self {
             base,
             cap: base.saturating_mul(60),
+            ..Self::default()
+        }
+    }
+
+    /// As the original waited: not at all for three failures in a row, then
+    /// 10 s, doubling up to half a day (`annotation.md` 9).
+    pub fn original() -> Self {
+        Self {
+            base: Duration::from_secs(10),
+            cap: Duration::from_secs(12 * 3600),
+            kind: Kind::Steady { free: 3 },
         }
     }
 
     /// The longest wait before try `n`, from 1.
-    fn longest(&self, n: u32) -> Duration {
-        let factor = 1_u32.checked_shl(n.saturating_sub(1)).unwrap_or(u32::MAX);
+    pub fn longest(&self, n: u32) -> Duration {
+        let n = match self.kind {
+            Kind::Jitter => n.max(1),
+            Kind::Steady { free } => n.saturating_sub(free),
+        };
+        if n == 0 {
+            return Duration::ZERO;
+        }
+        let factor = 1_u32.checked_shl(n - 1).unwrap_or(u32::MAX);
         self.base.saturating_mul(factor).min(self.cap)
     }
 
-    /// A wait before try `n`, from 1.
-    pub(super) fn wait(&self, n: u32) -> Duration {
-        self.longest(n).mul_f64(rand::random::<f64>())
+    /// A wait after `tries` of a request and `failures` in a row of all.
+    pub(super) fn wait(&self, tries: u32, failures: u32) -> Duration {
+        match self.kind {
+            Kind::Jitter => self.longest(tries).mul_f64(rand::random::<f64>()),
+            Kind::Steady { .. } => self.longest(failures),
+        }
     }
 
     /// How long everything pauses when nothing has been answered for a while,
@@ -62,7 +94,7 @@ mod tests {
         assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
         assert_eq!(backoff.longest(1000), backoff.cap);
         for n in 1..100 {
-            assert!(backoff.wait(n) <= backoff.longest(n));
+            assert!(backoff.wait(n, 1) <= backoff.longest(n));
         }
         let pauses: Vec<u64> = (1..7).map(|n| backoff.pause(n).as_secs() / 60).collect();
         assert_eq!(pauses, [1, 2, 4, 8, 15, 15]);

@@ -23,6 +23,15 @@ impl Price {
         }
     }
 
+    /// All of them times a factor.
+    pub fn times(self, factor: f64) -> Self {
+        Self {
+            input: self.input * factor,
+            cached_input: self.cached_input * factor,
+            output: self.output * factor,
+        }
+    }
+
     /// Cost in USD.
     pub fn cost(&self, usage: &Usage) -> f64 {
         let fresh = (usage.prompt_tokens - usage.cached_tokens) as f64;

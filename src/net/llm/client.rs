@@ -3,16 +3,18 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::adaptation::{Adaptation, AnswerChoice};
+use serde_json::Value;
+
+use super::adaptation::{Adaptation, AnswerChoice, AnswerForm};
 use super::answer::{ChatAnswer, Usage};
 use super::backoff::Backoff;
 use super::budget::{Limits, Price, Spent};
 use super::error::LlmError;
-use super::failure::FailureClass;
+use super::failure::{Failure, FailureClass};
 use super::gate::{Gate, Rules};
 use super::request::{ChatRequest, estimated_tokens};
 use super::service::Service;
-use super::transport::Transport;
+use super::transport::{Call, Transport};
 
 /// Longest time that one request waits because the service is asked too fast.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
@@ -110,6 +112,35 @@ impl LlmClient {
         self
     }
 
+    /// The form of answers that the service knows, as far as that was found out.
+    pub fn form(&self) -> AnswerForm {
+        self.adaptation().form()
+    }
+
+    /// The body of a request as it is sent now.
+    pub fn body(&self, request: &ChatRequest) -> Value {
+        request.body(&self.adaptation())
+    }
+
+    /// Counts an answer that came in a batch.
+    pub fn add_spent(&self, usage: Usage, cost: f64) {
+        self.gate.add_spent(usage, cost);
+    }
+
+    /// The limit that so many requests of a batch would break, which take at
+    /// most `worst` and cost a share of the usual price.
+    pub fn limit_broken_by(&self, requests: u64, worst: &Usage, share: f64) -> Option<String> {
+        self.gate.broken_by(requests, worst, share)
+    }
+
+    /// Waits, unless the program should stop.
+    ///
+    /// # Errors
+    /// It should.
+    pub fn sleep(&self, time: Duration) -> Result<(), LlmError> {
+        self.gate.sleep(time)
+    }
+
     fn adaptation(&self) -> MutexGuard<'_, Adaptation> {
         self.adaptation
             .lock()
@@ -158,7 +189,8 @@ impl LlmClient {
                 .post("chat/completions", &request.body(&used))
             {
                 Ok(reply) => {
-                    let answer = ChatAnswer::of(&reply.body, used.form(), reply.request_id);
+                    let answer =
+                        ChatAnswer::of_response(&reply.body, used.form(), reply.request_id);
                     permit.answered(answer.usage.unwrap_or(Usage {
                         completion_tokens: estimated_tokens(&answer.text),
                         ..worst
@@ -182,12 +214,56 @@ impl LlmClient {
                     if tries >= self.attempts {
                         return Err(LlmError::Failed(failure));
                     }
-                    self.gate.sleep(self.backoff.wait(tries))?;
+                    let failures = self.gate.failures();
+                    self.gate.sleep(self.backoff.wait(tries, failures))?;
                 }
                 FailureClass::BadRequest => {
                     if !self.adaptation().learn(&failure, request, &used) {
                         return Err(LlmError::Failed(failure));
                     }
+                }
+            }
+        }
+    }
+}
+
+/// Calls that are no questions.
+impl LlmClient {
+    pub(super) fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    pub(super) fn backoff(&self) -> Backoff {
+        self.backoff
+    }
+
+    pub(super) fn failure_of(&self, status: Option<u16>, body: &Value) -> Failure {
+        self.transport.failure_of(status, body)
+    }
+
+    /// A call, once.
+    pub(super) fn call_once(&self, call: &Call<'_>) -> Result<Value, Failure> {
+        self.transport.object(call).map(|reply| reply.body)
+    }
+
+    /// A call, as often as it makes sense.
+    pub(super) fn call(&self, call: &Call<'_>) -> Result<Value, LlmError> {
+        self.patiently(|| self.call_once(call))
+    }
+
+    /// The content of a file.
+    pub(super) fn download(&self, path: &str, limit: u64) -> Result<Vec<u8>, LlmError> {
+        self.patiently(|| self.transport.bytes(path, limit))
+    }
+
+    fn patiently<T>(&self, call: impl Fn() -> Result<T, Failure>) -> Result<T, LlmError> {
+        let mut tries = 0;
+        loop {
+            match call() {
+                Ok(reply) => return Ok(reply),
+                Err(failure) => {
+                    tries += 1;
+                    self.wait_after(&failure, tries)?;
                 }
             }
         }

@@ -54,6 +54,11 @@ pub enum LlmError {
 }
 
 impl LlmError {
+    /// Whether the service knows nothing of what was asked for.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Failed(failure) if failure.status == Some(404))
+    }
+
     /// Whether no other question can be answered either.
     pub fn ends_everything(&self) -> bool {
         match self {

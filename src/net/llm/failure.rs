@@ -69,6 +69,11 @@ impl Failure {
         }
     }
 
+    /// A response that says something else than it should.
+    pub(super) fn unreadable(message: &str) -> Self {
+        Self::on_the_way(message, None)
+    }
+
     /// A response with a status other than success.
     pub(super) fn of_response(
         status: u16,

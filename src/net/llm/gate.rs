@@ -49,6 +49,8 @@ struct State {
     /// Times in a row that the service was asked too fast.
     too_fast: u32,
     faults: u32,
+    /// Faults in a row, pauses or not.
+    failures: u32,
     pauses: u32,
     spent: Spent,
     /// Why nothing is sent any more.
@@ -80,6 +82,7 @@ impl Gate {
                 pause: None,
                 too_fast: 0,
                 faults: 0,
+                failures: 0,
                 pauses: 0,
                 spent,
                 closed: None,
@@ -109,6 +112,36 @@ impl Gate {
     /// What has been spent.
     pub(super) fn spent(&self) -> Spent {
         self.state().spent
+    }
+
+    /// Faults in a row over all requests.
+    pub(super) fn failures(&self) -> u32 {
+        self.state().failures
+    }
+
+    /// Counts answers that did not come through the gate.
+    pub(super) fn add_spent(&self, usage: Usage, cost: f64) {
+        let mut state = self.state();
+        state.spent.requests += 1;
+        state.spent.answers += 1;
+        state.spent.usage += usage;
+        state.spent.cost += cost;
+    }
+
+    /// The limit that requests which take at most `worst` would break.
+    pub(super) fn broken_by(&self, requests: u64, worst: &Usage, discount: f64) -> Option<String> {
+        let rules = &self.rules;
+        let state = self.state();
+        let price = rules.price.map(|price| price.times(discount));
+        if let Some(limit) = rules.limits.requests
+            && state.spent.requests + requests > limit
+        {
+            return Some(format!("{limit} requests"));
+        }
+        let (spent, in_flight) = (&state.spent, &state.worst_in_flight);
+        rules
+            .limits
+            .broken_by(spent, in_flight, worst, price.as_ref())
     }
 
     pub(super) fn cost(&self, usage: &Usage) -> f64 {
@@ -238,6 +271,7 @@ impl Permit<'_> {
             (state.places + 1.0 / state.places).min(rules.pace.concurrency.max(1) as f64);
         state.too_fast = 0;
         state.faults = 0;
+        state.failures = 0;
         state.pauses = 0;
         self.gate.changed.notify_all();
     }
@@ -253,13 +287,14 @@ impl Permit<'_> {
             FailureClass::Rate => {
                 state.too_fast += 1;
                 state.places = (state.places / 2.0).max(1.0);
-                let chosen = || rules.backoff.wait(state.too_fast);
+                let chosen = || rules.backoff.wait(state.too_fast, state.too_fast);
                 let least = rules.backoff.base / 10;
                 waits = failure.wait.unwrap_or_else(chosen).max(least);
                 state.pause(waits, "the service asks to wait");
             }
             FailureClass::Transient => {
                 state.faults += 1;
+                state.failures = state.failures.saturating_add(1);
                 if state.faults >= FAULTS {
                     state.faults = 0;
                     state.pauses += 1;

@@ -6,17 +6,20 @@
 //! rate and budget, waits as the service says, tries again what may succeed,
 //! and leaves out parameters that the service does not know. The key comes from
 //! the environment and goes nowhere but into the header of requests. Knows
-//! nothing of what is asked.
+//! nothing of what is asked. [`LlmClient::create_batch`] and its neighbours are for
+//! questions that may wait.
 
 mod adaptation;
 mod answer;
 mod backoff;
+mod batch;
 mod budget;
 mod client;
 mod error;
 mod failure;
 mod gate;
 mod key;
+mod multipart;
 mod request;
 mod service;
 mod transport;
@@ -24,6 +27,7 @@ mod transport;
 pub use adaptation::{AnswerChoice, AnswerForm};
 pub use answer::{ChatAnswer, Finish, Usage};
 pub use backoff::Backoff;
+pub use batch::{BatchLine, BatchState, RemoteBatch};
 pub use budget::{Limits, Price, Spent, known_price};
 pub use client::{LlmClient, Pace};
 pub use error::LlmError;

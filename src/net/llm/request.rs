@@ -37,7 +37,7 @@ pub struct AnswerShape {
     pub schema: Value,
     /// Sentence that asks for JSON of that schema.
     pub json: String,
-    /// Sentence that asks for plain text.
+    /// Sentence that asks for plain text; empty if nothing is to be said.
     pub text: String,
 }
 
@@ -131,7 +131,10 @@ impl ChatRequest {
     }
 
     fn messages_in(&self, form: AnswerForm) -> Value {
-        let mut sentence = self.shape.as_ref().map(|shape| shape.sentence(form));
+        let shape = self.shape.as_ref();
+        let mut sentence = shape
+            .map(|shape| shape.sentence(form))
+            .filter(|sentence| !sentence.is_empty());
         let messages = self.messages.iter().map(|message| {
             let (role, suffix) = match message.role {
                 Role::System => ("system", sentence.take()),

@@ -54,9 +54,14 @@ impl Service {
         })
     }
 
-    /// Address of a call such as `chat/completions`.
+    /// Address of a call such as `chat/completions` or `batches?limit=1`.
     pub(super) fn address(&self, path: &str) -> Url {
         let mut url = self.base.clone();
+        let (path, query) = match path.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (path, None),
+        };
+        url.set_query(query);
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path.split('/'));
         }

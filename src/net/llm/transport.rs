@@ -2,18 +2,22 @@
 
 use std::io::Read;
 
-use reqwest::blocking::{Client, Response};
+use reqwest::blocking::{Client, RequestBuilder};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 use serde_json::Value;
 
 use super::error::LlmError;
-use super::failure::Failure;
+use super::failure::{Failure, FailureClass};
+use super::multipart;
 use super::service::Service;
 use crate::net::tls;
 
 /// Longest response that is read, in bytes.
 const RESPONSE_LIMIT: u64 = 1 << 20;
+
+/// How many times longer than questions files may take.
+const LONG: u32 = 10;
 
 /// Headers in which services number requests.
 const REQUEST_ID: [&str; 2] = ["x-request-id", "request-id"];
@@ -22,6 +26,15 @@ const REQUEST_ID: [&str; 2] = ["x-request-id", "request-id"];
 pub(super) struct Transport {
     client: Client,
     service: Service,
+}
+
+/// What is asked of a service. Paths are below its base.
+pub(super) enum Call<'a> {
+    Get(&'a str),
+    Delete(&'a str),
+    Post(&'a str, &'a Value),
+    /// Path, name of the file, content.
+    Upload(&'a str, &'a str, &'a [u8]),
 }
 
 /// A response that is a JSON object.
@@ -47,31 +60,14 @@ impl Transport {
 
     /// Sends a JSON body to `path` below the base of the service.
     pub(super) fn post(&self, path: &str, body: &Value) -> Result<Reply, Failure> {
-        let request = self
-            .client
-            .post(self.service.address(path))
-            .header(CONTENT_TYPE, "application/json")
-            .body(body.to_string());
-        self.read(request.send())
+        self.object(&Call::Post(path, body))
     }
 
-    fn read(&self, response: reqwest::Result<Response>) -> Result<Reply, Failure> {
+    /// A call whose answer is a JSON object.
+    pub(super) fn object(&self, call: &Call<'_>) -> Result<Reply, Failure> {
         let key = self.service.key.as_ref();
         let fault = |message: &str| Failure::on_the_way(message, key);
-        let response = response.map_err(|error| fault(&whole(&error.without_url())))?;
-        let status = response.status();
-        let headers = response.headers().clone();
-        let mut body = Vec::new();
-        response
-            .take(RESPONSE_LIMIT + 1)
-            .read_to_end(&mut body)
-            .map_err(|error| fault(&format!("the response breaks off: {}", whole(&error))))?;
-        if !status.is_success() {
-            return Err(Failure::of_response(status.as_u16(), &headers, &body, key));
-        }
-        if body.len() as u64 > RESPONSE_LIMIT {
-            return Err(fault("the response is larger than 1 MiB"));
-        }
+        let (headers, body) = self.exchange(call, RESPONSE_LIMIT)?;
         match serde_json::from_slice::<Value>(&body) {
             Ok(body) if body.is_object() => Ok(Reply {
                 body,
@@ -82,6 +78,78 @@ impl Transport {
             }),
             Ok(_) => Err(fault("the response is no JSON object")),
             Err(error) => Err(fault(&format!("the response is not JSON: {error}"))),
+        }
+    }
+
+    /// A call whose answer is anything of at most `limit` bytes.
+    pub(super) fn bytes(&self, path: &str, limit: u64) -> Result<Vec<u8>, Failure> {
+        let (_, body) = self.exchange(&Call::Get(path), limit)?;
+        Ok(body)
+    }
+
+    /// A failure that the body of a response describes.
+    pub(super) fn failure_of(&self, status: Option<u16>, body: &Value) -> Failure {
+        let key = self.service.key.as_ref();
+        let text = body.to_string();
+        match status {
+            Some(status) => Failure::of_response(status, &HeaderMap::new(), text.as_bytes(), key),
+            None => {
+                let none = HeaderMap::new();
+                let failure = Failure::of_response(429, &none, text.as_bytes(), key);
+                if failure.class == FailureClass::Quota {
+                    return failure;
+                }
+                let message = body["error"]["message"].as_str().unwrap_or(&text);
+                Failure::on_the_way(message, key)
+            }
+        }
+    }
+
+    fn exchange(&self, call: &Call<'_>, limit: u64) -> Result<(HeaderMap, Vec<u8>), Failure> {
+        let key = self.service.key.as_ref();
+        let fault = |message: &str| Failure::on_the_way(message, key);
+        let response = self.request(call).send();
+        let response = response.map_err(|error| fault(&whole(&error.without_url())))?;
+        let status = response.status();
+        let headers = response.headers().clone();
+        let mut body = Vec::new();
+        response
+            .take(limit.saturating_add(1))
+            .read_to_end(&mut body)
+            .map_err(|error| fault(&format!("the response breaks off: {}", whole(&error))))?;
+        if !status.is_success() {
+            return Err(Failure::of_response(status.as_u16(), &headers, &body, key));
+        }
+        if body.len() as u64 > limit {
+            return Err(fault(&format!("the response is larger than {limit} bytes")));
+        }
+        Ok((headers, body))
+    }
+
+    fn request(&self, call: &Call<'_>) -> RequestBuilder {
+        let at = |path: &str| self.service.address(path);
+        // Files are large; whole answers are not.
+        let long = self.service.timeout.saturating_mul(LONG);
+        match call {
+            Call::Get(path) => self
+                .client
+                .get(at(path))
+                .timeout(match path.starts_with("files") {
+                    true => long,
+                    false => self.service.timeout,
+                }),
+            Call::Delete(path) => self.client.delete(at(path)),
+            Call::Post(path, body) => self
+                .client
+                .post(at(path))
+                .header(CONTENT_TYPE, "application/json")
+                .body(body.to_string()),
+            Call::Upload(path, name, content) => self
+                .client
+                .post(at(path))
+                .timeout(long)
+                .header(CONTENT_TYPE, multipart::content_type())
+                .body(multipart::form("batch", name, content)),
         }
     }
 }

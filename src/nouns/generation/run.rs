@@ -285,7 +285,7 @@ impl Run {
         let cost = self.client.cost(&usage);
         let said = Answer {
             end: match &answer.finish {
-                Finish::Stop => AnswerEnd::Stop,
+                Finish::Stop | Finish::Unsaid => AnswerEnd::Stop,
                 Finish::Length => AnswerEnd::Length,
                 Finish::Refused(_) => AnswerEnd::Refused,
                 Finish::Other(_) => AnswerEnd::Nothing,

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use novic::annotate::add_samples;
 use novic::decoder::generate::select;
-use novic::evaluate::{PredictionFile, add_samples};
+use novic::evaluate::PredictionFile;
 use novic::images::pictures_in;
 use novic::infer::{Guide, NounDecoder, Predictions, best_table, prediction_file};
 use novic::nouns::Vocabulary;

@@ -1,0 +1,140 @@
+//! What is asked about each image: pairs that need opinions, dealt into lists
+//! (`annotation.md` 7).
+
+use super::deal::{Needed, deal};
+use super::state::State;
+use crate::annotate::error::{AnnotateError, Result};
+use crate::annotate::predictions::{Predictions, pool};
+use crate::random::{Draws, Purpose};
+
+/// One list of nouns of one image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// Index of the image.
+    pub image: usize,
+    /// The nouns, in the order in which they are asked about.
+    pub nouns: Vec<String>,
+    /// Whether it is the first list of the image.
+    pub first: bool,
+    /// Whether it is the last one.
+    pub last: bool,
+}
+
+/// How nouns are dealt into lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dealing {
+    /// Nouns per list, at least; usually fewer than twice as many.
+    pub min_nouns: usize,
+    /// Seed of the random order; none: as they are dealt.
+    pub seed: Option<u64>,
+}
+
+/// The predicted nouns of every image of a state, sorted by code points: the
+/// first `topk` of every file and configuration.
+///
+/// # Errors
+/// There are predictions for other images.
+pub fn predicted_nouns(
+    files: &[Predictions],
+    topk: usize,
+    images: &[String],
+) -> Result<Vec<Vec<String>>> {
+    let mut nouns = vec![Vec::new(); images.len()];
+    for predicted in pool(files, topk, &[])? {
+        let Ok(at) = images.binary_search(&predicted.image) else {
+            let has_it = |file: &&Predictions| file.samples.contains(&predicted.image);
+            let path = files.iter().find(has_it).map(|file| file.path.clone());
+            return Err(AnnotateError::NotPredictions {
+                path: path.unwrap_or_default(),
+                reason: format!(
+                    "it is about {:?}, which is no image of the state; add new images with \
+                     `novic annotate gpt update`",
+                    predicted.image
+                ),
+            });
+        };
+        nouns[at] = predicted.nouns.into_iter().map(|noun| noun.noun).collect();
+        nouns[at].sort_unstable();
+    }
+    Ok(nouns)
+}
+
+impl State {
+    /// The lists that are to be asked about one image, given what was predicted
+    /// for it. `round` tells repeated questions apart.
+    pub fn questions(
+        &self,
+        image: usize,
+        predicted: &[String],
+        dealing: Dealing,
+        round: u64,
+    ) -> Vec<Question> {
+        let name = &self.meta.images[image];
+        let known = &self.records[image].opinions;
+        let (mut needed, mut done) = (Vec::new(), Vec::new());
+        for noun in known.keys() {
+            match self.need(image, noun) {
+                0 => done.push(noun.clone()),
+                need => needed.push(Needed {
+                    noun: noun.clone(),
+                    need,
+                }),
+            }
+        }
+        let min = self.meta.rule.min() as usize;
+        for noun in predicted.iter().filter(|noun| !known.contains_key(*noun)) {
+            needed.push(Needed {
+                noun: noun.clone(),
+                need: min,
+            });
+        }
+        needed.retain(|needed| !self.failures.is_parked(name, &needed.noun));
+        let mut draws = dealing
+            .seed
+            .map(|seed| Draws::new(Purpose::Annotation, seed ^ (round << 32), image as u64));
+        let lists = deal(needed, &done, dealing.min_nouns, draws.as_mut());
+        let count = lists.len();
+        let question = |(at, nouns)| Question {
+            image,
+            nouns,
+            first: at == 0,
+            last: at + 1 == count,
+        };
+        lists.into_iter().enumerate().map(question).collect()
+    }
+
+    /// The lists of all images from `start` on, up to the end or to `stop` if
+    /// that is larger. Returns the image to go on with, too.
+    pub fn questions_between(
+        &self,
+        predicted: &[Vec<String>],
+        dealing: Dealing,
+        start: usize,
+        stop: usize,
+        round: u64,
+    ) -> (Vec<Question>, usize) {
+        let count = self.meta.images.len();
+        let end = if stop > start { stop.min(count) } else { count };
+        let of = |image| self.questions(image, &predicted[image], dealing, round);
+        ((start..end).flat_map(of).collect(), end % count)
+    }
+
+    /// Pairs that need more opinions and are still asked about.
+    pub fn open_pairs<'a>(
+        &'a self,
+        predicted: &'a [Vec<String>],
+    ) -> impl Iterator<Item = (usize, &'a str)> {
+        let count = self.meta.images.len();
+        (0..count).flat_map(move |image| {
+            let known = &self.records[image].opinions;
+            let new = predicted.get(image).map_or(&[][..], Vec::as_slice).iter();
+            let new = new.filter(|noun| !known.contains_key(*noun));
+            let all = known.keys().chain(new).map(String::as_str);
+            let name = &self.meta.images[image];
+            all.filter(move |noun| {
+                self.need(image, noun) > 0 && !self.failures.is_parked(name, noun)
+            })
+            .map(move |noun| (image, noun))
+        })
+    }
+}

@@ -1,0 +1,358 @@
+//! The state file of annotation by a model: images, opinions, batches that are
+//! under way (`annotation.md` 5).
+//!
+//! Version 1 is the original's; version 2 has the same and what was asked of
+//! whom, what could not be had, and what was spent. Both are written as text
+//! with sorted keys.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::failures::Failures;
+use super::opinions::OpinionRule;
+use crate::annotate::error::{AnnotateError, Result};
+use crate::evaluate::json_text;
+use crate::net::llm::{Price, Usage};
+
+/// Versions of state files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateFormat {
+    /// That of the original.
+    One,
+    /// With more about the questions.
+    Two,
+}
+
+impl StateFormat {
+    fn number(self) -> u64 {
+        match self {
+            Self::One => 1,
+            Self::Two => 2,
+        }
+    }
+}
+
+/// What is asked about: directories and images.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Meta {
+    /// Where batch files are put, relative to the state file.
+    pub batch_dir: String,
+    /// Directory of the images, relative to the state file.
+    pub images_dir: String,
+    /// Directory of their small copies, relative to the state file.
+    pub images_small_dir: String,
+    /// File names of the images, sorted by code points.
+    pub images: Vec<String>,
+    /// File names of the small copies, in the same order.
+    pub images_small: Vec<String>,
+    /// Model that is asked.
+    pub model: String,
+    /// When opinions are enough.
+    pub rule: OpinionRule,
+}
+
+/// How questions were asked, which must not change under way.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Asked {
+    /// Address of the service.
+    pub endpoint: Option<String>,
+    /// Name of the prompt.
+    pub prompt_id: Option<String>,
+    /// SHA-256 of its text.
+    pub prompt_sha256: Option<String>,
+    /// `single` or `batch`, whichever was used last.
+    pub mode: Option<String>,
+    /// Form of answers that the service knows: `schema`, `json` or `text`.
+    pub answer: Option<String>,
+}
+
+/// What is known about one image.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ImageRecord {
+    /// Opinions about nouns, in order of arrival.
+    pub opinions: BTreeMap<String, Vec<bool>>,
+    /// How often each description was given.
+    pub descriptions: BTreeMap<String, u64>,
+}
+
+/// A state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    /// What is asked about.
+    pub meta: Meta,
+    /// How.
+    pub asked: Asked,
+    /// One record per image.
+    pub records: Vec<ImageRecord>,
+    /// Counters: `requests`, and the integers of answers' `usage`.
+    pub usage: BTreeMap<String, u64>,
+    /// What was paid, as far as prices are known, in USD.
+    pub cost: f64,
+    /// Batches under way, as they are written.
+    pub pending: Vec<Value>,
+    /// Pairs whose questions failed.
+    pub failures: Failures,
+    /// Prices that were counted with: input, cached input, output.
+    pub prices: Option<[f64; 3]>,
+}
+
+#[derive(Deserialize)]
+struct Content {
+    #[serde(rename = "_meta")]
+    meta: ContentMeta,
+    #[serde(rename = "_metrics", default)]
+    metrics: Metrics,
+    annotations: BTreeMap<String, BTreeMap<String, Vec<bool>>>,
+    descriptions: BTreeMap<String, BTreeMap<String, u64>>,
+    #[serde(default)]
+    pending: Pending,
+    #[serde(default)]
+    failures: Failures,
+    #[serde(default)]
+    prices: Option<[f64; 3]>,
+}
+
+#[derive(Deserialize)]
+struct ContentMeta {
+    #[serde(rename = "_version")]
+    version: u64,
+    batch_dir: String,
+    confidence: f64,
+    count: usize,
+    images: Vec<String>,
+    images_dir: String,
+    images_small: Vec<String>,
+    images_small_dir: String,
+    model: String,
+    opinions_max: u32,
+    opinions_min: u32,
+    #[serde(default)]
+    asked: Asked,
+}
+
+#[derive(Default, Deserialize)]
+struct Metrics {
+    #[serde(default)]
+    usage: BTreeMap<String, u64>,
+    #[serde(default)]
+    cost: f64,
+}
+
+#[derive(Default, Deserialize)]
+struct Pending {
+    #[serde(default)]
+    annotate_batch: Vec<Value>,
+}
+
+impl State {
+    /// A state without any opinion.
+    pub fn new(meta: Meta) -> Self {
+        Self {
+            records: vec![ImageRecord::default(); meta.images.len()],
+            meta,
+            asked: Asked::default(),
+            usage: BTreeMap::new(),
+            cost: 0.0,
+            pending: Vec::new(),
+            failures: Failures::default(),
+            prices: None,
+        }
+    }
+
+    /// Reads a state from the text of its file. Returns its version, too.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> std::result::Result<(Self, StateFormat), String> {
+        let content: Content = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let meta = content.meta;
+        let format = match meta.version {
+            1 => StateFormat::One,
+            2 => StateFormat::Two,
+            other => {
+                return Err(format!(
+                    "it has version {other}; this program knows 1 and 2, a newer novic may know it"
+                ));
+            }
+        };
+        if meta.count != meta.images.len() || meta.count != meta.images_small.len() {
+            return Err(format!(
+                "it says that there are {} images, but lists {} and {} small ones",
+                meta.count,
+                meta.images.len(),
+                meta.images_small.len()
+            ));
+        }
+        if meta.images.is_empty() {
+            return Err("it has no images".to_owned());
+        }
+        if !meta.images.is_sorted_by(|a, b| a < b) {
+            return Err("its images are not sorted".to_owned());
+        }
+        if !content.annotations.keys().eq(meta.images.iter())
+            || !content.descriptions.keys().eq(meta.images.iter())
+        {
+            return Err("its annotations or descriptions are of other images".to_owned());
+        }
+        let rule = OpinionRule::new(meta.opinions_min, meta.opinions_max, meta.confidence)
+            .map_err(|error| error.to_string())?;
+        let records = content
+            .annotations
+            .into_values()
+            .zip(content.descriptions.into_values())
+            .map(|(opinions, descriptions)| ImageRecord {
+                opinions,
+                descriptions,
+            });
+        let state = Self {
+            records: records.collect(),
+            meta: Meta {
+                batch_dir: meta.batch_dir,
+                images_dir: meta.images_dir,
+                images_small_dir: meta.images_small_dir,
+                images: meta.images,
+                images_small: meta.images_small,
+                model: meta.model,
+                rule,
+            },
+            asked: meta.asked,
+            usage: content.metrics.usage,
+            cost: content.metrics.cost,
+            pending: content.pending.annotate_batch,
+            failures: content.failures,
+            prices: content.prices,
+        };
+        Ok((state, format))
+    }
+
+    /// Reads a state file.
+    ///
+    /// # Errors
+    /// It is missing, cannot be read, or is something else.
+    pub fn load(path: &Path) -> Result<(Self, StateFormat)> {
+        let text = std::fs::read_to_string(path).map_err(AnnotateError::io("read", path))?;
+        Self::parse(&text).map_err(|reason| AnnotateError::NotState {
+            path: path.to_owned(),
+            reason,
+        })
+    }
+
+    /// The content of the file.
+    pub fn text(&self, format: StateFormat) -> String {
+        let meta = &self.meta;
+        let by_image = |value: &dyn Fn(&ImageRecord) -> Value| -> Value {
+            let records = meta.images.iter().zip(&self.records);
+            records
+                .map(|(image, record)| (image.clone(), value(record)))
+                .collect::<Map<_, _>>()
+                .into()
+        };
+        let mut value = json!({
+            "_meta": {
+                "_version": format.number(),
+                "batch_dir": meta.batch_dir,
+                "confidence": meta.rule.confidence(),
+                "count": meta.images.len(),
+                "images": meta.images,
+                "images_dir": meta.images_dir,
+                "images_small": meta.images_small,
+                "images_small_dir": meta.images_small_dir,
+                "model": meta.model,
+                "opinions_max": meta.rule.max(),
+                "opinions_min": meta.rule.min(),
+            },
+            "_metrics": {"usage": self.usage},
+            "annotations": by_image(&|record| json!(record.opinions)),
+            "descriptions": by_image(&|record| json!(record.descriptions)),
+            "pending": {"annotate_batch": self.pending},
+        });
+        if format == StateFormat::Two {
+            value["_meta"]["asked"] = json!(self.asked);
+            value["_metrics"]["cost"] = json!(self.cost);
+            value["failures"] = json!(self.failures);
+            value["prices"] = json!(self.prices);
+        }
+        value.sort_all_objects();
+        json_text(&value)
+    }
+
+    /// Index of an image.
+    pub fn image(&self, name: &str) -> Option<usize> {
+        let images = &self.meta.images;
+        images
+            .binary_search_by(|image| image.as_str().cmp(name))
+            .ok()
+    }
+
+    /// The small copy of an image, for a state file in the directory `beside`.
+    pub fn small_image(&self, beside: &Path, image: usize) -> PathBuf {
+        let folder = beside.join(&self.meta.images_small_dir);
+        folder.join(&self.meta.images_small[image])
+    }
+
+    /// How many more opinions a pair needs.
+    pub fn need(&self, image: usize, noun: &str) -> usize {
+        let opinions = self.records[image].opinions.get(noun);
+        self.meta.rule.need_of(opinions.map_or(&[], Vec::as_slice))
+    }
+
+    /// Takes the verdicts of an answer: opinions only where they are needed.
+    pub fn record(&mut self, image: usize, nouns: &[String], verdicts: &[bool], description: &str) {
+        let rule = self.meta.rule;
+        let record = &mut self.records[image];
+        for (noun, verdict) in nouns.iter().zip(verdicts) {
+            let opinions = record.opinions.get(noun).map_or(&[][..], Vec::as_slice);
+            if rule.need_of(opinions) > 0 {
+                record
+                    .opinions
+                    .entry(noun.clone())
+                    .or_default()
+                    .push(*verdict);
+            }
+        }
+        *record
+            .descriptions
+            .entry(description.to_owned())
+            .or_default() += 1;
+    }
+
+    /// Counts an answer, of use or not, with the integers of its usage.
+    pub fn count(&mut self, counters: &BTreeMap<String, u64>, cost: f64) {
+        for (name, number) in counters {
+            // The name of our own counter is none of theirs.
+            if name != "requests" {
+                let sum = self.usage.entry(name.clone()).or_default();
+                *sum = sum.saturating_add(*number);
+            }
+        }
+        *self.usage.entry("requests".to_owned()).or_default() += 1;
+        self.cost += cost;
+    }
+
+    /// Tokens of all answers.
+    pub fn tokens(&self) -> Usage {
+        let count = |name: &str| self.usage.get(name).copied().unwrap_or(0);
+        Usage {
+            prompt_tokens: count("prompt_tokens"),
+            cached_tokens: 0,
+            completion_tokens: count("completion_tokens"),
+        }
+    }
+
+    /// What was paid: as counted, or else as the tokens say.
+    pub fn paid(&self, price: Option<Price>) -> f64 {
+        match price {
+            Some(price) if self.cost == 0.0 => price.cost(&self.tokens()),
+            _ => self.cost,
+        }
+    }
+
+    /// Number of opinions.
+    pub fn opinions(&self) -> usize {
+        let of = |record: &ImageRecord| record.opinions.values().map(Vec::len).sum::<usize>();
+        self.records.iter().map(of).sum()
+    }
+}
