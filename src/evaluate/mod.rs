@@ -4,6 +4,7 @@
 mod decoding_tables;
 mod error;
 mod greedy_outcomes;
+mod grid;
 mod interval;
 mod json_text;
 mod modality_gap;
@@ -19,11 +20,12 @@ mod zero_shot_run;
 pub use decoding_tables::{DatasetScores, DecodingScore, ModelScores, TrackedTable, overall_table};
 pub use error::{EvaluateError, Result};
 pub use greedy_outcomes::{Direct, GreedyOutcome, GreedyOutcomes};
+pub use grid::{grid, shown_width};
 pub use interval::wilson_95;
 pub use json_text::{json_line, json_text};
 pub use modality_gap::{AngleStatistics, ModalityGap, modality_gap_file};
 pub use model_selection::{ModelSelection, select_models};
-pub use prediction_file::{GenerationFields, PredictionEntry, PredictionFile};
+pub use prediction_file::{GenerationFields, PredictionEntry, PredictionFile, without_bare_words};
 pub use statistics::{
     ClassCounts, NounSets, Percentages, PredictionType, TopKRatios, TopKStatistics,
 };

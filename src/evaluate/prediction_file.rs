@@ -329,7 +329,7 @@ fn number(value: Option<f32>) -> Value {
 
 /// The text with `NaN`, `Infinity` and `-Infinity`, which Python writes for
 /// numbers that are not finite, replaced by null.
-fn without_bare_words(text: &str) -> String {
+pub fn without_bare_words(text: &str) -> String {
     const WORDS: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

@@ -1,6 +1,7 @@
 //! Tables and numbers as the original prints them (`eval-infer.md` sections 1,
 //! 7 and 8).
 
+use super::grid::grid;
 use super::statistics::PredictionType;
 
 /// Colours of the terminal.
@@ -109,67 +110,19 @@ impl TextTable {
 
     /// The table as text, with a line break at the end.
     pub fn render(&self) -> String {
-        let columns = self.heads.len();
-        let mut widths = vec![0; columns];
-        for row in std::iter::once(&self.heads).chain(&self.rows) {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = cell.lines().map(shown_width).fold(*width, usize::max);
-            }
-        }
-        let rule: String = widths
+        let height = |head: &String| head.lines().count();
+        let tallest = self.heads.iter().map(height).max().unwrap_or(1);
+        let heads: Vec<String> = self
+            .heads
             .iter()
-            .map(|width| format!("+{}", "-".repeat(width + 2)))
-            .collect::<String>()
-            + "+\n";
-        let height = self.heads.iter().map(|head| head.lines().count()).max();
-        let height = height.unwrap_or(1).max(1);
-        let mut out = rule.clone();
-        for line in 0..height {
-            let cells: Vec<&str> = self
-                .heads
-                .iter()
-                .map(|head| {
-                    let lines: Vec<&str> = head.lines().collect();
-                    let above = height - lines.len();
-                    line.checked_sub(above).map_or("", |line| lines[line])
-                })
-                .collect();
-            write_line(&cells, &widths, &mut out);
+            .map(|head| "\n".repeat(tallest.max(1) - height(head).max(1)) + head)
+            .collect();
+        let mut rows = self.rows.clone();
+        for row in &mut rows {
+            row.resize(heads.len(), String::new());
         }
-        out.push_str(&rule);
-        for row in &self.rows {
-            let cells: Vec<&str> = (0..columns)
-                .map(|column| row.get(column).map_or("", String::as_str))
-                .collect();
-            write_line(&cells, &widths, &mut out);
-        }
-        out.push_str(&rule);
-        out
+        grid(&heads, &rows) + "\n"
     }
-}
-
-fn write_line(cells: &[&str], widths: &[usize], out: &mut String) {
-    for (cell, width) in cells.iter().zip(widths) {
-        out.push_str("| ");
-        out.push_str(cell);
-        out.extend(std::iter::repeat_n(' ', width - shown_width(cell) + 1));
-    }
-    out.push_str("|\n");
-}
-
-/// Characters that take a place: none of escape sequences for colours.
-fn shown_width(text: &str) -> usize {
-    let mut width = 0;
-    let mut in_escape = false;
-    for c in text.chars() {
-        match (in_escape, c) {
-            (true, 'm') => in_escape = false,
-            (true, _) => {}
-            (false, '\u{1b}') => in_escape = true,
-            (false, _) => width += 1,
-        }
-    }
-    width
 }
 
 /// The table of single predictions of `eval_debug` and `infer_debug`: leading

@@ -9,4 +9,5 @@ mod embedding_cache;
 mod eval_infer;
 mod golden;
 mod nouns_captions;
+mod reports;
 mod training;

@@ -7,7 +7,7 @@ use super::section::section;
 
 choice! {
     /// Table of prediction files.
-    pub enum PredsTable {
+    pub enum PredsTable: any_case {
         /// Nouns by model.
         NounsV1 = "nouns_v1",
         /// Best predictions of each model.
@@ -22,7 +22,7 @@ choice! {
 
 choice! {
     /// Table of tracked runs.
-    pub enum RunsTable {
+    pub enum RunsTable: any_case {
         /// Class decoding by decoding configuration.
         EvalGenClsV1 = "eval_gen_cls_v1",
         /// Inference.
