@@ -9,6 +9,7 @@ use super::experiment::load_request;
 use super::run::{RunOptions, run_experiment};
 use super::{CliError, Exit, complete};
 use crate::config::Request;
+use crate::config::schema::{Action, Config};
 use crate::stages;
 
 /// Run one action as a recorded experiment of one stage
@@ -42,12 +43,23 @@ pub fn cmd_action(args: &ActionArgs) -> Result<Exit, CliError> {
             names.join(", ")
         )));
     }
+    let experiment = load_request(&one_stage_request(name).overrides(&args.overrides))?;
+    run_experiment(&experiment, &args.overrides, &args.options)
+}
+
+/// The configuration that one action would have.
+pub(super) fn one_stage(action: Action, overrides: &[String]) -> Result<Config, CliError> {
+    let request = one_stage_request(action.as_str()).overrides(overrides);
+    let experiment = load_request(&request)?;
+    let stage = experiment.stage(action.as_str());
+    Ok(stage.map_or_else(Config::default, |stage| stage.config.clone()))
+}
+
+fn one_stage_request(name: &str) -> Request {
     let text = format!("[experiment]\nname = \"{name}\"\n\n[stage.{name}]\nkind = \"{name}\"\n");
-    let request = Request {
+    Request {
         text: Some(text),
         // Groups are found as from a file in `experiments/`.
         ..Request::new(Path::new("experiments").join(name))
-    };
-    let experiment = load_request(&request.overrides(&args.overrides))?;
-    run_experiment(&experiment, &args.overrides, &args.options)
+    }
 }

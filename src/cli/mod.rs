@@ -14,6 +14,7 @@ mod embed;
 mod error;
 mod experiment;
 mod export;
+mod format_preds;
 mod gc;
 mod guard;
 mod hub;
@@ -25,6 +26,7 @@ mod ls;
 mod nouns;
 mod plan;
 mod print;
+mod printed;
 mod rm;
 mod run;
 mod schema;
@@ -53,6 +55,7 @@ pub use doctor::{DoctorArgs, cmd_doctor};
 pub use embed::{EmbedArgs, cmd_embed};
 pub use error::{CliError, Exit};
 pub use export::{ExportArgs, cmd_export};
+pub use format_preds::{FormatPredsArgs, cmd_format_preds};
 pub use gc::{GcArgs, cmd_gc};
 pub use hub::{HubArgs, cmd_hub};
 pub use import::{ImportArgs, cmd_import};
@@ -93,6 +96,7 @@ enum Command {
     Infer(InferArgs),
     Serve(ServeArgs),
     Table(TableArgs),
+    FormatPreds(FormatPredsArgs),
     Book(BookArgs),
     Ls(LsArgs),
     Show(ShowArgs),
@@ -154,6 +158,7 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
         Command::Infer(args) => cmd_infer(&args),
         Command::Serve(args) => cmd_serve(&args),
         Command::Table(args) => cmd_table(&args),
+        Command::FormatPreds(args) => cmd_format_preds(&args),
         Command::Book(args) => cmd_book(&args),
         Command::Ls(args) => cmd_ls(&args),
         Command::Show(args) => cmd_show(&args),

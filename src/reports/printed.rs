@@ -29,8 +29,10 @@ impl TextGrid {
 /// One thing that is said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said {
-    /// A line.
+    /// A line about what goes on.
     Line(Level, String),
+    /// A line that belongs to the result, such as the title of a table.
+    Result(String),
     /// A table.
     Table(TextGrid),
 }
@@ -55,36 +57,43 @@ impl Printed {
         self.0.push(Said::Line(Level::Error, text.into()));
     }
 
+    /// Says something that belongs to the result.
+    pub fn result(&mut self, text: impl Into<String>) {
+        self.0.push(Said::Result(text.into()));
+    }
+
     /// Shows a table.
     pub fn table(&mut self, heads: Vec<String>, rows: Vec<Vec<String>>) {
         self.0.push(Said::Table(TextGrid { heads, rows }));
     }
 
-    /// The tables with the line that announces each, as text.
-    pub fn tables_text(&self) -> String {
+    /// Tables and lines that belong to them, as text.
+    pub fn text(&self) -> String {
         let mut out = String::new();
-        let mut title: Option<&str> = None;
         for said in &self.0 {
             match said {
-                Said::Line(Level::Info, text) if text.ends_with(':') => title = Some(text),
-                Said::Line(..) => {}
-                Said::Table(table) => {
-                    if let Some(title) = title.take() {
-                        out.push_str(title);
-                        out.push('\n');
-                    }
-                    out.push_str(&table.text());
-                    out.push('\n');
-                }
+                Said::Line(..) => continue,
+                Said::Result(text) => out.push_str(text),
+                Said::Table(table) => out.push_str(&table.text()),
             }
+            out.push('\n');
         }
         out
+    }
+
+    /// Lines about what goes on.
+    pub fn lines(&self) -> impl Iterator<Item = (Level, &str)> {
+        self.0.iter().filter_map(|said| match said {
+            Said::Line(level, text) => Some((*level, text.as_str())),
+            _ => None,
+        })
     }
 
     /// Lines and tables as JSON.
     pub fn json(&self) -> Value {
         let said = self.0.iter().map(|said| match said {
             Said::Line(level, text) => json!({ "level": level, "text": text }),
+            Said::Result(text) => json!({ "text": text }),
             Said::Table(table) => json!({ "table": table.json() }),
         });
         said.collect()

@@ -12,6 +12,7 @@ mod embedder_zero_shot;
 mod eval;
 mod eval_cls;
 mod eval_cls_decoding;
+mod format_preds;
 mod image_set;
 mod infer;
 mod inputs;
@@ -45,6 +46,7 @@ pub fn registry() -> Registry {
         &eval::Eval,
         &eval_cls::EvalCls,
         &eval_cls_decoding::EvalClsDecoding,
+        &format_preds::FormatPreds,
         &infer::Infer,
         &merge_caches::MergeCaches,
         &test_data_loader::TestDataLoader,

@@ -63,7 +63,7 @@ pub fn compare(files: &[ModelPredictions], style: CompareStyle, out: &mut Printe
     heads.extend(files.iter().map(|file| in_lines(&file.stem())));
     let tallest = heads.iter().map(|head| head.split('\n').count()).max();
     heads[0] = "\n".repeat(tallest.unwrap_or(1) - 1) + "Key";
-    out.info("Comparison of loaded prediction JSONs (only values that differ):");
+    out.result("Comparison of loaded prediction JSONs (only values that differ):");
     out.table(heads, rows);
 }
 

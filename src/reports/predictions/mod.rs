@@ -30,7 +30,7 @@ pub use score::{
     tell_unknown_categories,
 };
 pub use select::{Places, Selected, read_files, select_files};
-pub use tables::{PredsRequest, TableStyle, format_preds, load_annotations};
+pub use tables::{PredsReport, PredsRequest, TableStyle, format_preds, load_annotations};
 
 /// The error for a sample that has fewer predictions than are to be considered.
 fn too_few(

@@ -241,11 +241,13 @@ impl Findings {
             .collect()
     }
 
-    /// Says all of it.
-    pub fn tell(&self, annotations: &Annotations, out: &mut Printed) {
+    /// Says all of it; the nouns that single samples need only if `each`.
+    pub fn tell(&self, annotations: &Annotations, each: bool, out: &mut Printed) {
         let mut extra = 0;
         for (sample, nouns) in self.missing(annotations) {
-            out.warn(format!("Sample {sample} needs: {}", json_list(nouns)));
+            if each {
+                out.warn(format!("Sample {sample} needs: {}", json_list(nouns)));
+            }
             extra += nouns.len();
         }
         if !self.missing.is_empty() {

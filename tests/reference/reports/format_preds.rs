@@ -30,7 +30,8 @@ fn request(cfg: &Value) -> Option<PredsRequest> {
         },
         style: TableStyle::Compat,
         ambiguous: Ambiguous::First,
-        all_keys: false,
+        all_keys: true,
+        each_missing: true,
         bounds: false,
     })
 }

@@ -32,6 +32,7 @@ fn events(printed: &Printed) -> Vec<Value> {
             };
             json!({ "log": log, "text": text.replace(&folder, "$INPUTS") })
         }
+        Said::Result(text) => json!({ "log": "info", "text": text.replace(&folder, "$INPUTS") }),
         Said::Table(table) => json!({
             "table": { "headers": table.heads, "rows": table.rows },
             "text": table.text(),

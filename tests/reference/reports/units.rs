@@ -138,7 +138,7 @@ fn check_counter(counter: &Counter, expected: &Value, annotations: &Annotations,
 fn check_messages(annotations: &Annotations, findings: &Findings, case: &Value, at: usize) {
     let mut printed = Printed::default();
     tell_unknown_categories(annotations, &mut printed);
-    findings.tell(annotations, &mut printed);
+    findings.tell(annotations, true, &mut printed);
     let expected = case["events"].as_array().unwrap();
     assert_events(&format!("scorer {at}"), &events(&printed), expected);
 }

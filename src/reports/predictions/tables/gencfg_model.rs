@@ -111,7 +111,7 @@ pub(super) fn show(table: &Table<'_>, scored: &[Scored], out: &mut Printed) -> R
     let mut totals: Vec<u64> = scored.iter().map(|scored| scored.top1().total).collect();
     totals.sort_unstable();
     totals.dedup();
-    out.info(format!(
+    out.result(format!(
         "Top-k (up to {ranks}) prediction scores across models and decoding strategies:"
     ));
     if totals.len() > 1 {
@@ -160,7 +160,7 @@ pub(super) fn show(table: &Table<'_>, scored: &[Scored], out: &mut Printed) -> R
     rows.insert(0, maximum.row(&layout, table.is_full()));
     out.table(heads, rows);
     let percent = best.top1().percent_text(table.rounding());
-    out.info(format!(
+    out.result(format!(
         "Best seen top-1 prediction score is {} by {} with {}",
         if table.is_full() {
             percent.trim_start()

@@ -8,6 +8,7 @@ mod nouns;
 mod scored;
 
 use std::path::Path;
+use std::str::FromStr;
 
 use super::annotations::Annotations;
 use super::compare::{CompareStyle, compare};
@@ -15,7 +16,7 @@ use super::error::{PredictionsError, Result};
 use super::file::ModelPredictions;
 use super::score::{Ambiguous, Findings, Rounding, tell_unknown_categories};
 use super::select::{Places, read_files, select_files};
-use crate::config::schema::PredsTable;
+use crate::config::schema::{Config, PredsTable};
 use crate::reports::printed::Printed;
 use crate::reports::row_sort::RowSort;
 use scored::{Scored, score_all};
@@ -29,6 +30,18 @@ pub enum TableStyle {
     Full,
     /// Letter by letter as the original prints them, wherever it does.
     Compat,
+}
+
+impl FromStr for TableStyle {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "full" => Ok(Self::Full),
+            "compat" => Ok(Self::Compat),
+            other => Err(format!("`{other}` is none of full, compat")),
+        }
+    }
 }
 
 impl TableStyle {
@@ -64,16 +77,40 @@ pub struct PredsRequest {
     pub ambiguous: Ambiguous,
     /// Compare paths and what follows from other keys, too.
     pub all_keys: bool,
+    /// Name the nouns that each sample lacks.
+    pub each_missing: bool,
     /// Show bounds, the score over annotated predictions, and the bootstrap
     /// interval of the top-1 score.
     pub bounds: bool,
 }
 
-/// What was shown and found out.
+impl PredsRequest {
+    /// What a configuration asks for, as the original would show it.
+    pub fn of(config: &Config, working_dir: &Path) -> Self {
+        let (table, predictions) = (&config.tables.preds, &config.predictions);
+        Self {
+            table: table.r#type,
+            topk: table.topk,
+            model_spec: table.model_spec,
+            sort: table.sort.clone(),
+            load: predictions.load.clone(),
+            annotations: predictions.annotations.clone(),
+            places: Places {
+                source: working_dir.to_owned(),
+                image_dir: predictions.image_dir.clone(),
+            },
+            style: TableStyle::Compat,
+            ambiguous: Ambiguous::First,
+            all_keys: true,
+            each_missing: true,
+            bounds: false,
+        }
+    }
+}
+
+/// What was found out.
 #[derive(Clone, Debug, Default)]
 pub struct PredsReport {
-    /// Lines and tables.
-    pub printed: Printed,
     /// What the annotations lack.
     pub findings: Findings,
     /// The annotations.
@@ -95,14 +132,14 @@ pub fn format_preds(request: &PredsRequest, out: &mut Printed) -> Result<PredsRe
     let selected = select_files(&request.load, &request.places)?;
     let files = read_files(&selected, out)?;
     out.info(format!("Loaded {} predictions JSONs", files.len()));
-    let image_dir = request.places.image_dir();
-    let path = request.places.annotations(&request.annotations);
-    let annotations = load_annotations(&image_dir, path.as_deref(), out)?;
     if files.is_empty() && request.style == TableStyle::Full {
         return Err(PredictionsError::Nothing {
             what: "no prediction file was found; name some, or directories of them".to_owned(),
         });
     }
+    let image_dir = request.places.image_dir();
+    let path = request.places.annotations(&request.annotations);
+    let annotations = load_annotations(&image_dir, path.as_deref(), out)?;
     let compared = CompareStyle {
         original: request.style == TableStyle::Compat,
         all_keys: request.all_keys || request.style == TableStyle::Compat,
@@ -127,7 +164,7 @@ pub fn format_preds(request: &PredsRequest, out: &mut Printed) -> Result<PredsRe
         if request.ambiguous == Ambiguous::Error && !findings.conflicts().is_empty() {
             return Err(PredictionsError::Ambiguous(findings.conflicts()));
         }
-        findings.tell(&annotations, out);
+        findings.tell(&annotations, request.each_missing, out);
         report.findings = findings;
         match request.table {
             PredsTable::ModelMaxV1 => model_max::show(&table, &scored, out)?,

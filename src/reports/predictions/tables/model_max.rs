@@ -9,7 +9,7 @@ use crate::reports::predictions::error::Result;
 use crate::reports::printed::Printed;
 
 pub(super) fn show(table: &Table<'_>, scored: &[Scored], out: &mut Printed) -> Result<()> {
-    out.info("Maximum top-1 prediction scores per-model across decoding strategies:");
+    out.result("Maximum top-1 prediction scores per-model across decoding strategies:");
     let mut heads = vec![
         table.model_head(),
         "Top-1 Details".to_owned(),

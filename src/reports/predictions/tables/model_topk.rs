@@ -15,7 +15,7 @@ pub(super) fn show(table: &Table<'_>, scored: &[Scored], out: &mut Printed) -> R
     gencfgs.sort_unstable();
     gencfgs.dedup();
     for gencfg in gencfgs {
-        out.info(format!(
+        out.result(format!(
             "Top-k (up to {}) prediction scores when models are decoded with {gencfg}:",
             table.request.topk
         ));

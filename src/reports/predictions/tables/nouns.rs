@@ -21,7 +21,7 @@ pub(super) fn show(table: &Table<'_>, out: &mut Printed) -> Result<()> {
             if table.is_full() {
                 title.push_str(&unannotated(table, file, entry));
             }
-            out.info(title + ":");
+            out.result(title + ":");
             let samples = file.samples.iter().enumerate();
             let mut rows: Vec<Vec<String>> = samples
                 .map(|(at, sample)| {
