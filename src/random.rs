@@ -34,6 +34,10 @@ pub(crate) enum Purpose {
     Evaluated,
     /// Which nouns are asked about together.
     Annotation,
+    /// Which pictures are drawn.
+    Sampled,
+    /// Order of the pages of an encyclopaedia.
+    WikiTitles,
 }
 
 impl Purpose {
@@ -49,6 +53,8 @@ impl Purpose {
             Self::Shown => b"shown",
             Self::Evaluated => b"evaluated",
             Self::Annotation => b"annotation",
+            Self::Sampled => b"sampled",
+            Self::WikiTitles => b"wiki titles",
         }
     }
 }

@@ -3,11 +3,12 @@
 //!
 //! [`AnnotationFile`] is what everybody writes and reads; [`merge`],
 //! [`compare`] and [`check`] are about several of them; [`Predictions`] are what
-//! there is to annotate. Knows nothing of how scores are computed, nor
-//! of how predictions are made.
+//! there is to annotate. [`collect`] builds image sets. Knows nothing of how
+//! scores are computed, nor of how predictions are made.
 
 mod category;
 mod check;
+pub mod collect;
 mod compare;
 mod error;
 mod file;

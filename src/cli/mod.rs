@@ -18,6 +18,7 @@ mod format_preds;
 mod gc;
 mod guard;
 mod hub;
+mod images;
 mod import;
 mod infer;
 mod labels;
@@ -58,6 +59,7 @@ pub use export::{ExportArgs, cmd_export};
 pub use format_preds::{FormatPredsArgs, cmd_format_preds};
 pub use gc::{GcArgs, cmd_gc};
 pub use hub::{HubArgs, cmd_hub};
+pub use images::{ImagesArgs, cmd_images};
 pub use import::{ImportArgs, cmd_import};
 pub use infer::{InferArgs, InferIo, cmd_infer, infer};
 pub use labels::{NoteArgs, TagArgs, cmd_note, cmd_tag};
@@ -117,6 +119,7 @@ enum Command {
     Captions(CaptionsArgs),
     Annotate(AnnotateArgs),
     Embed(EmbedArgs),
+    Images(ImagesArgs),
     Hub(HubArgs),
 }
 
@@ -179,6 +182,7 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
         Command::Captions(args) => cmd_captions(&args),
         Command::Annotate(args) => cmd_annotate(&args),
         Command::Embed(args) => cmd_embed(&args),
+        Command::Images(args) => cmd_images(&args),
         Command::Hub(args) => cmd_hub(&args),
     };
     match result {

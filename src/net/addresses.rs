@@ -49,6 +49,14 @@ pub struct KnownResource {
 /// The model hub.
 const MODEL_HUB: &str = "https://huggingface.co";
 
+/// Where people look nouns up: a definition, pictures, a WordNet; `{noun}`
+/// stands for the noun.
+pub const LOOKUPS: [&str; 3] = [
+    "https://www.google.com/search?q=define:+{noun}",
+    "https://www.google.com/search?tbm=isch&q={noun}",
+    "https://en-word.net/lemma/{noun}",
+];
+
 /// The language model service; `OPENAI_BASE_URL` names another one.
 pub(super) const LLM_SERVICE: &str = "https://api.openai.com/v1";
 
@@ -271,6 +279,16 @@ pub const KNOWN_RESOURCES: &[KnownResource] = &[
 /// The entry with this id.
 pub fn known_resource(id: &str) -> Option<&'static KnownResource> {
     KNOWN_RESOURCES.iter().find(|resource| resource.id == id)
+}
+
+/// Address of the interface of Wikipedia in a language; `None` for what is no
+/// language code.
+pub fn wikipedia(language: &str) -> Option<String> {
+    let is_code = !language.is_empty()
+        && language
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+    is_code.then(|| format!("https://{language}.wikipedia.org/w/api.php"))
 }
 
 /// Address of a model repository `owner/name`; `HF_ENDPOINT` names a mirror.

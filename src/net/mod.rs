@@ -16,11 +16,12 @@ mod unpack;
 mod webhook;
 
 pub use addresses::{
-    Form, KNOWN_RESOURCES, KnownResource, MIRROR_VARIABLE, OPENAI_MODELS, OpenAiArchive, Root,
-    known_resource, mirrored, model_repository,
+    Form, KNOWN_RESOURCES, KnownResource, LOOKUPS, MIRROR_VARIABLE, OPENAI_MODELS, OpenAiArchive,
+    Root, known_resource, mirrored, model_repository, wikipedia,
 };
 pub use download::{DownloadError, Downloader, Fetch, Patience, Progress, Silent, sha256};
 pub use hub::{Hub, HubError, Listing};
 pub use resources::{ResourceError, Roots, State};
+pub(crate) use tls::install_provider as install_tls;
 pub use unpack::{UnpackError, UnpackLimits, unpack};
 pub use webhook::post_json;

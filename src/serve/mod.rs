@@ -105,6 +105,7 @@ pub fn run(
         };
         let guard = Guard {
             token: options.token.clone(),
+            cookie: None,
             local_names_only: address.ip().is_loopback(),
             // The page asks for the token itself.
             open: vec!["/healthz", "/readyz", "/", "/page.js", "/page.css"],

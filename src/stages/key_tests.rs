@@ -27,6 +27,10 @@ mix_ratio = 0.15
 datasets = ["fluent-emoji"]
 [infer]
 texts = ["a fox"]
+[sample]
+input_dir = "extras/demo"
+[wiki]
+contact = "someone@example.org"
 "#;
 
 /// A file with one stage of each kind; with `linked`, stages take each other's

@@ -7,6 +7,7 @@ mod cache_images;
 mod cache_noun_dataset;
 mod cache_noun_multiset;
 mod class_lists;
+mod collect_wiki_images;
 mod convert_noun_dataset;
 mod embedder_zero_shot;
 mod eval;
@@ -22,12 +23,15 @@ mod merge_caches;
 mod noun_texts;
 mod picture_cache;
 mod pictures;
+mod sample_images;
 mod shard;
 mod test_data_loader;
 mod test_embed_cache;
 mod text_cache;
 mod train;
 mod trained;
+
+pub use sample_images::{general_noun_vectors, picture_vectors};
 
 use crate::runner::{Nothing, Registry};
 use crate::store::Manifest;
@@ -41,6 +45,7 @@ pub fn registry() -> Registry {
         &cache_images::CacheImages,
         &cache_noun_dataset::CacheNounDataset,
         &cache_noun_multiset::CacheNounMultiset,
+        &collect_wiki_images::CollectWikiImages,
         &convert_noun_dataset::ConvertNounDataset,
         &embedder_zero_shot::EmbedderZeroShot,
         &eval::Eval,
@@ -49,6 +54,7 @@ pub fn registry() -> Registry {
         &format_preds::FormatPreds,
         &infer::Infer,
         &merge_caches::MergeCaches,
+        &sample_images::SampleImages,
         &test_data_loader::TestDataLoader,
         &test_embed_cache::TestEmbedCache,
         &train::Train,

@@ -16,6 +16,8 @@ use super::json_response;
 pub struct Guard {
     /// What `Authorization: Bearer …` must say; none: anybody may ask.
     pub token: Option<String>,
+    /// Name of a cookie that may say it in its place.
+    pub cookie: Option<String>,
     /// The server is for this machine alone, so the name that it is asked by
     /// must be one of this machine: another site cannot ask by way of a
     /// browser here.
@@ -96,11 +98,27 @@ impl Guard {
             return None;
         }
         let given = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
-        let matches = given.is_some_and(|given| same(given.trim().as_bytes(), token.as_bytes()));
+        let matches = given.is_some_and(|given| same_secret(given.trim(), token))
+            || self
+                .cookie_of(headers)
+                .is_some_and(|given| same_secret(given, token));
         (!matches).then(|| {
             let message = "this server needs its token: send `Authorization: Bearer TOKEN`";
             (StatusCode::UNAUTHORIZED, message.to_owned())
         })
+    }
+}
+
+impl Guard {
+    /// What the cookie says.
+    fn cookie_of<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
+        let wanted = self.cookie.as_deref()?;
+        let cookies = headers.get_all(header::COOKIE).iter();
+        cookies
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(';'))
+            .filter_map(|pair| pair.trim().split_once('='))
+            .find_map(|(name, value)| (name == wanted).then_some(value))
     }
 }
 
@@ -117,7 +135,8 @@ fn is_local(host: &str) -> bool {
 }
 
 /// Compares without telling by the time where the first difference is.
-fn same(a: &[u8], b: &[u8]) -> bool {
+pub fn same_secret(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
     a.len() == b.len() && a.iter().zip(b).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0
 }
 
@@ -139,6 +158,7 @@ mod tests {
     fn other_sites_and_strangers_are_refused() {
         let guard = Guard {
             token: Some("secret".to_owned()),
+            cookie: Some("novic-1".to_owned()),
             local_names_only: true,
             open: vec!["/healthz"],
         };
@@ -157,6 +177,14 @@ mod tests {
         assert_eq!(status(Method::GET, "/v1/models", &[host]), Some(401));
         let wrong = ("authorization", "Bearer secreT");
         assert_eq!(status(Method::GET, "/v1/models", &[host, wrong]), Some(401));
+        for (cookie, expected) in [
+            ("a=b; novic-1=secret", None),
+            ("novic-1=wrong", Some(401)),
+            ("novic-2=secret", Some(401)),
+        ] {
+            let cookie = ("cookie", cookie);
+            assert_eq!(status(Method::GET, "/v1/models", &[host, cookie]), expected);
+        }
         let evil = ("host", "evil.example");
         assert_eq!(status(Method::GET, "/healthz", &[evil]), Some(403));
         let origin = ("origin", "http://evil.example");

@@ -9,7 +9,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 pub use accept::{ConnectionLimits, serve};
-pub use guard::{Guard, guarded};
+pub use guard::{Guard, guarded, same_secret};
 
 /// An answer in JSON.
 pub fn json_response(status: StatusCode, value: &serde_json::Value) -> Response {

@@ -2,6 +2,7 @@
 //! folder under `tests/golden` with underscores.
 
 mod annotation;
+mod annotation_human;
 mod decoder;
 mod e2e;
 mod embedders;

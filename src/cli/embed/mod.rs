@@ -47,7 +47,7 @@ pub fn cmd_embed(args: &EmbedArgs) -> Result<Exit, CliError> {
 
 /// Which embedder, and where what its files lack comes from.
 #[derive(Debug, Args)]
-struct EmbedderArgs {
+pub(super) struct EmbedderArgs {
     /// Fetch missing files of the model
     #[arg(long)]
     download: bool,
@@ -60,7 +60,8 @@ struct EmbedderArgs {
 }
 
 impl EmbedderArgs {
-    fn open(&self, spec: &str) -> Result<Embedder, CliError> {
+    /// Opens an embedder.
+    pub(super) fn open(&self, spec: &str) -> Result<Embedder, CliError> {
         let usage = |error| CliError::from_error(Exit::Usage, &error);
         let spec: EmbedderSpec = spec.parse().map_err(usage)?;
         let options = OpenOptions {

@@ -89,6 +89,16 @@ section! {
     pub struct Wiki("wiki") {
         /// Parent of the output directory.
         output_dir: String = "$SOURCE/extras/wiki_images".to_owned() => path().flat("wiki_collect_dir").read_by(readers::WIKI);
+        /// Language of the Wikipedia that is asked.
+        language: String = "en".to_owned() => read_by(readers::WIKI);
+        /// Address of another service's api.php in its place.
+        api_url: String = String::new() => read_by(readers::WIKI);
+        /// E-mail or web address that the service finds in every request.
+        contact: String = String::new() => read_by(readers::WIKI);
+        /// Pictures to have in the end; 0: all there are.
+        max_images: usize = 0 => read_by(readers::WIKI);
+        /// Beginnings of the names of licences that are taken; none: all.
+        licences: Vec<String> = Vec::new() => read_by(readers::WIKI);
     }
 }
 
@@ -103,9 +113,11 @@ section! {
         count: usize = 100 => flat("sample_count").read_by(readers::SAMPLE);
         /// Nouns with special weight.
         special: Vec<String> = Vec::new() => flat("sample_special").read_by(readers::SAMPLE);
-        /// Mean random product of an image and a text embedding.
+        /// Similarity of an image and a text that counts as unrelated.
         special_mean: f64 = 0.05 => flat("sample_special_mean").read_by(readers::SAMPLE);
         /// Factors of the exponent, one per noun.
         special_factor: Vec<f64> = Vec::new() => flat("sample_special_factor").read_by(readers::SAMPLE);
+        /// One per noun in the place of `special_mean`.
+        special_means: Vec<f64> = Vec::new() => read_by(readers::SAMPLE);
     }
 }

@@ -1,0 +1,7 @@
+//! Image sets and people's annotations (area `annotation`).
+
+mod sample;
+mod wiki;
+
+/// Folder of the reference data.
+const AREA: &str = "annotation";
