@@ -55,6 +55,7 @@ pub(super) fn store(bytes: &[u8], name: &str, original: (u32, u32)) -> Result<St
         },
         // What is stored has no EXIF data any more.
         exif_rotate: true,
+        ..DecodeOptions::default()
     };
     if is_cut_jpeg(bytes) {
         return Err("the JPEG is not complete".to_owned());
