@@ -33,6 +33,7 @@ mod run;
 mod schema;
 mod serve;
 mod show;
+mod sweep;
 mod table;
 mod top;
 mod verify;
@@ -71,6 +72,7 @@ pub use run::{RunArgs, cmd_run};
 pub use schema::{SchemaArgs, cmd_schema};
 pub use serve::{ServeArgs, cmd_serve};
 pub use show::{ShowArgs, cmd_show};
+pub use sweep::{SweepArgs, cmd_sweep};
 pub use table::{TableArgs, cmd_table};
 pub use top::{TopArgs, cmd_top};
 pub use verify::{VerifyArgs, cmd_verify};
@@ -95,6 +97,7 @@ enum Command {
     Why(WhyArgs),
     Config(ConfigArgs),
     Import(ImportArgs),
+    Sweep(SweepArgs),
     Infer(InferArgs),
     Serve(ServeArgs),
     Table(TableArgs),
@@ -158,6 +161,7 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
         Command::Why(args) => cmd_why(&args),
         Command::Config(args) => cmd_config(&args),
         Command::Import(args) => cmd_import(&args),
+        Command::Sweep(args) => cmd_sweep(&args),
         Command::Infer(args) => cmd_infer(&args),
         Command::Serve(args) => cmd_serve(&args),
         Command::Table(args) => cmd_table(&args),

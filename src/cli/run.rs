@@ -209,6 +209,7 @@ fn run(
             overrides: overrides.to_vec(),
             config: crate::config::experiment_json(experiment, false),
             watch: hooks.as_ref().map(Hooks::watch),
+            surroundings: None,
         },
     )
     .map_err(|error| failed(&error))?;

@@ -2,10 +2,11 @@
 //! which order.
 //!
 //! Defaults < files named by `extends` < groups chosen by `[use]` < the file
-//! itself < environment `NOVIC__SECTION__FIELD` < command line. Every file,
-//! variable and argument is a layer of its own.
+//! itself < point of a sweep < environment `NOVIC__SECTION__FIELD` < command
+//! line. Every file, value of a point, variable and argument is a layer of its
+//! own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -32,6 +33,11 @@ pub struct Request {
     pub file: PathBuf,
     /// Its text, if it is not to be read from the disk.
     pub text: Option<String>,
+    /// Texts of all files that belong to it, if none is to be read from the
+    /// disk.
+    pub texts: Option<Arc<BTreeMap<PathBuf, String>>>,
+    /// Overrides of a point of a sweep.
+    pub point: Vec<String>,
     /// Environment variables; only those that begin with `NOVIC__` and those
     /// that `${env:NAME}` names matter.
     pub environment: Vec<(String, String)>,
@@ -48,9 +54,8 @@ impl Request {
             .collect();
         Self {
             file: file.into(),
-            text: None,
             environment,
-            overrides: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -59,14 +64,96 @@ impl Request {
         self.overrides.extend(overrides.into_iter().map(Into::into));
         self
     }
+
+    fn read(&self, path: &Path) -> Result<String, String> {
+        match &self.texts {
+            None => read(path),
+            Some(texts) => texts
+                .get(path)
+                .cloned()
+                .ok_or_else(|| "it was not there when the sweep was begun".to_owned()),
+        }
+    }
+
+    fn has_file(&self, path: &Path) -> bool {
+        match &self.texts {
+            None => path.is_file(),
+            Some(texts) => texts.contains_key(path),
+        }
+    }
 }
 
 /// All layers of an experiment.
+#[derive(Debug, Clone)]
 pub(super) struct Composition {
     /// Their entries.
     pub stacks: Stacks,
     /// Every file that was read, in the order of the layers.
-    pub files: Vec<PathBuf>,
+    pub files: Vec<Arc<Source>>,
+}
+
+/// What lies above the files: parsed overrides, lowest first.
+#[derive(Debug, Clone)]
+pub(super) struct Above(Vec<(Arc<Source>, Override)>);
+
+impl Above {
+    /// Point, variables and arguments of a request.
+    pub fn of(request: &Request, problems: &mut Vec<Problem>) -> Self {
+        let mut above = Self::point(&request.point, problems);
+        above.0.extend(variables(request, problems));
+        let arguments = &request.overrides;
+        above
+            .0
+            .extend(parsed(SourceKind::Argument, arguments, problems));
+        above
+    }
+
+    /// The overrides of a point.
+    pub fn point(point: &[String], problems: &mut Vec<Problem>) -> Self {
+        Self(parsed(SourceKind::Point, point, problems))
+    }
+
+    /// Whether a group is chosen, so that other files count.
+    pub fn chooses(&self) -> bool {
+        self.0
+            .iter()
+            .any(|(_, change)| change.key[0].name == "use" && change.key.len() == 2)
+    }
+
+    /// Adds a layer for each.
+    pub fn add(&self, stacks: &mut Stacks, problems: &mut Vec<Problem>) {
+        for (source, change) in &self.0 {
+            add_override(source, change, stacks, problems);
+        }
+    }
+
+    /// Names of what they give, with where; groups as `use.GROUP`.
+    pub fn names(&self) -> Vec<(String, Location)> {
+        let mut names = Vec::new();
+        for (source, change) in &self.0 {
+            let location = Location::new(source, change.key_span.clone());
+            let written: Vec<_> = change.key.iter().map(|part| part.name.as_str()).collect();
+            let written = written.join(".");
+            let value = change
+                .value
+                .clone()
+                .filter(|_| !written.starts_with("use."));
+            let Some(value) = value else {
+                let name = known_path(&written).unwrap_or(written);
+                names.push((name, location));
+                continue;
+            };
+            let field = nested(&change.key, &value);
+            // What is wrong with them is told when they are added.
+            let entries = LayerReader::read(source, std::slice::from_ref(&field), &mut Vec::new());
+            names.extend(
+                entries
+                    .iter()
+                    .map(|entry| (entry.slot.path(), location.clone())),
+            );
+        }
+        names
+    }
 }
 
 /// A file with those that it extends.
@@ -86,16 +173,26 @@ struct Choice {
 /// Reads all layers. Problems are added to `problems`; what could be read is
 /// returned all the same, so that all of them are found at once.
 pub(super) fn compose(request: &Request, problems: &mut Vec<Problem>) -> Composition {
-    let arguments = arguments(request, problems);
-    let variables = variables(request, problems);
+    let above = Above::of(request, problems);
+    let mut composition = compose_files(request, &above, problems);
+    above.add(&mut composition.stacks, problems);
+    composition
+}
+
+/// The layers of files alone; `above` may choose some of them.
+pub(super) fn compose_files(
+    request: &Request,
+    above: &Above,
+    problems: &mut Vec<Problem>,
+) -> Composition {
     let main = match &request.text {
         Some(text) => Ok(text.clone()),
-        None => read(&request.file),
+        None => request.read(&request.file),
     };
     let tree = match main {
         Ok(text) => {
             let mut chain = Vec::new();
-            load(&request.file, text, &mut chain, problems)
+            load(request, &request.file, text, &mut chain, problems)
         }
         Err(reason) => {
             problems.push(missing_main(&request.file, &reason));
@@ -107,7 +204,7 @@ pub(super) fn compose(request: &Request, problems: &mut Vec<Problem>) -> Composi
     if let Some(tree) = tree {
         let mut choices = Vec::new();
         collect_choices(&tree, &mut choices, problems);
-        for (source, change) in variables.iter().chain(&arguments) {
+        for (source, change) in &above.0 {
             override_choice(source, change, &mut choices, problems);
         }
         let Tree {
@@ -120,12 +217,16 @@ pub(super) fn compose(request: &Request, problems: &mut Vec<Problem>) -> Composi
             add_tree(tree, &mut stacks, &mut files, problems);
         }
         for choice in &choices {
-            add_group(choice, &directories, &mut stacks, &mut files, problems);
+            add_group(
+                request,
+                choice,
+                &directories,
+                &mut stacks,
+                &mut files,
+                problems,
+            );
         }
         add_file(&main, &fields, &mut stacks, &mut files, problems);
-    }
-    for (source, change) in variables.iter().chain(&arguments) {
-        add_override(source, change, &mut stacks, problems);
     }
     Composition { stacks, files }
 }
@@ -176,6 +277,7 @@ fn toml_names(directory: &Path) -> Vec<String> {
 }
 
 fn load(
+    request: &Request,
     path: &Path,
     text: String,
     chain: &mut Vec<PathBuf>,
@@ -206,8 +308,8 @@ fn load(
             problems.push(problem);
             continue;
         }
-        match read(&target) {
-            Ok(text) => extends.extend(load(&target, text, chain, problems)),
+        match request.read(&target) {
+            Ok(text) => extends.extend(load(request, &target, text, chain, problems)),
             Err(reason) => {
                 let problem = Problem::error(format!("cannot read {}: {reason}", target.display()))
                     .at(location, "named here")
@@ -357,10 +459,11 @@ fn group_directories(main: &Source, extends: &[Tree]) -> Vec<PathBuf> {
 }
 
 fn add_group(
+    request: &Request,
     choice: &Choice,
     directories: &[PathBuf],
     stacks: &mut Stacks,
-    files: &mut Vec<PathBuf>,
+    files: &mut Vec<Arc<Source>>,
     problems: &mut Vec<Problem>,
 ) {
     let plain = |name: &str| {
@@ -376,12 +479,12 @@ fn add_group(
     };
     let path = folders()
         .map(|folder| folder.join(format!("{}.toml", choice.name)))
-        .find(|path| plain(&choice.group) && plain(&choice.name) && path.is_file());
+        .find(|path| plain(&choice.group) && plain(&choice.name) && request.has_file(path));
     let Some(path) = path else {
         problems.push(unknown_choice(choice, folders(), directories));
         return;
     };
-    let text = match read(&path) {
+    let text = match request.read(&path) {
         Ok(text) => text,
         Err(reason) => {
             let problem = Problem::error(format!("cannot read {}: {reason}", path.display()));
@@ -389,7 +492,7 @@ fn add_group(
             return;
         }
     };
-    let Some(tree) = load(&path, text, &mut Vec::new(), problems) else {
+    let Some(tree) = load(request, &path, text, &mut Vec::new(), problems) else {
         return;
     };
     if let Some(field) = tree.fields.iter().find(|field| field.key == "use") {
@@ -436,7 +539,7 @@ fn unknown_choice(
 fn add_tree(
     tree: &Tree,
     stacks: &mut Stacks,
-    files: &mut Vec<PathBuf>,
+    files: &mut Vec<Arc<Source>>,
     problems: &mut Vec<Problem>,
 ) {
     for inner in &tree.extends {
@@ -449,12 +552,10 @@ fn add_file(
     source: &Arc<Source>,
     fields: &[Field],
     stacks: &mut Stacks,
-    files: &mut Vec<PathBuf>,
+    files: &mut Vec<Arc<Source>>,
     problems: &mut Vec<Problem>,
 ) {
-    if let SourceKind::File(path) = &source.kind {
-        files.push(path.clone());
-    }
+    files.push(Arc::clone(source));
     for (name, location) in texts_of(source, fields, "unset", problems) {
         match known_path(&name) {
             Some(path) => {
@@ -503,11 +604,15 @@ fn unknown_removal(name: &str, location: Location) -> Problem {
     helps.into_iter().fold(problem, Problem::help)
 }
 
-fn arguments(request: &Request, problems: &mut Vec<Problem>) -> Vec<(Arc<Source>, Override)> {
+fn parsed(
+    kind: SourceKind,
+    texts: &[String],
+    problems: &mut Vec<Problem>,
+) -> Vec<(Arc<Source>, Override)> {
     let mut parsed = Vec::new();
-    for argument in &request.overrides {
-        let source = Source::new(SourceKind::Argument, argument.as_str());
-        match overrides::parse(argument) {
+    for text in texts {
+        let source = Source::new(kind.clone(), text.as_str());
+        match overrides::parse(text) {
             Ok(change) => parsed.push((source, change)),
             Err(error) => problems.push(
                 Problem::error(error.message)
@@ -671,7 +776,7 @@ fn check_operation(
 }
 
 /// `a.b.c=value` as the field `a = {b = {c = value}}`.
-fn nested(key: &[KeyPart], value: &Node) -> Field {
+pub(super) fn nested(key: &[KeyPart], value: &Node) -> Field {
     let mut parts = key.iter().rev();
     let field = |part: &KeyPart, value: Node| Field {
         key: part.name.clone(),

@@ -1,22 +1,25 @@
 //! A resolved experiment: every stage with its typed configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::cell::{Cell, CellField};
 use super::check;
 use super::compose::{Composition, Request, compose};
+use super::family::references;
 use super::interpolate::{References, Referred};
 use super::layer::{Content, Entry, Slot};
 use super::nearest::nearest;
 use super::origin::{Given, Origins};
 use super::problem::{ConfigErrors, Problem, Severity};
 use super::schema::{
-    self, Config, ExperimentInfo, Hooks, Key, Section, Slots, StoreSettings, key_by_flat_name,
+    self, Config, ExperimentInfo, Hooks, Key, Launcher, Section, Slots, StoreSettings,
+    key_by_flat_name,
 };
-use super::source::Location;
+use super::source::{Location, Source, SourceKind};
 use super::stacks::Stacks;
 use super::stage::{StageInput, StageKind, StageSpec};
 use super::typed::typed;
@@ -34,6 +37,8 @@ pub struct Experiment {
     pub slots: Slots,
     /// Whom to tell what happens.
     pub hooks: Hooks,
+    /// Where the points of a sweep run.
+    pub launcher: Launcher,
     /// What all stages share: defaults and sections.
     pub config: Config,
     /// Where these values come from.
@@ -46,6 +51,10 @@ pub struct Experiment {
     pub warnings: Vec<Problem>,
     /// Every file that was read, in the order of the layers.
     pub files: Vec<PathBuf>,
+    /// The same with their texts.
+    pub sources: Vec<Arc<Source>>,
+    /// What texts with references name: keys, and variables as `env:NAME`.
+    pub references: BTreeSet<String>,
 }
 
 impl Experiment {
@@ -56,9 +65,18 @@ impl Experiment {
     pub fn load(request: &Request) -> Result<Self, ConfigErrors> {
         let mut problems = Vec::new();
         let composition = compose(request, &mut problems);
+        Self::build(request, &composition, problems)
+    }
+
+    /// Builds it of layers that are read.
+    pub(super) fn build(
+        request: &Request,
+        composition: &Composition,
+        mut problems: Vec<Problem>,
+    ) -> Result<Self, ConfigErrors> {
         let experiment = Builder {
             request,
-            composition: &composition,
+            composition,
         }
         .build(&mut problems);
         match experiment {
@@ -121,12 +139,20 @@ impl<'a> Builder<'a> {
             store: self.document("store", problems),
             slots: self.document("slots", problems),
             hooks: self.document("hooks", problems),
+            launcher: self.document("launcher", problems),
             config,
             origins,
             stages,
             cells: cells(stacks),
             warnings: Vec::new(),
-            files: self.composition.files.clone(),
+            files: (self.composition.files.iter())
+                .filter_map(|source| match &source.kind {
+                    SourceKind::File(path) => Some(path.clone()),
+                    _ => None,
+                })
+                .collect(),
+            sources: self.composition.files.clone(),
+            references: references(stacks),
         })
     }
 

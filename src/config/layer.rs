@@ -327,7 +327,10 @@ impl<'a> LayerReader<'a> {
             self.leaf(key, field, stage, false);
             return;
         }
-        let of_document = matches!(path.as_str(), "experiment" | "store" | "slots" | "hooks");
+        let of_document = matches!(
+            path.as_str(),
+            "experiment" | "store" | "slots" | "hooks" | "launcher"
+        );
         if !is_section(&path) || of_document && stage.is_some() {
             self.unknown(prefix, field, stage);
             return;

@@ -16,6 +16,7 @@ pub(super) const TABLES: &[&str] = &[
     "store",
     "slots",
     "hooks",
+    "launcher",
 ];
 /// Keys outside of tables.
 pub(super) const LOOSE: &[&str] = &["version", "extends", "unset"];

@@ -35,6 +35,7 @@ impl Show {
             printer.document("store", &experiment.store);
             printer.document("slots", &experiment.slots);
             printer.document("hooks", &experiment.hooks);
+            printer.document("launcher", &experiment.launcher);
         }
         printer.config(&experiment.config, &experiment.origins);
         for stage in &experiment.stages {
@@ -313,6 +314,7 @@ pub fn experiment_json(experiment: &Experiment, origins: bool) -> Value {
         "store": experiment.store,
         "slots": experiment.slots,
         "hooks": without_secrets("hooks", &experiment.hooks),
+        "launcher": experiment.launcher,
         "config": experiment.config,
         "stages": stages,
         "cells": cells,

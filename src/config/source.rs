@@ -23,6 +23,8 @@ pub enum SourceKind {
     Environment,
     /// An argument of the command line.
     Argument,
+    /// A value of a point of a sweep, as an override.
+    Point,
 }
 
 impl Source {
@@ -34,8 +36,8 @@ impl Source {
         })
     }
 
-    /// Whether it is a file. Values of the environment and the command line
-    /// hold for every stage, whatever files say.
+    /// Whether it is a file. Values of sweep points, of the environment and of
+    /// the command line hold for every stage, whatever files say.
     pub fn is_file(&self) -> bool {
         matches!(self.kind, SourceKind::File(_))
     }
@@ -46,6 +48,7 @@ impl Source {
             SourceKind::File(path) => path.display().to_string(),
             SourceKind::Environment => "environment".to_owned(),
             SourceKind::Argument => "command line".to_owned(),
+            SourceKind::Point => "sweep".to_owned(),
         }
     }
 
@@ -92,6 +95,7 @@ impl fmt::Display for Location {
                 write!(f, "environment {name}")
             }
             SourceKind::Argument => write!(f, "command line `{}`", self.source.text),
+            SourceKind::Point => write!(f, "sweep `{}`", self.source.text),
         }
     }
 }

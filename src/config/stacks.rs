@@ -7,7 +7,7 @@ use super::problem::Problem;
 use super::schema::Key;
 
 /// The entries of all layers.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Stacks {
     by_path: BTreeMap<String, Vec<(usize, Entry)>>,
     layers: usize,
@@ -51,6 +51,11 @@ impl Stacks {
     /// The entry of a name that wins.
     pub fn top(&self, path: &str) -> Option<&Entry> {
         self.by_path.get(path)?.last().map(|(_, entry)| entry)
+    }
+
+    /// The entries of all layers.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.by_path.values().flatten().map(|(_, entry)| entry)
     }
 
     /// All names with the entries that win, in the order in which the names

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
+use super::check;
 use super::origin::Origins;
+use super::problem::{Problem, Severity};
 use super::schema::{Action, Config};
 use super::source::Location;
 
@@ -22,6 +24,17 @@ pub struct StageSpec {
     pub origins: Origins,
     /// Where it is declared.
     pub location: Location,
+}
+
+impl StageSpec {
+    /// What is wrong with its values taken together, if it had another
+    /// configuration.
+    pub fn problems_with(&self, config: &Config) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        check::cross_fields(config, &self.origins, Some(self.kind), &mut problems);
+        problems.retain(|problem| problem.severity == Severity::Error);
+        problems
+    }
 }
 
 /// What a stage does.

@@ -15,8 +15,8 @@ use crate::runner::{Blockage, Plan, Step, StepState};
 use crate::store::{Entry, StoreError};
 use crate::tracking;
 
-/// File in which a stage leaves its measured rows.
-pub const RECORDS_FILE: &str = "records.json";
+pub use crate::runner::sweep::RECORDS_FILE;
+
 /// File in which a stage leaves pictures for the page.
 pub const GALLERY_FILE: &str = "gallery/gallery.json";
 

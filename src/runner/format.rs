@@ -13,7 +13,7 @@ pub fn time_text(time: Duration) -> String {
 }
 
 /// An estimated span of time, without false precision.
-pub(super) fn about(time: Duration) -> String {
+pub fn about(time: Duration) -> String {
     match time.as_secs() {
         0 => "under 1s".to_owned(),
         seconds @ 1..60 => format!("about {seconds}s"),

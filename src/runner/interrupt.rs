@@ -16,7 +16,10 @@ const ONE: Duration = Duration::from_millis(100);
 
 /// Whether somebody wants the program to stop.
 #[derive(Clone, Debug, Default)]
-pub struct Interrupt(Arc<AtomicBool>);
+pub struct Interrupt {
+    raised: Arc<AtomicBool>,
+    above: Option<Arc<AtomicBool>>,
+}
 
 impl Interrupt {
     /// One that only [`Interrupt::raise`] raises.
@@ -48,13 +51,22 @@ impl Interrupt {
         Ok(interrupt)
     }
 
+    /// One that is raised with this one, but may be raised alone.
+    pub fn part(&self) -> Interrupt {
+        Interrupt {
+            raised: Arc::default(),
+            above: Some(self.raised.clone()),
+        }
+    }
+
     /// Asks the program to stop.
     pub fn raise(&self) {
-        self.0.store(true, Ordering::SeqCst);
+        self.raised.store(true, Ordering::SeqCst);
     }
 
     /// Whether it was asked to.
     pub fn is_raised(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        let is = |flag: &AtomicBool| flag.load(Ordering::SeqCst);
+        is(&self.raised) || self.above.as_deref().is_some_and(is)
     }
 }

@@ -26,27 +26,55 @@ pub(super) struct KeyParts<'a> {
 
 /// The key; `None` while the content of a resource is unknown.
 pub(super) fn key_of(parts: &KeyParts<'_>) -> Result<Option<Key>, StoreError> {
-    let mut resources = Vec::new();
-    for resource in parts.resources {
-        let Some(identity) = &resource.identity else {
-            return Ok(None);
-        };
-        resources.push(json!([resource.role, identity]));
+    let Some(resources) = resources_text(parts.resources) else {
+        return Ok(None);
+    };
+    let values = json!(parts.values).to_string();
+    let texts = KeyTexts {
+        kind: parts.kind,
+        code_version: parts.code_version,
+        values: &values,
+        resources: &resources,
+    };
+    Ok(Some(texts.key(parts.inputs)))
+}
+
+/// The same as JSON texts, for many keys that differ in their inputs only.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeyTexts<'a> {
+    pub kind: &'a str,
+    pub code_version: u32,
+    pub values: &'a str,
+    pub resources: &'a str,
+}
+
+impl KeyTexts<'_> {
+    /// The key with inputs.
+    pub(super) fn key(&self, inputs: &[(Key, usize)]) -> Key {
+        let inputs: Vec<_> = inputs
+            .iter()
+            .map(|(key, repeat)| json!([key, repeat]))
+            .collect();
+        let text = format!(
+            "{{\"form\":{FORM},\"kind\":{},\"code_version\":{},\"values\":{},\"inputs\":{},\"resources\":{}}}",
+            json!(self.kind),
+            self.code_version,
+            self.values,
+            json!(inputs),
+            self.resources,
+        );
+        Key::of(text.as_bytes())
     }
-    let inputs: Vec<_> = parts
-        .inputs
+}
+
+/// Roles and identities of resources as a JSON text; `None` while one is
+/// unknown.
+pub(super) fn resources_text(resources: &[Resource]) -> Option<String> {
+    let pairs: Option<Vec<_>> = resources
         .iter()
-        .map(|(key, repeat)| json!([key, repeat]))
+        .map(|resource| Some(json!([resource.role, resource.identity.as_ref()?])))
         .collect();
-    let text = json!({
-        "form": FORM,
-        "kind": parts.kind,
-        "code_version": parts.code_version,
-        "values": parts.values,
-        "inputs": inputs,
-        "resources": resources,
-    });
-    Ok(Some(Key::of(text.to_string().as_bytes())))
+    pairs.map(|pairs| json!(pairs).to_string())
 }
 
 #[cfg(test)]

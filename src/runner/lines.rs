@@ -113,7 +113,7 @@ pub(super) fn line_text(ink: Ink, stage: Option<&str>, level: Level, text: &str)
 }
 
 /// `12,000/50,000 samples (24 %), 1,234/s, about 31s left, loss=0.5`.
-pub(super) fn progress_text(progress: &ProgressView) -> String {
+pub fn progress_text(progress: &ProgressView) -> String {
     let mut text = match progress.total {
         Some(total) if total > 0 => format!(
             "{}/{} {} ({} %)",

@@ -143,12 +143,7 @@ impl Plan {
         registry: &Registry,
         paranoid: bool,
     ) -> Result<Plan, RunError> {
-        let locks = match experiment.store.locks {
-            true => LockSupport::Locks,
-            false => LockSupport::ContentOnly,
-        };
-        let project = Project::find(experiment.store.dir.as_deref().map(Path::new))?;
-        let project = project.with_locks(locks);
+        let project = project_of(experiment)?;
         Plan::in_project(experiment, registry, project, paranoid)
     }
 
@@ -158,6 +153,26 @@ impl Plan {
         registry: &Registry,
         project: Project,
         paranoid: bool,
+    ) -> Result<Plan, RunError> {
+        Plan::make(experiment, registry, project, paranoid, true)
+    }
+
+    /// The same without looking at earlier outputs: it does not say what changed
+    /// and how long steps will take.
+    pub fn without_history(
+        experiment: &Experiment,
+        registry: &Registry,
+        project: Project,
+    ) -> Result<Plan, RunError> {
+        Plan::make(experiment, registry, project, false, false)
+    }
+
+    fn make(
+        experiment: &Experiment,
+        registry: &Registry,
+        project: Project,
+        paranoid: bool,
+        history: bool,
     ) -> Result<Plan, RunError> {
         let store = project.store();
         let hashes = ContentHashes::open(&project, paranoid);
@@ -169,7 +184,7 @@ impl Plan {
             project: &project,
             store: &store,
             hashes: &hashes,
-            history: History::new(&store),
+            history: history.then(|| History::new(&store)),
             steps: Vec::new(),
             of_stage: HashMap::new(),
         };
@@ -243,9 +258,19 @@ impl Plan {
     }
 }
 
+/// The project of an experiment.
+pub(super) fn project_of(experiment: &Experiment) -> Result<Project, RunError> {
+    let locks = match experiment.store.locks {
+        true => LockSupport::Locks,
+        false => LockSupport::ContentOnly,
+    };
+    let project = Project::find(experiment.store.dir.as_deref().map(Path::new))?;
+    Ok(project.with_locks(locks))
+}
+
 /// The stages, inputs before those who need them, otherwise as in the file.
 /// The configuration has made sure that there is no circle.
-fn in_order(stages: &[StageSpec]) -> Vec<&StageSpec> {
+pub(super) fn in_order(stages: &[StageSpec]) -> Vec<&StageSpec> {
     let index: HashMap<&str, usize> = stages
         .iter()
         .enumerate()
@@ -283,7 +308,7 @@ struct Planner<'a> {
     project: &'a Project,
     store: &'a Store,
     hashes: &'a ContentHashes,
-    history: History<'a>,
+    history: Option<History<'a>>,
     steps: Vec<Step>,
     /// Steps of each stage, one per seed or a single one.
     of_stage: HashMap<String, Vec<usize>>,
@@ -463,17 +488,19 @@ impl Planner<'_> {
                 Err(error) => return Err(error.into()),
             }
         }
-        let now = now(self.name, &self.steps, &step);
-        let last = self.history.last(&step.kind, &now)?.map(|last| {
-            let run = last.description.run.clone();
-            (
-                changes_since(&last.description, &now),
-                (run, last.published_ms),
-            )
-        });
-        let expected = self.history.expected(&step.kind, &now)?;
-        (step.changes, step.last) = last.unzip();
-        step.expected = expected;
+        if let Some(history) = &mut self.history {
+            let now = now(self.name, &self.steps, &step);
+            let last = history.last(&step.kind, &now)?.map(|last| {
+                let run = last.description.run.clone();
+                (
+                    changes_since(&last.description, &now),
+                    (run, last.published_ms),
+                )
+            });
+            let expected = history.expected(&step.kind, &now)?;
+            (step.changes, step.last) = last.unzip();
+            step.expected = expected;
+        }
         let Some(id) = step.id.as_ref().filter(|_| blockages.is_empty()) else {
             step.state = StepState::Blocked(blockages);
             return Ok(step);

@@ -33,7 +33,8 @@ pub fn unread_overrides(experiment: &Experiment, registry: &Registry) -> Vec<Pro
         .collect()
 }
 
-fn keys_of(stage: &StageSpec, registry: &Registry) -> BTreeSet<&'static str> {
+/// Keys that a stage reads, by its kind or by what the schema says of its action.
+pub(super) fn keys_of(stage: &StageSpec, registry: &Registry) -> BTreeSet<&'static str> {
     let action = stage.kind.action();
     let documented = schema::keys()
         .iter()

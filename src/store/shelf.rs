@@ -1,12 +1,13 @@
 //! The store: where entries lie and who may build them.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::building::{Building, PartialState};
 use super::entry::{Entry, MANIFEST};
 use super::error::StoreError;
-use super::key::EntryId;
+use super::key::{EntryId, Key};
 use super::lease::{Attempt, Holder, Lease, LeaseState, LockSupport};
 
 /// The answer to a claim on an entry.
@@ -166,6 +167,16 @@ impl Store {
         }
     }
 
+    /// Keys of all finished entries of a kind, by their names alone.
+    pub fn keys(&self, kind: &str) -> Result<HashSet<Key>, StoreError> {
+        keys_in(&self.root.join(kind))
+    }
+
+    /// Keys of all unfinished entries of a kind, likewise.
+    pub fn partial_keys(&self, kind: &str) -> Result<HashSet<Key>, StoreError> {
+        keys_in(&self.partials_dir(kind))
+    }
+
     /// All finished entries of a kind that can be read, in no order.
     pub fn entries(&self, kind: &str) -> Result<Vec<Entry>, StoreError> {
         let dir = self.root.join(kind);
@@ -188,6 +199,21 @@ impl Store {
         }
         Ok(found)
     }
+}
+
+/// Names of a directory that are keys.
+fn keys_in(dir: &Path) -> Result<HashSet<Key>, StoreError> {
+    let items = match fs::read_dir(dir) {
+        Ok(items) => items,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(HashSet::new()),
+        Err(error) => return Err(StoreError::io("list", dir)(error)),
+    };
+    let mut keys = HashSet::new();
+    for item in items {
+        let name = item.map_err(StoreError::io("list", dir))?.file_name();
+        keys.extend(name.to_str().and_then(|name| name.parse::<Key>().ok()));
+    }
+    Ok(keys)
 }
 
 /// Removes a directory all at once as far as anybody can see: first out of the

@@ -132,6 +132,23 @@ pub struct GitState {
     pub patch: Option<String>,
 }
 
+/// What is the same for all runs of a process.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    pub(super) git: Option<GitState>,
+    pub(super) program: Option<String>,
+}
+
+impl Surroundings {
+    /// Looks at sources and program, for many runs at once.
+    pub fn capture(working_dir: &Path) -> Surroundings {
+        Surroundings {
+            git: GitState::capture(working_dir),
+            program: program_hash(),
+        }
+    }
+}
+
 /// Longest patch that is kept, in bytes.
 const PATCH_BYTES: usize = 4 << 20;
 

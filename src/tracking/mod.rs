@@ -32,7 +32,7 @@ mod writer;
 
 pub use death::Death;
 pub use endings::RunEndings;
-pub use environment::{Environment, GitState};
+pub use environment::{Environment, GitState, Surroundings};
 pub use error::TrackingError;
 pub use event::{ConsoleLine, Event, Level, RunEnd, RunHeader, StageOutcome, StampedEvent};
 pub use export::{ExportFormat, write_csv, write_metrics, write_parquet, write_tensorboard};

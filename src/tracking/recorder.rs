@@ -11,7 +11,7 @@ use jiff::Zoned;
 
 use crate::store::{Attempt, Lease, Project};
 
-use super::environment::{Environment, GitState, program_hash};
+use super::environment::{Environment, Surroundings};
 use super::error::TrackingError;
 use super::event::{ConsoleLine, Event, Level, RunEnd, RunHeader};
 use super::frame::FrameFile;
@@ -46,6 +46,8 @@ pub struct RunStart {
     pub config: serde_json::Value,
     /// Who hears of what happens.
     pub watch: Option<Watch>,
+    /// Sources and program, if they are known: it takes processes to find out.
+    pub surroundings: Option<Surroundings>,
 }
 
 /// The one writer of a run's record.
@@ -107,18 +109,24 @@ impl RunRecorder {
             .map_err(TrackingError::io("start the writer of", &path))?;
         let (tell, git) = mpsc::channel();
         let (working_dir, to) = (project.working_dir().to_path_buf(), queue.clone());
-        // Without the thread the record only lacks the state of the sources.
-        let _ = thread::Builder::new()
-            .name("git state".into())
-            .spawn(move || {
-                if let Some(state) = GitState::capture(&working_dir) {
-                    to.event(Event::Git(state));
-                }
-                if let Some(hash) = program_hash() {
-                    to.event(Event::Program { hash });
-                }
-                let _ = tell.send(());
-            });
+        let record = move |surroundings: Surroundings| {
+            if let Some(state) = surroundings.git {
+                to.event(Event::Git(state));
+            }
+            if let Some(hash) = surroundings.program {
+                to.event(Event::Program { hash });
+            }
+            let _ = tell.send(());
+        };
+        match start.surroundings {
+            Some(surroundings) => record(surroundings),
+            None => {
+                // Without the thread the record only lacks the state of the sources.
+                let _ = thread::Builder::new()
+                    .name("git state".into())
+                    .spawn(move || record(Surroundings::capture(&working_dir)));
+            }
+        }
         Ok(RunRecorder {
             id,
             project: project.clone(),

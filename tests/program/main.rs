@@ -16,4 +16,5 @@ mod quickstart;
 mod reference_experiment;
 mod serve;
 mod surroundings;
+mod sweeps;
 mod texts;

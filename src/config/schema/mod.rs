@@ -17,6 +17,7 @@ mod fraction;
 mod generate;
 mod json;
 mod key;
+mod launcher;
 mod leaf;
 mod model;
 mod nouns;
@@ -39,6 +40,7 @@ pub use fraction::{Fraction, NotAFraction};
 pub use generate::{Generate, GenerateGrid, GenerateGuide, GenerateMethod};
 pub use json::json_schema;
 pub use key::{Key, Range};
+pub use launcher::{Launcher, LauncherKind, shard_count};
 pub use leaf::{Kind, Leaf};
 pub use model::{
     Activation, MlpHidden, MlpInit, Model, ModelInit, ModelMlp, ModelType, Rezero, TransformerInit,

@@ -9,7 +9,7 @@ use super::key::Key;
 use super::section::{Section, SetError};
 use super::{
     Captions, Checkpoint, Cls, Data, Embedder, Eval, ExperimentInfo, Generate, Hooks, Images,
-    Infer, Merge, Model, Multiset, Needs, Noise, Nouns, Predictions, Run, Sample, Slots,
+    Infer, Launcher, Merge, Model, Multiset, Needs, Noise, Nouns, Predictions, Run, Sample, Slots,
     StoreSettings, Tables, Target, Test, Tracking, Train, Wiki, ZeroShot,
 };
 
@@ -133,6 +133,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
     StoreSettings::collect(&mut document);
     Slots::collect(&mut document);
     Hooks::collect(&mut document);
+    Launcher::collect(&mut document);
     Table {
         by_path: keys.iter().map(|&key| (key.path, key)).collect(),
         by_flat: keys

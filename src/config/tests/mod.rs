@@ -31,12 +31,12 @@ fn load_with(
     }
     let request = Request {
         file: directory.path().join("main.toml"),
-        text: None,
         environment: environment
             .iter()
             .map(|&(name, value)| (name.to_owned(), value.to_owned()))
             .collect(),
         overrides: overrides.iter().map(|&text| text.to_owned()).collect(),
+        ..Request::default()
     };
     let prefix = format!("{}/", directory.path().display());
     Experiment::load(&request).map_err(|errors| errors.to_string().replace(&prefix, ""))

@@ -1,0 +1,281 @@
+//! Running the points of a sweep that are not done, and showing what came out.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+
+use super::display::SweepLines;
+use super::named::failed;
+use super::preview::Preview;
+use super::table::{number, table};
+use crate::cli::print::print;
+use crate::cli::{CliError, Exit};
+use crate::config::schema::{Launcher, LauncherKind};
+use crate::reports::table as render;
+use crate::runner::launcher::Processes;
+use crate::runner::sweep::{
+    Graph, Sweep, SweepFolder, SweepResults, SweepSummary, Unit, Workbench, run_units, units,
+};
+use crate::runner::{Display, Interrupt, Retries, Slots, time_text};
+use crate::stages;
+use crate::tracking::{StageOutcome, refresh_index};
+
+/// Rows of the table at the end.
+const ROWS: usize = 20;
+
+/// How the points of a sweep are run.
+#[derive(Debug, Args)]
+pub(super) struct SweepOptions {
+    /// Run without asking, however many points there are
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Run so many points at the same time, within `[slots]`
+    #[arg(long, short, value_name = "N")]
+    pub jobs: Option<usize>,
+    #[command(flatten)]
+    pub retries: RetryOptions,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Whether and when what fails is tried again.
+#[derive(Debug, Args)]
+pub(super) struct RetryOptions {
+    /// Try stages that fail again, so often at most
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub retries: u32,
+    /// Seconds before the first of these attempts; doubles each time, up to a minute
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
+    pub retry_pause: f64,
+}
+
+impl RetryOptions {
+    /// As arguments of a job.
+    fn arguments(&self) -> Vec<String> {
+        vec![
+            format!("--retries={}", self.retries),
+            format!("--retry-pause={}", self.retry_pause),
+        ]
+    }
+
+    pub fn retries(&self) -> Result<Retries, CliError> {
+        Ok(Retries {
+            count: self.retries,
+            pause: Duration::try_from_secs_f64(self.retry_pause)
+                .map_err(|error| CliError::usage(format!("--retry-pause: {error}")))?,
+        })
+    }
+}
+
+/// The room that a sweep has on this machine, and where it runs.
+pub(super) fn surroundings(
+    sweep: &Sweep,
+    jobs: Option<usize>,
+) -> Result<(Slots, Launcher), CliError> {
+    let first = sweep.active().next();
+    let experiment = match first {
+        Some(point) => sweep.experiment(point).map_err(failed)?,
+        None => return Ok((Slots::default(), Launcher::default())),
+    };
+    Ok((Slots::of(&experiment.slots, jobs), experiment.launcher))
+}
+
+/// Runs pieces of work in this process.
+fn in_process(
+    sweep: &Sweep,
+    units: &[Unit],
+    slots: Slots,
+    interrupt: &Interrupt,
+    options: &SweepOptions,
+) -> Result<SweepSummary, CliError> {
+    let registry = stages::registry();
+    let bench = Workbench::new(sweep, &registry, options.retries.retries()?);
+    let reporter = SweepLines::new(sweep, units.len());
+    let work = |place: usize, interrupt: &Interrupt, display: &mut dyn Display| {
+        bench.work(&units[place].spec, interrupt, None, display)
+    };
+    let summary = run_units(units, slots, interrupt, &sweep.folder, &reporter, &work);
+    let summary = summary.map_err(failed)?;
+    for warning in bench.finish().map_err(failed)? {
+        eprintln!("warning: {warning}");
+    }
+    Ok(summary)
+}
+
+/// Runs pieces of work in processes of their own.
+fn in_processes(
+    sweep: &Sweep,
+    units: &[Unit],
+    slots: Slots,
+    interrupt: &Interrupt,
+    options: &SweepOptions,
+) -> Result<SweepSummary, CliError> {
+    let processes = Processes::new(sweep, units, options.retries.arguments(), slots.gpus);
+    let processes = processes.map_err(failed)?;
+    let reporter = SweepLines::new(sweep, units.len());
+    let work = |place: usize, interrupt: &Interrupt, _: &mut dyn Display| {
+        processes.work(place, &units[place], interrupt)
+    };
+    run_units(units, slots, interrupt, &sweep.folder, &reporter, &work).map_err(failed)
+}
+
+/// Runs what is not done, and shows the results.
+pub(super) fn execute(mut sweep: Sweep, options: &SweepOptions) -> Result<Exit, CliError> {
+    let registry = stages::registry();
+    let mut graph = sweep.graph(&registry).map_err(failed)?;
+    graph.expect(&sweep.project.store()).map_err(failed)?;
+    let (slots, launcher) = surroundings(&sweep, options.jobs)?;
+    let to_run = {
+        let preview = Preview::of(&sweep, &graph, slots);
+        if !options.json {
+            eprintln!("{}", preview.text(false));
+        }
+        ask(&sweep, preview.to_run(), options)?;
+        preview.to_run()
+    };
+    let lease = sweep.begin().map_err(failed)?;
+    let numbers: Vec<usize> = sweep.active().collect();
+    let units = units(&graph, &numbers);
+    if units.is_empty() {
+        lease
+            .remove()
+            .map_err(|e| CliError::from_error(Exit::Failed, &e))?;
+        return show(&sweep, &graph, None, to_run, options);
+    }
+    let interrupt = Interrupt::of_signals().map_err(|e| CliError::from_error(Exit::Failed, &e))?;
+    let summary = match launcher.kind {
+        LauncherKind::Processes => in_processes(&sweep, &units, slots, &interrupt, options)?,
+        LauncherKind::Slurm => {
+            return Err(CliError::failed(
+                "this program cannot start jobs of SLURM; use launcher.kind=local",
+            ));
+        }
+        LauncherKind::Local => in_process(&sweep, &units, slots, &interrupt, options)?,
+    };
+    lease
+        .remove()
+        .map_err(|e| CliError::from_error(Exit::Failed, &e))?;
+    // Of use to later lists only.
+    let _ = refresh_index(&sweep.project);
+    if summary.interrupted {
+        forget(&sweep.folder);
+        eprintln!("stopped; the same command goes on where it stopped");
+        return Ok(Exit::Interrupted);
+    }
+    let graph = sweep.graph(&registry).map_err(failed)?;
+    show(&sweep, &graph, Some(&summary), to_run, options)
+}
+
+fn forget(folder: &SweepFolder) {
+    folder.forget_stop();
+}
+
+/// Asks before many points are run.
+fn ask(sweep: &Sweep, to_run: usize, options: &SweepOptions) -> Result<(), CliError> {
+    if options.yes || to_run <= sweep.ask_above {
+        return Ok(());
+    }
+    let question = format!("{to_run} points are to be run");
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Err(CliError::usage(format!(
+            "{question}, more than ask_above = {}; add --yes",
+            sweep.ask_above
+        )));
+    }
+    eprint!("{question}. Go on? [y/N] ");
+    let _ = io::stderr().flush();
+    let mut answer = String::new();
+    let _ = io::stdin().lock().read_line(&mut answer);
+    match matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
+        true => Ok(()),
+        false => Err(CliError::usage("nothing was run")),
+    }
+}
+
+/// Shows the table, the best point and the counts.
+fn show(
+    sweep: &Sweep,
+    graph: &Graph,
+    summary: Option<&SweepSummary>,
+    to_run: usize,
+    options: &SweepOptions,
+) -> Result<Exit, CliError> {
+    let store = sweep.project.store();
+    let results = SweepResults::collect(sweep, graph, &store).map_err(failed)?;
+    let preview = Preview::of(sweep, graph, Slots::default());
+    let unfinished = (0..graph.points.len())
+        .filter(|place| !graph.is_done(*place))
+        .count();
+    let exit = match unfinished {
+        0 => Exit::Success,
+        _ => Exit::Failed,
+    };
+    if options.json {
+        let value = json!({
+            "summary": summary.map(|summary| json!({
+                "outcomes": summary.outcomes,
+                "seconds": summary.seconds,
+            })),
+            "unfinished": unfinished,
+            "results": results.to_json(sweep),
+        });
+        print(&format!("{value:#}\n"))?;
+        return Ok(exit);
+    }
+    print(&results_text(sweep, &results, Some(ROWS)))?;
+    match summary {
+        None if unfinished == 0 => eprintln!("{}: everything is up to date", sweep.header.name),
+        None => eprintln!("{}: {unfinished} points are blocked", sweep.header.name),
+        Some(summary) => {
+            let time = Duration::try_from_secs_f64(summary.seconds).unwrap_or_default();
+            eprintln!(
+                "{:>12} [{:>8}] {} of {to_run} points done{}",
+                "Summary",
+                time_text(time),
+                to_run.saturating_sub(preview.to_run()),
+                match summary.count(StageOutcome::Failed) {
+                    0 => String::new(),
+                    failed => format!(", {failed} failed; the same command tries them again"),
+                }
+            );
+        }
+    }
+    Ok(exit)
+}
+
+/// The table, and the best point below it.
+pub(super) fn results_text(sweep: &Sweep, results: &SweepResults, rows: Option<usize>) -> String {
+    let mut table = table(sweep, results);
+    let all = table.rows.len();
+    if let Some(rows) = rows {
+        table.rows.truncate(rows);
+    }
+    let mut text = render::text(&table, render::Style::Terminal);
+    if table.rows.len() < all {
+        text.push_str(&format!(
+            "and {} more: novic sweep results {}\n",
+            all - table.rows.len(),
+            sweep.header.name
+        ));
+    }
+    if let Some(best) = results.best()
+        && let Some(value) = best.means[0]
+    {
+        let line = &sweep.points[best.first()];
+        let run = best.points.iter().find_map(|point| point.run.as_deref());
+        text.push_str(&format!(
+            "\nbest: {} = {} at {}{}\n",
+            results.metrics[0],
+            number(value),
+            match line.settings.is_empty() {
+                true => "the experiment as it is".to_owned(),
+                false => line.settings.join(" "),
+            },
+            run.map(|run| format!(" ({run})")).unwrap_or_default()
+        ));
+    }
+    text
+}

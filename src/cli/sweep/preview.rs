@@ -1,0 +1,260 @@
+//! What a sweep would do, in words.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::runner::Slots;
+use crate::runner::about;
+use crate::runner::sweep::{Graph, NodeState, Sweep, UnitSpec};
+
+/// Points that are listed one by one, unless all are wanted.
+const LISTED: usize = 20;
+
+/// How many points are in which state, and what there is to do.
+#[derive(Debug)]
+pub(super) struct Preview<'a> {
+    sweep: &'a Sweep,
+    graph: &'a Graph,
+    active: Vec<usize>,
+    jobs: usize,
+}
+
+impl<'a> Preview<'a> {
+    pub fn of(sweep: &'a Sweep, graph: &'a Graph, slots: Slots) -> Preview<'a> {
+        Preview {
+            active: sweep.active().collect(),
+            sweep,
+            graph,
+            jobs: slots.jobs.max(1),
+        }
+    }
+
+    /// How many points are not done and can run.
+    pub fn to_run(&self) -> usize {
+        (0..self.active.len())
+            .filter(|place| self.word(*place) != "done" && self.word(*place) != "blocked")
+            .count()
+    }
+
+    /// The state of a point in one word.
+    pub fn word(&self, place: usize) -> &'static str {
+        let nodes = || {
+            let steps = self.graph.points[place].iter();
+            steps.map(|step| &self.graph.nodes[*step].state)
+        };
+        if self.graph.is_done(place) {
+            "done"
+        } else if nodes().any(|state| matches!(state, NodeState::Blocked(_))) {
+            "blocked"
+        } else if nodes().any(|state| {
+            matches!(state, NodeState::Open { partial: Some(partial) } if partial.failure.is_some())
+        }) {
+            "failed"
+        } else if nodes()
+            .any(|state| matches!(state, NodeState::Open { partial: Some(_) }))
+        {
+            "begun"
+        } else {
+            "to run"
+        }
+    }
+
+    fn counts(&self) -> BTreeMap<&'static str, usize> {
+        let mut counts = BTreeMap::new();
+        for place in 0..self.active.len() {
+            *counts.entry(self.word(place)).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Work that is left, by earlier outputs: known time, and steps of unknown
+    /// time.
+    fn time(&self) -> (Duration, usize) {
+        let open = self
+            .graph
+            .nodes
+            .iter()
+            .filter(|node| matches!(node.state, NodeState::Open { .. }));
+        let known = open.clone().filter_map(|node| node.expected).sum();
+        (known, open.filter(|node| node.expected.is_none()).count())
+    }
+
+    /// What points share: stage, how many different outputs, for how many points
+    /// each at most, how many of them are open.
+    fn shared(&self) -> Vec<(String, usize, usize, usize)> {
+        let mut found: Vec<(String, usize, usize, usize)> = Vec::new();
+        for node in self.graph.nodes.iter().filter(|node| node.uses > 1) {
+            let open = usize::from(matches!(node.state, NodeState::Open { .. }));
+            match found.iter_mut().find(|(stage, ..)| **stage == *node.stage) {
+                Some((_, outputs, uses, to_do)) => {
+                    *outputs += 1;
+                    *uses = (*uses).max(node.uses);
+                    *to_do += open;
+                }
+                None => found.push((node.stage.to_string(), 1, node.uses, open)),
+            }
+        }
+        found
+    }
+
+    /// The preview for people.
+    pub fn text(&self, all: bool) -> String {
+        let header = &self.sweep.header;
+        let mut text = match header.title.as_str() {
+            "" => format!("{}\n\n", header.name),
+            title => format!("{}: {title}\n\n", header.name),
+        };
+        let mut line = |name: &str, what: String| text.push_str(&format!("{name:>11}  {what}\n"));
+        line("experiment", header.frozen.file.display().to_string());
+        let counts: Vec<_> = self
+            .counts()
+            .iter()
+            .map(|(word, count)| format!("{count} {word}"))
+            .collect();
+        line(
+            "points",
+            format!("{}: {}", self.active.len(), counts.join(", ")),
+        );
+        for (key, values) in self.varying() {
+            line("varies", format!("{key}: {}", values_text(&values)));
+        }
+        for (stage, outputs, uses, open) in self.shared() {
+            let state = match open {
+                0 => "in the store".to_owned(),
+                open if open == outputs => "will run".to_owned(),
+                open => format!("{open} will run"),
+            };
+            let what = match outputs {
+                1 => format!("{stage}: one output for {uses} points, {state}"),
+                _ => format!("{stage}: {outputs} outputs for up to {uses} points each, {state}"),
+            };
+            line("shared", what);
+        }
+        let (known, unknown) = self.time();
+        let mut time = Vec::new();
+        if known > Duration::ZERO {
+            time.push(format!("{} of work", about(known)));
+            if self.jobs > 1 {
+                let each = known / u32::try_from(self.jobs).unwrap_or(u32::MAX);
+                time.push(format!("{} with {} at a time", about(each), self.jobs));
+            }
+        }
+        if unknown > 0 {
+            time.push(format!("{unknown} steps of unknown time"));
+        }
+        if !time.is_empty() {
+            line("time", time.join(", "));
+        }
+        text.push('\n');
+        let shown = match all {
+            true => self.active.len(),
+            false => LISTED.min(self.active.len()),
+        };
+        for place in 0..shown {
+            text.push_str(&format!(
+                "{:>11}  {}\n",
+                self.word(place),
+                self.point(place)
+            ));
+            if let Some(why) = self.blockage(place) {
+                text.push_str(&format!("{:13}{why}\n", ""));
+            }
+        }
+        if shown < self.active.len() {
+            let more = self.active.len() - shown;
+            text.push_str(&format!("{:13}and {more} more (--all lists them)\n", ""));
+        }
+        text
+    }
+
+    /// `3 noise.vec_norm=2 seed 1`.
+    fn point(&self, place: usize) -> String {
+        let line = &self.sweep.points[self.active[place]];
+        let mut parts = vec![format!("{:>4}", line.point)];
+        if !line.labels.is_empty() {
+            parts.push(format!("{}:", line.labels.join(" · ")));
+        }
+        parts.extend(line.settings.iter().cloned());
+        parts.extend(line.seed.map(|seed| format!("seed {seed}")));
+        parts.join(" ")
+    }
+
+    fn blockage(&self, place: usize) -> Option<&str> {
+        let mut steps = self.graph.points[place].iter();
+        steps.find_map(|step| match &self.graph.nodes[*step].state {
+            NodeState::Blocked(why) => Some(&**why),
+            _ => None,
+        })
+    }
+
+    /// Keys that vary, with their values in the order of their appearance.
+    fn varying(&self) -> Vec<(String, Vec<String>)> {
+        let mut keys: Vec<(String, Vec<String>)> = Vec::new();
+        let mut add = |key: &str, value: &str| match keys.iter_mut().find(|(k, _)| k == key) {
+            Some((_, values)) if values.iter().any(|known| known == value) => {}
+            Some((_, values)) => values.push(value.to_owned()),
+            None => keys.push((key.to_owned(), vec![value.to_owned()])),
+        };
+        for point in &self.active {
+            for setting in &self.sweep.settings[*point] {
+                add(&setting.path, &setting.text);
+            }
+            if let Some(seed) = self.sweep.points[*point].seed {
+                add("seeds", &seed.to_string());
+            }
+        }
+        keys
+    }
+
+    /// The preview as JSON.
+    pub fn json(&self) -> Value {
+        let (known, unknown) = self.time();
+        let points: Vec<Value> = (0..self.active.len())
+            .map(|place| {
+                let line = &self.sweep.points[self.active[place]];
+                json!({
+                    "point": line.point,
+                    "settings": line.settings,
+                    "seed": line.seed,
+                    "labels": line.labels,
+                    "state": self.word(place).replace(' ', "_"),
+                    "blockage": self.blockage(place),
+                })
+            })
+            .collect();
+        let shared: Vec<Value> = self
+            .shared()
+            .iter()
+            .map(|(stage, outputs, uses, open)| {
+                json!({"stage": stage, "outputs": outputs, "points": uses, "to_run": open})
+            })
+            .collect();
+        json!({
+            "sweep": self.sweep.header.name,
+            "experiment": self.sweep.header.frozen.file,
+            "count": self.active.len(),
+            "to_run": self.to_run(),
+            "shared": shared,
+            "expected_seconds": known.as_secs_f64(),
+            "steps_of_unknown_time": unknown,
+            "points": points,
+        })
+    }
+}
+
+/// Up to eight values, and how many more.
+fn values_text(values: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let mut shown: Vec<String> = values.iter().take(SHOWN).cloned().collect();
+    if values.len() > SHOWN {
+        shown.push(format!("… ({} values)", values.len()));
+    }
+    shown.join(", ")
+}
+
+/// Name of the piece of work of a point.
+pub(super) fn unit_of(point: usize) -> String {
+    UnitSpec::point_name(point)
+}

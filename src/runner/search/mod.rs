@@ -1,0 +1,1 @@
+//! Search: which point to try next, in process and without a server.

@@ -1,0 +1,241 @@
+//! Doing one piece of work: under a lease, so that nobody does it twice, and
+//! under a run of its own.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::runner::display::Display;
+use crate::runner::execute::{Execution, Retries, execute};
+use crate::runner::hooks::{Hooks, RunningHooks};
+use crate::runner::interrupt::Interrupt;
+use crate::runner::plan::Plan;
+use crate::runner::registry::Registry;
+use crate::runner::selection::Selection;
+use crate::runner::slots::Slots;
+use crate::store::{Attempt, Lease, StoreError};
+use crate::tracking::{
+    Environment, RunEndings, RunRecorder, RunStart, StageOutcome, Surroundings, Watch,
+};
+
+use super::error::SweepError;
+use super::folder::OutcomeLine;
+use super::prepare::Sweep;
+use super::units::UnitSpec;
+
+/// Time between two looks at what another process is doing.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// What all pieces of work have at hand.
+#[derive(Debug)]
+pub struct Workbench<'a> {
+    /// The sweep.
+    pub sweep: &'a Sweep,
+    /// Who does the steps.
+    pub registry: &'a Registry,
+    /// Whether and when failed steps are tried again.
+    pub retries: Retries,
+    /// Sources and program.
+    pub surroundings: Surroundings,
+    endings: Mutex<RunEndings>,
+    hooks: Mutex<VecDeque<RunningHooks>>,
+}
+
+impl<'a> Workbench<'a> {
+    /// A workbench for a sweep.
+    pub fn new(sweep: &'a Sweep, registry: &'a Registry, retries: Retries) -> Workbench<'a> {
+        Workbench {
+            sweep,
+            registry,
+            retries,
+            surroundings: Surroundings::capture(sweep.project.working_dir()),
+            endings: Mutex::default(),
+            hooks: Mutex::default(),
+        }
+    }
+
+    /// Waits until all records are on the disk; what went wrong with hooks.
+    pub fn finish(self) -> Result<Vec<String>, SweepError> {
+        let endings = self.endings.into_inner();
+        endings
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .wait()?;
+        let hooks = self.hooks.into_inner();
+        let hooks = hooks.unwrap_or_else(|poisoned| poisoned.into_inner());
+        Ok(hooks.into_iter().flat_map(RunningHooks::wait).collect())
+    }
+
+    /// Does a piece of work and writes down what became of it.
+    ///
+    /// # Errors
+    /// The sweep's files or the record of the run cannot be written. That a step
+    /// fails is no error.
+    pub fn work(
+        &self,
+        unit: &UnitSpec,
+        interrupt: &Interrupt,
+        watch: Option<Watch>,
+        display: &mut dyn Display,
+    ) -> Result<OutcomeLine, SweepError> {
+        let begun = Instant::now();
+        let Some(lease) = self.lease(unit, interrupt)? else {
+            return Ok(self.line(unit, StageOutcome::Interrupted, None, begun, None));
+        };
+        let line = match self.done(unit, interrupt, watch, display, begun) {
+            Ok(line) => line,
+            // Other points may have better luck.
+            Err(SweepError::Config(error)) => {
+                let message = Some(error.to_string());
+                self.line(unit, StageOutcome::Failed, None, begun, message)
+            }
+            Err(error) => return Err(error),
+        };
+        self.sweep.folder.add_outcome(&line)?;
+        lease.remove()?;
+        Ok(line)
+    }
+
+    /// Waits for the right to do it; `None` when the work is to stop.
+    fn lease(&self, unit: &UnitSpec, interrupt: &Interrupt) -> Result<Option<Lease>, SweepError> {
+        let path = self.sweep.folder.unit_lease(&unit.unit);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(StoreError::io("make", parent))?;
+        }
+        loop {
+            let note = format!("{}, {}", self.sweep.header.name, unit.unit);
+            match Lease::try_take(&path, &note, self.sweep.project.locks())? {
+                Attempt::Held(lease) => return Ok(Some(lease)),
+                Attempt::Busy(_) if interrupt.is_raised() => return Ok(None),
+                Attempt::Busy(_) => thread::sleep(LOOK_EVERY),
+            }
+        }
+    }
+
+    fn done(
+        &self,
+        unit: &UnitSpec,
+        interrupt: &Interrupt,
+        watch: Option<Watch>,
+        display: &mut dyn Display,
+        begun: Instant,
+    ) -> Result<OutcomeLine, SweepError> {
+        let sweep = self.sweep;
+        let overrides = sweep.overrides(unit.point);
+        let experiment = sweep.experiment(unit.point)?;
+        let plan = Plan::without_history(&experiment, self.registry, sweep.project.clone())?;
+        let steps: Vec<_> = plan
+            .steps()
+            .iter()
+            .filter(|step| unit.steps.iter().any(|(stage, _)| *stage == step.stage))
+            .collect();
+        let changed = steps.iter().find(|step| {
+            let planned = unit.steps.iter().find(|(stage, _)| *stage == step.stage);
+            planned.map(|(_, id)| id) != step.id.as_ref()
+        });
+        if let Some(step) = changed {
+            let message = format!(
+                "what `{}` depends on from outside changed since the sweep was planned; run the sweep again",
+                step.stage
+            );
+            return Ok(self.line(unit, StageOutcome::Failed, None, begun, Some(message)));
+        }
+        if steps.iter().all(|step| step.is_up_to_date()) {
+            return Ok(self.line(unit, StageOutcome::UpToDate, None, begun, None));
+        }
+        let hooks = match &watch {
+            Some(_) => None,
+            None => Hooks::of(&experiment.hooks),
+        };
+        let recorder = RunRecorder::start(
+            &sweep.project,
+            RunStart {
+                experiment: experiment.info.name.clone().unwrap_or_default(),
+                title: format!("{}: {}", sweep.header.name, unit.label()),
+                file: Some(sweep.header.frozen.file.clone()),
+                command: std::env::args().collect(),
+                overrides,
+                config: crate::config::experiment_json(&experiment, false),
+                watch: watch.or_else(|| hooks.as_ref().map(Hooks::watch)),
+                surroundings: Some(self.surroundings.clone()),
+            },
+        )?;
+        let run = recorder.id().to_string();
+        let hooks = hooks.map(|hooks| {
+            hooks.start(serde_json::json!({
+                "run": run,
+                "experiment": experiment.info.name,
+                "sweep": sweep.header.name,
+                "point": unit.point,
+                "host": Environment::capture().host,
+                "outputs": sweep.project.outputs_dir().join(&run),
+            }))
+        });
+        let summary = execute(
+            &Execution {
+                plan: &plan,
+                registry: self.registry,
+                recorder: &recorder,
+                interrupt,
+                selection: Selection {
+                    only: steps.iter().map(|step| step.name.clone()).collect(),
+                    ..Selection::default()
+                },
+                keep_going: true,
+                retries: self.retries,
+                slots: Slots::default(),
+            },
+            display,
+        )?;
+        let end = summary.end();
+        {
+            let endings = self.endings.lock();
+            let mut endings = endings.unwrap_or_else(|poisoned| poisoned.into_inner());
+            endings.finish(recorder, end)?;
+        }
+        if let Some(hooks) = hooks {
+            let all = self.hooks.lock();
+            all.unwrap_or_else(|poisoned| poisoned.into_inner())
+                .push_back(hooks);
+        }
+        let worst = [
+            StageOutcome::Interrupted,
+            StageOutcome::Failed,
+            StageOutcome::Blocked,
+            StageOutcome::Skipped,
+        ];
+        let bad = worst
+            .into_iter()
+            .find_map(|outcome| summary.steps.iter().find(|step| step.outcome == outcome));
+        let (outcome, message) = match bad {
+            Some(step) => {
+                let why = step.message.as_ref();
+                let message = why.map(|why| format!("{}: {why}", step.name));
+                (step.outcome, message)
+            }
+            None => (StageOutcome::Done, None),
+        };
+        Ok(self.line(unit, outcome, Some(run), begun, message))
+    }
+
+    fn line(
+        &self,
+        unit: &UnitSpec,
+        outcome: StageOutcome,
+        run: Option<String>,
+        begun: Instant,
+        message: Option<String>,
+    ) -> OutcomeLine {
+        OutcomeLine {
+            unit: unit.unit.clone(),
+            point: unit.point,
+            outcome,
+            run,
+            seconds: begun.elapsed().as_secs_f64(),
+            message,
+            at_ms: jiff::Timestamp::now().as_millisecond().max(0) as u64,
+            pruned: false,
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! Sweeps: every point once, whatever happens.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::folder::{Call, Folder, repository};
+
+/// Two stages that do nothing: one that all points share, one of each point.
+const NOTHING: &str = "[stage.shared]\nkind = \"nothing\"\nrun.seed = 1\n\n\
+     [stage.own]\nkind = \"nothing\"\ninputs = [\"shared\"]\nrun.seed = 2\n";
+
+impl Folder {
+    fn nothing(&self) -> &'static str {
+        fs::write(self.path("nothing.toml"), NOTHING).unwrap();
+        "nothing.toml"
+    }
+
+    fn json(&self, arguments: &[&str], code: i32) -> Value {
+        let call = self.call(arguments).expect(code);
+        serde_json::from_str(&call.out).unwrap_or_else(|e| panic!("{e}: {}", call.out))
+    }
+
+    /// How many outputs of a kind there are.
+    fn outputs(&self, kind: &str) -> usize {
+        let items = fs::read_dir(self.path(".novic/store").join(kind));
+        let items = items.into_iter().flatten().flatten();
+        items
+            .filter(|item| item.path().join("entry.json").is_file())
+            .count()
+    }
+}
+
+#[test]
+fn points_run_once_and_a_sweep_grows() {
+    let folder = Folder::new();
+    let file = folder.nothing();
+    let axis = "stage.own.run.seed=range(10,16)";
+    let plan = folder.json(&["sweep", "plan", file, axis, "--json"], 0);
+    assert_eq!((&plan["count"], &plan["to_run"]), (&6.into(), &6.into()));
+    assert_eq!(plan["shared"][0]["stage"], "shared");
+    assert_eq!(plan["shared"][0]["points"], 6);
+    assert!(!folder.path(".novic").exists(), "a plan writes nothing");
+    let run = |more: &[&str]| {
+        let mut arguments = vec!["sweep", "run", file, axis, "--name", "s", "--json"];
+        arguments.extend(more);
+        folder.json(&arguments, 0)
+    };
+    let first = run(&["--jobs", "2"]);
+    assert_eq!(first["summary"]["outcomes"].as_array().unwrap().len(), 7);
+    assert_eq!(folder.outputs("nothing"), 7);
+    assert!(run(&[])["summary"].is_null(), "nothing is left to do");
+    // More values beside the file; the others are left alone.
+    let more = folder.json(
+        &["sweep", "extend", "s", "stage.own.run.seed=20,21", "--json"],
+        0,
+    );
+    assert_eq!(more["summary"]["outcomes"].as_array().unwrap().len(), 2);
+    assert_eq!(folder.outputs("nothing"), 9);
+    assert!(run(&[])["summary"].is_null());
+    let status = folder.json(&["sweep", "status", "s", "--json"], 0);
+    assert_eq!(status["count"], 8);
+    let states: BTreeSet<_> = status["points"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|p| p["state"].to_string())
+        .collect();
+    assert_eq!(states.len(), 1, "{states:?}");
+    // Fewer values: what is gone is no part of it, and comes back unchanged.
+    let fewer = [
+        "sweep",
+        "run",
+        file,
+        "stage.own.run.seed=10,11",
+        "--name",
+        "s",
+        "--json",
+    ];
+    assert_eq!(
+        folder.json(&fewer, 0)["results"]["groups"]
+            .as_array()
+            .unwrap()
+            .len(),
+        4
+    );
+    assert!(run(&[])["summary"].is_null());
+    let processes = folder.json(
+        &[
+            "sweep",
+            "run",
+            file,
+            "stage.own.run.seed=range(30,33)",
+            "launcher.kind=processes",
+            "--json",
+        ],
+        0,
+    );
+    assert_eq!(
+        processes["summary"]["outcomes"].as_array().unwrap().len(),
+        3
+    );
+    assert_eq!(folder.outputs("nothing"), 12);
+}
+
+#[test]
+fn mistakes_are_shown_where_they_stand() {
+    let folder = Folder::new();
+    folder.nothing();
+    let sweep = "[sweep]\nbase = \"nothing.toml\"\nmax_points = 50\nshow = []\n\n";
+    for (text, expected) in [
+        (
+            "[grid]\nrun.sed = [1, 2]",
+            vec!["s.toml:7:5", "did you mean `run.seed`"],
+        ),
+        (
+            "[grid]\nstage.onw.run.seed = [1]",
+            vec!["there is no stage `onw`", "did you mean `own`"],
+        ),
+        (
+            "[grid]\nrun.seed = []",
+            vec!["has no values", "s.toml:7:12"],
+        ),
+        ("[grid]\nrun.seed = \"range(3,3)\"", vec!["has no values"]),
+        (
+            "[grid]\nrun.seed = [1, \"x\"]",
+            vec!["expected a whole number", "s.toml:7:16"],
+        ),
+        (
+            "[grid]\nrun.seed = \"interval(1,4)\"",
+            vec!["values that can be listed"],
+        ),
+        (
+            "[grid]\nrun.seed = [1]\ndeterm_seed = [2]",
+            vec!["two axes `run.seed`"],
+        ),
+        (
+            "[grid]\nrun.seed = [1]\nstage.own.run.seed = [2]",
+            vec!["for the same value"],
+        ),
+        (
+            "[set]\nrun.seed = 4\n[grid]\nrun.seed = [1]",
+            vec!["set for all points and varies"],
+        ),
+        (
+            "[grid]\nrun.seed = \"range(1,100)\"",
+            vec!["more than 50 points", "= 99"],
+        ),
+        (
+            "[grid]\nrun.seed = [1, 2]\n[[exclude]]\nrun.seed = [1, 2]",
+            vec!["all 2 points are excluded"],
+        ),
+        (
+            "[grid]\nrun.seed = [1]\n[[exclude]]\nrun.device = \"cpu\"",
+            vec!["no axis varies `run.device`"],
+        ),
+        (
+            "[grid]\nnoise.vec_norm = [1, 2]",
+            vec!["no stage of this experiment reads noise.vec_norm"],
+        ),
+        (
+            "[[zip]]\nrun.seed = [1, 2]\nrun.device = [\"cpu\"]",
+            vec!["as many values each"],
+        ),
+        ("[grdi]\nrun.seed = [1]", vec!["did you mean `grid`"]),
+    ] {
+        let place = folder.path("s.toml");
+        fs::write(&place, format!("{sweep}{text}\n")).unwrap();
+        let call = folder.call(&["sweep", "plan", "s.toml"]).expect(2);
+        for part in expected {
+            assert!(call.err.contains(part), "{text}\n{part}\n{}", call.err);
+        }
+    }
+    let given = [
+        "sweep",
+        "plan",
+        "nothing.toml",
+        "run.seed=1,2",
+        "stage.own.run.seed=4",
+    ];
+    let call = folder.call(&given).expect(2);
+    assert!(
+        call.err.contains("the sweep varies `run.seed`"),
+        "{}",
+        call.err
+    );
+    let unknown = folder.call(&["sweep", "status", "nosuch"]).expect(2);
+    assert!(
+        unknown.err.contains("there is no sweep `nosuch`"),
+        "{}",
+        unknown.err
+    );
+    let many = ["sweep", "run", "nothing.toml", "run.seed=range(1,200)"];
+    let many = folder.call(&many).expect(2);
+    assert!(many.err.contains("add --yes"), "{}", many.err);
+}
+
+#[test]
+fn a_sweep_goes_on_with_what_it_was_begun_with() {
+    let folder = Folder::new();
+    let file = folder.nothing();
+    let run = [
+        "sweep",
+        "run",
+        file,
+        "stage.own.run.seed=3,4",
+        "--name",
+        "s",
+    ];
+    folder.call(&run).expect(0);
+    // Comments change nothing.
+    fs::write(folder.path(file), format!("# A comment.\n{NOTHING}")).unwrap();
+    folder.call(&run).expect(0);
+    fs::write(folder.path(file), NOTHING.replace("seed = 1", "seed = 7")).unwrap();
+    let call = folder.call(&run).expect(2);
+    for part in [
+        "the experiment changed",
+        "stage.shared.run.seed 1 → 7",
+        "nothing.toml:3:12",
+    ] {
+        assert!(call.err.contains(part), "{part}\n{}", call.err);
+    }
+    let resumed = folder.call(&["sweep", "resume", "s"]).expect(0);
+    assert!(resumed.err.contains("up to date"), "{}", resumed.err);
+    assert_eq!(folder.outputs("nothing"), 3);
+    let mut update = run.to_vec();
+    update.push("--update");
+    folder.call(&update).expect(0);
+    assert_eq!(folder.outputs("nothing"), 6);
+    fs::copy(folder.path(file), folder.path("other.toml")).unwrap();
+    let other = [
+        "sweep",
+        "run",
+        "other.toml",
+        "stage.own.run.seed=3,4",
+        "--name",
+        "s",
+    ];
+    let call = folder.call(&other).expect(2);
+    assert!(call.err.contains("belongs to"), "{}", call.err);
+}
+
+#[test]
+fn a_sweep_that_is_killed_again_and_again_does_every_point_once() {
+    let folder = Folder::new();
+    let tiny = repository("tests/program/tiny.toml");
+    let arguments = [
+        "sweep",
+        "run",
+        tiny.to_str().unwrap(),
+        "noise.vec_norm=1,1.5",
+        "seeds=1,2",
+        "--name",
+        "k",
+        "--json",
+    ];
+    // Another process finds it busy, or has nothing to do for it.
+    let begun = Instant::now();
+    let mut killed = 0;
+    for n in 0..4 {
+        let mut child = folder
+            .command(&arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let until = Instant::now() + Duration::from_millis(400 * (n + 1));
+        while Instant::now() < until && child.try_wait().unwrap().is_none() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        killed += u32::from(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert!(
+        killed > 0,
+        "no sweep lived long enough, {:?}",
+        begun.elapsed()
+    );
+    let done = folder.json(&arguments, 0);
+    assert_eq!(done["unfinished"], 0);
+    // The texts are shuffled by the seed, the zero-shot scores by nothing.
+    assert_eq!(folder.outputs("convert_noun_dataset"), 2);
+    assert_eq!(folder.outputs("embedder_zero_shot"), 1);
+    assert_eq!(folder.outputs("train"), 4);
+    assert_eq!(folder.outputs("eval_cls_decoding"), 4);
+    let again = Call::from(folder.command(&arguments).output().unwrap()).expect(0);
+    let again: Value = serde_json::from_str(&again.out).unwrap();
+    assert!(again["summary"].is_null(), "{again}");
+    let results = ["sweep", "results", "k", "--show", "drawings.top1", "--json"];
+    let results = folder.json(&results, 0);
+    let groups = results["groups"].as_array().unwrap();
+    assert_eq!(groups.len(), 2);
+    assert!(
+        groups
+            .iter()
+            .all(|g| g["means"]["drawings.top1"].is_number()),
+        "{results}"
+    );
+}
+
+#[test]
+fn a_point_that_fails_leaves_the_others_alone() {
+    let folder = Folder::new();
+    let tiny = repository("tests/program/tiny.toml");
+    let run = |more: &[&str], code: i32| {
+        let mut arguments = vec![
+            "sweep",
+            "run",
+            tiny.to_str().unwrap(),
+            "stage.train.model.type=DudDecoder,PrefixedIterDecoder",
+            "--name",
+            "f",
+            "--json",
+        ];
+        arguments.extend(more);
+        folder.json(&arguments, code)
+    };
+    let summary = run(&[], 1);
+    assert_eq!(summary["unfinished"], 1);
+    let outcomes = summary["summary"]["outcomes"].as_array().unwrap();
+    let of = |unit: &str| outcomes.iter().find(|line| line["unit"] == unit).unwrap();
+    assert_eq!(of("point 0")["outcome"], "failed");
+    let message = of("point 0")["message"].as_str().unwrap();
+    assert!(message.contains("no parameters to train"), "{message}");
+    assert_eq!(of("point 1")["outcome"], "done");
+    let status = folder.call(&["sweep", "status", "f"]).expect(0);
+    assert!(
+        status.out.contains("no parameters to train"),
+        "{}",
+        status.out
+    );
+    // The same command tries it again, and nothing else.
+    let again = run(&[], 1);
+    assert_eq!(again["summary"]["outcomes"].as_array().unwrap().len(), 1);
+}
