@@ -153,7 +153,7 @@ pub(super) fn number(value: f64) -> String {
         format!("{value:.0}")
     } else if (1e-3..1e6).contains(&size) {
         let before = size.log10().floor().max(0.0) as usize;
-        format!("{value:.*}", 4usize.saturating_sub(before).min(4).max(1))
+        format!("{value:.*}", 4usize.saturating_sub(before).clamp(1, 4))
     } else {
         format!("{value:.3e}")
     }

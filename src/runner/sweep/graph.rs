@@ -201,6 +201,10 @@ struct Variant {
     needs: Needs,
 }
 
+/// What tells steps apart: variant, stage, and the steps it takes in with how
+/// often.
+type Identity = (usize, Arc<str>, Vec<(usize, usize)>);
+
 struct Planner<'a> {
     family: &'a Family,
     registry: &'a Registry,
@@ -211,7 +215,7 @@ struct Planner<'a> {
     /// Variants by stage kind, values and resources: those of different groups
     /// may be the same.
     by_values: HashMap<String, usize>,
-    by_inputs: HashMap<(usize, Arc<str>, Vec<(usize, usize)>), usize>,
+    by_inputs: HashMap<Identity, usize>,
 }
 
 impl Planner<'_> {
