@@ -1,0 +1,33 @@
+"""The command that the package brings."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import novic
+
+from .conftest import TINY, Project
+
+
+def test_the_command_is_the_program(project: Project) -> None:
+    assert project.call("--version") == f"novic {novic.__version__}\n"
+    assert "novic run" in project.call("run", "--help")
+    project.call("no-such-command", code=2)
+    assert "_novic" in project.call("completions", "bash")
+    # What was done already is known.
+    assert project.call("run", TINY).strip().endswith("index.html")
+
+
+def test_a_run_is_done_by_a_child_that_signals_reach(project: Project) -> None:
+    command = [sys.executable, "-m", "novic", "run", str(TINY)]
+    command += ["stage.train.train.max_chunks=100000"]
+    run = subprocess.Popen(
+        command, cwd=project.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    assert run.stderr is not None
+    # The first line is printed when the run has begun.
+    run.stderr.readline()
+    os.kill(run.pid, signal.SIGINT)
+    _, rest = run.communicate(timeout=120)
+    assert run.returncode == 130, rest
