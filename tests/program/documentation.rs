@@ -1,7 +1,11 @@
-//! The documentation says what the program does: reference pages are those that
-//! it makes of itself.
+//! The documentation is whole: reference pages are those that the program makes
+//! of itself, every page is in the book, and links lead somewhere.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::path::{Path, PathBuf};
+
+use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
 use crate::folder::repository;
 
@@ -26,4 +30,93 @@ fn reference_pages_are_those_that_the_program_makes() {
             "docs/reference/{name} is old; `cargo run --example pages -- reference docs/reference` makes it again"
         );
     }
+}
+
+#[test]
+fn every_page_is_in_the_book() {
+    let docs = repository("docs");
+    let summary = Page::read(&docs.join("SUMMARY.md"));
+    let listed: BTreeSet<PathBuf> = summary.links.iter().map(|link| docs.join(link)).collect();
+    let mut pages: BTreeSet<PathBuf> = markdown_in(&docs).into_iter().collect();
+    pages.remove(&docs.join("SUMMARY.md"));
+    assert_eq!(listed, pages, "docs/SUMMARY.md and the pages in docs/");
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut pages = markdown_in(&repository("docs"));
+    pages.extend(["README.md", "CONTRIBUTING.md", "python/README.md"].map(repository));
+    let mut broken = Vec::new();
+    for path in pages {
+        for link in Page::read(&path).links {
+            if link.contains("://") || link.starts_with("mailto:") {
+                continue;
+            }
+            let (file, heading) = link.split_once('#').unwrap_or((&link, ""));
+            let target = match file {
+                "" => path.clone(),
+                file => path.parent().unwrap().join(file),
+            };
+            let whole = target.exists()
+                && (heading.is_empty() || Page::read(&target).headings.contains(heading));
+            if !whole {
+                broken.push(format!("{}: {link}", path.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+/// What leads from and to a page.
+struct Page {
+    links: Vec<String>,
+    /// As they stand behind `#` in links.
+    headings: BTreeSet<String>,
+}
+
+impl Page {
+    fn read(path: &Path) -> Self {
+        let text = fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let (mut links, mut headings) = (Vec::new(), BTreeSet::new());
+        let mut heading: Option<String> = None;
+        for event in Parser::new_ext(&text, Options::ENABLE_TABLES) {
+            match event {
+                Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => {
+                    links.push(dest_url.into_string());
+                }
+                Event::Start(Tag::Heading { .. }) => heading = Some(String::new()),
+                Event::End(TagEnd::Heading(_)) => {
+                    headings.extend(heading.take().map(|text| anchor(&text)));
+                }
+                Event::Text(text) | Event::Code(text) => {
+                    if let Some(heading) = &mut heading {
+                        heading.push_str(&text);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Self { links, headings }
+    }
+}
+
+/// The name of a heading in links.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim().to_lowercase().replace(' ', "-");
+    kept.chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_'))
+        .collect()
+}
+
+fn markdown_in(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(markdown_in(&path));
+        } else if path.extension().is_some_and(|ending| ending == "md") {
+            found.push(path);
+        }
+    }
+    found
 }

@@ -8,6 +8,7 @@ mod documentation;
 mod download;
 mod embed;
 mod folder;
+mod guide;
 mod kills;
 mod large_merge;
 mod llm_server;
