@@ -6,10 +6,12 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use super::error::{CacheError, Result};
+use super::memory::gathering_bytes;
 use super::reader::{Cache, Samples};
+use super::rows::Rows;
 use super::sample_rows::SampleRows;
 
-/// Bytes that are read and handed on together.
+/// Bytes that are read and handed on together, in the order of the file.
 const CHUNK_BYTES: u64 = 8 << 20;
 
 /// Most threads that read ahead.
@@ -17,7 +19,7 @@ const READERS: usize = 4;
 
 impl Cache {
     /// Calls `take` with all samples from row `first` on, in order, some
-    /// thousand at a time, while the next ones are being read. Stops when
+    /// thousand at a time (of a shuffled merge as many as the memory holds), while the next ones are being read. Stops when
     /// `take` fails.
     ///
     /// # Errors
@@ -31,11 +33,16 @@ impl Cache {
         let layout = self.header().layout();
         let row_bytes = layout.target_ids.stride + layout.weights.stride + layout.embeds.stride;
         let rows = rows.start..rows.end.min(self.len());
-        let chunk = (CHUNK_BYTES / row_bytes.max(1)).max(1);
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        // Rows in random order are read front to back as far as memory goes.
+        // One chunk is read, one waits and one is taken at the same time.
+        let (chunk_bytes, readers) = match &self.rows {
+            Rows::Merged(rows) if rows.is_shuffled() => (gathering_bytes() / 3, 1),
+            _ => (CHUNK_BYTES, cores.min(READERS)),
+        };
+        let readers = readers as u64;
+        let chunk = (chunk_bytes / row_bytes.max(1)).max(1);
         let chunks = rows.end.saturating_sub(rows.start).div_ceil(chunk);
-        let readers = thread::available_parallelism()
-            .map_or(1, usize::from)
-            .min(READERS) as u64;
         let read = |index: u64| -> Result<Samples> {
             let start = rows.start + index * chunk;
             self.samples(start, (start + chunk).min(rows.end))

@@ -16,6 +16,10 @@ use crate::config::schema::MultiMode;
 /// Rows of an input that are repeated together.
 const BLOCK: u64 = 512;
 
+/// Rows of an input that are read before they are put in place: they stay in
+/// the processor's cache.
+const TOGETHER: usize = 512;
+
 /// Which sample of the stream is at which row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MergeOrder {
@@ -141,6 +145,11 @@ impl MergedRows {
         self.targets
     }
 
+    /// Whether neighbours lie anywhere.
+    pub(super) fn is_shuffled(&self) -> bool {
+        !matches!(self.order, Order::AsStreamed)
+    }
+
     pub(super) fn target_ids(&self, runs: &[Range<u64>]) -> Result<Vec<u32>> {
         let mut ids = vec![0; count(runs) * self.targets];
         self.gather(runs, |rows, runs, moves| {
@@ -172,15 +181,16 @@ impl MergedRows {
         Ok(out)
     }
 
-    /// Calls `take` once per part with its rows, the wanted runs of them in
-    /// ascending order, and where each belongs.
+    /// Calls `take` for every part, some thousand rows at a time, with its rows,
+    /// the wanted runs of them in ascending order, and where each belongs.
     fn gather(
         &self,
         runs: &[Range<u64>],
         mut take: impl FnMut(&Rows, &[Range<u64>], &[Move]) -> Result<()>,
     ) -> Result<()> {
         let wanted = self.wanted(runs);
-        for of_part in wanted.chunk_by(|a, b| a.part == b.part) {
+        let parts = wanted.chunk_by(|a, b| a.part == b.part);
+        for of_part in parts.flat_map(|part| part.chunks(TOGETHER)) {
             let mut runs: Vec<Range<u64>> = Vec::new();
             let mut moves = Vec::with_capacity(of_part.len());
             let mut different = 0;

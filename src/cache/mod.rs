@@ -16,6 +16,7 @@ pub mod json_scalar;
 mod keyed_permutation;
 mod loader;
 mod made_rows;
+mod memory;
 mod merge;
 mod merged;
 mod noun_table;

@@ -10,9 +10,10 @@ use std::os::unix::fs::FileExt;
 
 use super::error::{CacheError, Result};
 use super::header::{Layout, Section};
+use super::memory::gathering_bytes;
 
-/// Memory for gathered rows.
-const BUFFER_BYTES: u64 = 256 << 20;
+/// Memory for gathered rows that lie one behind the other.
+const IN_ORDER_BYTES: u64 = 8 << 20;
 
 /// Longest single write of gathered rows.
 const SPAN_BYTES: u64 = 1 << 20;
@@ -39,12 +40,16 @@ impl RowSink {
     pub(super) fn new(layout: &Layout, rows: Option<Vec<u32>>, first: u64) -> Self {
         let sections = [layout.target_ids, layout.weights, layout.embeds];
         let row_bytes: u64 = sections.iter().map(|section| section.stride).sum();
+        let (bytes, left) = match &rows {
+            None => (IN_ORDER_BYTES, u64::MAX),
+            Some(rows) => (gathering_bytes(), rows.len() as u64 - first),
+        };
         Self {
             sections,
             rows,
             first,
             gathered: 0,
-            capacity: (BUFFER_BYTES / row_bytes.max(1)).max(1),
+            capacity: (bytes / row_bytes.max(1)).clamp(1, left.max(1)),
             buffers: [Vec::new(), Vec::new(), Vec::new()],
         }
     }
@@ -71,6 +76,8 @@ impl RowSink {
             for ((buffer, part), section) in self.buffers.iter_mut().zip(parts).zip(&self.sections)
             {
                 let stride = section.stride;
+                // Room for all of them at once: growing would copy them again.
+                buffer.reserve_exact((self.capacity * stride) as usize - buffer.len());
                 let part = &part[(taken * stride) as usize..((taken + now) * stride) as usize];
                 buffer.extend_from_slice(part);
             }
