@@ -132,6 +132,7 @@ impl Sandbox {
     fn new() -> Self {
         let folder = Folder::new();
         copy(&repository("experiments"), &folder.path("experiments"));
+        copy(&repository("sweeps"), &folder.path("sweeps"));
         symlink(repository("schema"), folder.path("schema")).unwrap();
         for picture in ["extras/demo", "photos", "classes/fox", "more"] {
             fs::create_dir_all(folder.path(picture)).unwrap();
