@@ -76,9 +76,43 @@ fn leaves(folder: &Path, target: &Path) -> bool {
     !target.is_ok_and(|target| target.starts_with(folder.canonicalize().unwrap()))
 }
 
-/// What leads from and to a page.
+#[test]
+fn commands_that_are_named_exist() {
+    let program = novic::cli::command();
+    let mut pages = markdown_in(&repository("docs"));
+    pages.extend(["README.md", "CONTRIBUTING.md", "python/README.md"].map(repository));
+    let mut unknown = Vec::new();
+    for path in pages {
+        for code in Page::read(&path).code {
+            let mut words = code.split_whitespace();
+            if words.next() != Some("novic") {
+                continue;
+            }
+            let mut command = &program;
+            for word in words {
+                // Words in capitals stand for others, and options end the name.
+                let is_name = word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+                if command.get_subcommands().next().is_none() || !is_name {
+                    break;
+                }
+                match command.find_subcommand(word) {
+                    Some(found) => command = found,
+                    None => {
+                        unknown.push(format!("{}: {code}", path.display()));
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    assert!(unknown.is_empty(), "{unknown:#?}");
+}
+
+/// What leads from and to a page, and what it names.
 struct Page {
     links: Vec<String>,
+    /// Code within its lines.
+    code: Vec<String>,
     /// As they stand behind `#` in links.
     headings: BTreeSet<String>,
 }
@@ -86,7 +120,7 @@ struct Page {
 impl Page {
     fn read(path: &Path) -> Self {
         let text = fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        let (mut links, mut headings) = (Vec::new(), BTreeSet::new());
+        let (mut links, mut code, mut headings) = (Vec::new(), Vec::new(), BTreeSet::new());
         let mut heading: Option<String> = None;
         for event in Parser::new_ext(&text, Options::ENABLE_TABLES) {
             match event {
@@ -97,15 +131,25 @@ impl Page {
                 Event::End(TagEnd::Heading(_)) => {
                     headings.extend(heading.take().map(|text| anchor(&text)));
                 }
-                Event::Text(text) | Event::Code(text) => {
+                Event::Text(text) => {
                     if let Some(heading) = &mut heading {
                         heading.push_str(&text);
                     }
                 }
+                Event::Code(text) => {
+                    if let Some(heading) = &mut heading {
+                        heading.push_str(&text);
+                    }
+                    code.push(text.into_string());
+                }
                 _ => {}
             }
         }
-        Self { links, headings }
+        Self {
+            links,
+            code,
+            headings,
+        }
     }
 }
 
