@@ -2,7 +2,30 @@
 
 from os import PathLike
 from pathlib import Path
-from typing import Any, Callable, Optional, Union
+from typing import Any, Callable, Optional, Union, final
+
+__all__ = [
+    "Array",
+    "Cache",
+    "run_command",
+    "Model",
+    "decode_image",
+    "Metrics",
+    "Record",
+    "list_runs",
+    "open_record",
+    "read_metrics",
+    "tables",
+    "__version__",
+    "NovicError",
+    "CheckpointError",
+    "EmbedderError",
+    "InputError",
+    "OptionError",
+    "CacheError",
+    "RecordError",
+    "ExperimentError",
+]
 
 __version__: str
 
@@ -30,6 +53,7 @@ class RecordError(NovicError):
 class ExperimentError(NovicError):
     """An experiment file that is wrong, or whose results cannot be shown."""
 
+@final
 class Array:
     """Memory that NumPy takes without a copy (`numpy.asarray`)."""
 
@@ -38,10 +62,11 @@ class Array:
 
 _Progress = Optional[Callable[[int, int], object]]
 
+@final
 class Model:
-    def __init__(
-        self, checkpoint: str, generation: str, embedder: Optional[str], tokens: bool
-    ) -> None: ...
+    def __new__(
+        cls, checkpoint: str, generation: str, embedder: Optional[str], tokens: bool
+    ) -> Model: ...
     def with_generation(self, name: str) -> Model: ...
     def with_guide(self, nouns: Optional[list[str]]) -> Model: ...
     def load(self) -> None: ...
@@ -70,8 +95,9 @@ class Model:
         self, embeds: bytes, batch_size: int, progress: _Progress
     ) -> dict[str, Any]: ...
 
+@final
 class Cache:
-    def __init__(self, path: Union[str, PathLike[str]]) -> None: ...
+    def __new__(cls, path: Union[str, PathLike[str]]) -> Cache: ...
     @property
     def merged(self) -> bool: ...
     @property
@@ -88,6 +114,7 @@ class Cache:
     def tokens(self) -> Optional[tuple[Array, Array]]: ...
     def read(self, start: int, stop: int) -> tuple[Array, Optional[Array], Optional[Array]]: ...
 
+@final
 class Record:
     @property
     def folder(self) -> Path: ...
@@ -96,6 +123,7 @@ class Record:
     def events(self) -> str: ...
     def metrics(self) -> list[tuple[str, Metrics]]: ...
 
+@final
 class Metrics:
     def __len__(self) -> int: ...
     def groups(self) -> list[list[str]]: ...

@@ -1,8 +1,11 @@
 //! Whether two outputs are equal, and where they first differ.
 
+use std::borrow::Cow;
 use std::fs;
 use std::path::Path;
+use std::sync::LazyLock;
 
+use regex::Regex;
 use safetensors::{Dtype, SafeTensors};
 use serde::Serialize;
 use serde_json::Value;
@@ -77,7 +80,12 @@ pub fn compare_outputs(old: &Entry, new: &Entry) -> Result<Agreement, StoreError
             .map(|file| file.path.clone())
             .collect::<Vec<_>>()
     };
-    if names(before) != names(after) {
+    let same = before.len() == after.len()
+        && before
+            .iter()
+            .zip(after)
+            .all(|(a, b)| timeless(&a.path) == timeless(&b.path));
+    if !same {
         return Ok(Agreement::Different {
             place: "list of files".to_owned(),
             what: format!("{} → {}", names(before).join(", "), names(after).join(", ")),
@@ -132,8 +140,7 @@ fn compare_metrics(old: &Path, new: &Path) -> Agreement {
     for (a, b) in a.iter().zip(&b) {
         let json = |row: &crate::tracking::Row| -> Value {
             let values = row.values.iter();
-            // What measures time differs every time.
-            let values = values.filter(|(name, _)| !name.contains("time"));
+            let values = values.filter(|(name, _)| !measures_time(name));
             let values = values.map(|(name, value)| (name.clone(), value.to_json()));
             values.collect::<serde_json::Map<_, _>>().into()
         };
@@ -214,6 +221,7 @@ fn compare_json(place: &str, old: &Value, new: &Value) -> Agreement {
         (Value::Object(a), Value::Object(b)) if a.keys().eq(b.keys()) => {
             let parts = a
                 .iter()
+                .filter(|(name, _)| !measures_time(name))
                 .map(|(name, a)| compare_json(&format!("{place} {name}"), a, &b[name]));
             parts.fold(Agreement::Equal, Agreement::and)
         }
@@ -232,11 +240,28 @@ fn compare_json(place: &str, old: &Value, new: &Value) -> Agreement {
             };
             Agreement::of(relative, || place.to_owned(), || format!("{a} → {b}"))
         }
+        (Value::String(a), Value::String(b)) if timeless(a) == timeless(b) => Agreement::Equal,
         (a, b) if a == b => Agreement::Equal,
         (a, b) => Agreement::Different {
             place: place.to_owned(),
             what: format!("{a} → {b}"),
         },
+    }
+}
+
+/// Whether a value differs every time because it is one.
+fn measures_time(name: &str) -> bool {
+    name.contains("time")
+}
+
+/// A name or path without what differs every time: the moment in the names of
+/// checkpoints and runs, and the place where things are done again.
+fn timeless(text: &str) -> Cow<'_, str> {
+    static MOMENT: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(r"_[0-9]{8}_[0-9]{6}(_[0-9]+)?|[.]tmp[A-Za-z0-9]{6}/").ok());
+    match &*MOMENT {
+        Some(moment) => moment.replace_all(text, ""),
+        None => Cow::Borrowed(text),
     }
 }
 
@@ -259,5 +284,16 @@ mod tests {
             panic!("they differ");
         };
         assert_eq!((place.as_str(), what.as_str()), ("f a 1", "2 → 2.1"));
+    }
+
+    #[test]
+    fn moments_and_places_of_doing_it_again_are_no_difference() {
+        let [old, new] = [("", "170509"), (".tmpRz9Q47/", "225139_2")].map(|(place, time)| {
+            json!({"model": format!("/p/.novic/{place}store/train/k/ovod_chunk0003_20261124_{time}.safetensors")})
+        });
+        assert_eq!(compare_json("f", &old, &new), Agreement::Equal);
+        let other =
+            json!({"model": "/p/.novic/store/train/k/ovod_chunk0004_20261124_170509.safetensors"});
+        assert_ne!(compare_json("f", &old, &other), Agreement::Equal);
     }
 }

@@ -37,7 +37,7 @@ serve*)
     kill -INT $!
     wait $!
     [[ $line == "listening on http://"* ]] ;;
-"checkpoint diff" | "cache diff" | "verify "*) "$NOVIC_PROGRAM" "$@" || [ $? = 1 ] ;;
+"checkpoint diff" | "cache diff") "$NOVIC_PROGRAM" "$@" || [ $? = 1 ] ;;
 *) exec "$NOVIC_PROGRAM" "$@" ;;
 esac
 "#;
