@@ -134,11 +134,20 @@ pub fn collect(
             ..WikiReport::default()
         },
     };
-    collection.search(nouns, progress)?;
-    let by_title = collection.order(nouns, progress)?;
-    collection.fetch_pages(&by_title, progress)?;
+    for round in rounds(nouns, options) {
+        if collection.is_full() {
+            break;
+        }
+        collection.search(&round, progress)?;
+        let by_title = collection.order(nouns)?;
+        collection.manifest.add_nouns_of(&by_title)?;
+        collection.fetch_pages(&by_title, progress)?;
+    }
     let mut report = collection.report;
     report.images = collection.manifest.found().len();
+    for (title, count) in &report.common_titles {
+        progress.note(&format!("{count} nouns lead to {title:?}"));
+    }
     Ok(report)
 }
 
@@ -180,6 +189,27 @@ impl Outlook {
         let pages = (self.pages - self.pages_done.min(self.pages)) + searches;
         (searches, searches + pages + 2 * pages.div_ceil(TITLES))
     }
+}
+
+/// Nouns that are searched before pages are fetched: all of them, or about as
+/// many as are needed where only so many pictures are wanted.
+fn rounds(nouns: &[String], options: &WikiOptions) -> Vec<Vec<String>> {
+    const FEWEST: usize = 32;
+    let Some(most) = options.max_images else {
+        return vec![nouns.to_vec()];
+    };
+    let mut order: Vec<String> = nouns.to_vec();
+    if let Some(seed) = options.shuffle {
+        // No number of known titles is that large: the draws are others.
+        let mut draws = Draws::new(Purpose::WikiTitles, seed, u64::MAX);
+        let places = draws.permutation(u32::try_from(nouns.len()).unwrap_or(u32::MAX));
+        order = places
+            .iter()
+            .map(|&at| nouns[at as usize].clone())
+            .collect();
+    }
+    let size = most.saturating_mul(2).max(FEWEST);
+    order.chunks(size).map(<[String]>::to_vec).collect()
 }
 
 struct Collection<'a> {
@@ -258,13 +288,10 @@ impl Collection<'_> {
     }
 
     /// Puts titles that are new into an order. Returns the nouns of each.
-    fn order(
-        &mut self,
-        nouns: &[String],
-        progress: &mut dyn Progress,
-    ) -> Result<HashMap<String, Vec<String>>, CollectError> {
+    fn order(&mut self, nouns: &[String]) -> Result<HashMap<String, Vec<String>>, CollectError> {
         let mut by_title: HashMap<String, Vec<String>> = HashMap::new();
         let mut new = Vec::new();
+        self.report.nouns_with_page = 0;
         let known: HashSet<&String> = self.journal.known().titles.iter().collect();
         for noun in nouns {
             let Some(Some(title)) = self.journal.known().nouns.get(noun) else {
@@ -284,9 +311,6 @@ impl Collection<'_> {
             .map(|(title, nouns)| (title.clone(), nouns.len()))
             .collect();
         common.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        for (title, count) in &common {
-            progress.note(&format!("{count} nouns lead to {title:?}"));
-        }
         self.report.common_titles = common;
         if let Some(seed) = self.options.shuffle {
             let earlier = self.journal.known().titles.len() as u64;

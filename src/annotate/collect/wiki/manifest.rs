@@ -1,6 +1,7 @@
 //! `manifest.jsonl`: a line of JSON for every stored picture, with where it is
 //! from and under which licence.
 
+use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -107,6 +108,24 @@ impl Manifest {
         })?;
         self.found.push(found);
         Ok(())
+    }
+
+    /// Adds nouns that have been found to lead to pages whose pictures are
+    /// stored.
+    pub(super) fn add_nouns_of(
+        &mut self,
+        by_title: &HashMap<String, Vec<String>>,
+    ) -> Result<(), CollectError> {
+        let mut is_changed = false;
+        for found in &mut self.found {
+            for noun in by_title.get(&found.title).into_iter().flatten() {
+                if !found.nouns.contains(noun) {
+                    found.nouns.push(noun.clone());
+                    is_changed = true;
+                }
+            }
+        }
+        if is_changed { self.rewrite() } else { Ok(()) }
     }
 
     /// Adds nouns to the picture at `place`.
