@@ -38,6 +38,8 @@ pub(crate) enum Purpose {
     Sampled,
     /// Order of the pages of an encyclopaedia.
     WikiTitles,
+    /// Order in which people are asked.
+    Judged,
 }
 
 impl Purpose {
@@ -55,6 +57,7 @@ impl Purpose {
             Self::Annotation => b"annotation",
             Self::Sampled => b"sampled",
             Self::WikiTitles => b"wiki titles",
+            Self::Judged => b"judged",
         }
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! [`AnnotationFile`] is what everybody writes and reads; [`merge`],
 //! [`compare`] and [`check`] are about several of them; [`Predictions`] are what
-//! there is to annotate. [`collect`] builds image sets. Knows nothing of how
+//! there is to annotate. [`human`] is the page on which people
+//! judge, [`collect`] builds image sets. Knows nothing of how
 //! scores are computed, nor of how predictions are made.
 
 mod category;
@@ -13,6 +14,7 @@ mod compare;
 mod error;
 mod file;
 pub mod gpt;
+pub mod human;
 mod merge;
 mod pairs;
 mod predictions;

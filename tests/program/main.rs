@@ -1,14 +1,19 @@
 //! The program as its users meet it: the binary is started in an empty folder,
 //! and what it prints, leaves behind and answers is looked at.
 
+mod annotator;
 mod bad_input;
+mod browser;
 mod captions;
 mod checkpoints;
+mod collection;
 mod documentation;
 mod download;
 mod embed;
 mod folder;
 mod guide;
+mod human;
+mod human_page;
 mod kills;
 mod large_merge;
 mod llm_server;
@@ -16,6 +21,7 @@ mod printed;
 mod quickstart;
 mod reference_experiment;
 mod serve;
+mod serve_page;
 mod surroundings;
 mod sweeps;
 mod texts;

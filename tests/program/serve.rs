@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::folder::{Folder, repository};
 
 /// A running server, ended with the test.
-struct Server {
+pub struct Server {
     child: Child,
     address: String,
     out: BufReader<ChildStdout>,
@@ -36,7 +36,7 @@ impl Answer {
 }
 
 impl Server {
-    fn start(more: &[&str]) -> Self {
+    pub fn start(more: &[&str]) -> Self {
         let folder = Folder::new();
         let mut command: Command = folder.command(&["serve", "--port", "0", "--json"]);
         let mut child = command
@@ -60,6 +60,11 @@ impl Server {
             out,
             _folder: folder,
         }
+    }
+
+    /// Address of the page.
+    pub fn url(&self) -> String {
+        format!("http://{}/", self.address)
     }
 
     fn connect(&self) -> TcpStream {

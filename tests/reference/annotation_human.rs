@@ -1,5 +1,6 @@
 //! Image sets and people's annotations (area `annotation`).
 
+mod human;
 mod sample;
 mod wiki;
 

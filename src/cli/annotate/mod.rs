@@ -2,6 +2,7 @@
 
 mod check;
 mod diff;
+mod human;
 mod merge;
 mod status;
 
@@ -21,6 +22,7 @@ pub struct AnnotateArgs {
 
 #[derive(Debug, Subcommand)]
 enum AnnotateCommand {
+    Human(Box<human::HumanArgs>),
     Merge(merge::MergeArgs),
     Diff(diff::DiffArgs),
     Check(check::CheckArgs),
@@ -30,6 +32,7 @@ enum AnnotateCommand {
 /// Runs `novic annotate`.
 pub fn cmd_annotate(args: &AnnotateArgs) -> Result<Exit, CliError> {
     match &args.command {
+        AnnotateCommand::Human(args) => human::human(args),
         AnnotateCommand::Merge(args) => merge::merge(args),
         AnnotateCommand::Diff(args) => diff::diff(args),
         AnnotateCommand::Check(args) => check::check(args),

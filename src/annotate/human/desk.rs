@@ -1,0 +1,424 @@
+//! Where a person is, what comes next, and what commands do there. A desk keeps
+//! nothing but its place: the page sends it with every command, so that a
+//! reloaded page goes on where it was.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::display::display_size;
+use super::error::HumanError;
+use super::filter::Filter;
+use super::keys::Command;
+use super::picture;
+use super::session::Session;
+
+/// Nouns that are announced beside the current one.
+const NEXT_NOUNS: usize = 10;
+
+/// A pair, by its names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Place of the set.
+    pub set: usize,
+    /// The image.
+    pub image: String,
+    /// The noun.
+    pub noun: String,
+}
+
+/// A person's desk.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Desk {
+    /// Where it is; none before the begin and behind the end.
+    pub at: Option<Place>,
+    /// What is wanted.
+    pub filter: Filter,
+}
+
+/// What a command did.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// A pair got another category.
+    Labelled {
+        /// Which.
+        place: Place,
+        /// The category now.
+        category: Option<String>,
+        /// The category before.
+        previous: Option<String>,
+    },
+    /// It moved, or stayed.
+    Moved,
+    /// Files were written.
+    Saved,
+    /// Somebody wants to end the session.
+    End,
+    /// Nothing here: the page does it.
+    Page,
+}
+
+/// Pictures that cannot be shown, by set and name; those that were looked at.
+pub(super) type Problems = HashMap<(usize, String), Option<String>>;
+
+/// What the page shows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct View(pub Value);
+
+/// Positions: set, image, noun.
+type At = (usize, usize, usize);
+
+impl Desk {
+    /// A desk at the first pair that is wanted.
+    pub fn at_first(filter: Filter, session: &Session, problems: &mut Problems) -> Self {
+        let mut desk = Self { at: None, filter };
+        desk.at = desk.find(session, problems, (0, 0, 0), true);
+        desk
+    }
+
+    /// Does a command.
+    ///
+    /// # Errors
+    /// A label that cannot be recorded; then nothing has changed.
+    pub fn step(
+        &mut self,
+        session: &mut Session,
+        problems: &mut Problems,
+        command: Command,
+    ) -> Result<Step, HumanError> {
+        match command {
+            Command::Label(category) => {
+                let Some(place) = self.at.clone() else {
+                    return Ok(Step::Moved);
+                };
+                let now = session.category_of(place.set, &place.image, &place.noun);
+                let is_conflict = session
+                    .conflicts(place.set)
+                    .iter()
+                    .any(|c| c.image == place.image && c.noun == place.noun);
+                // The same one again takes it away.
+                let chosen = match now == Some(category.name()) && !is_conflict {
+                    true => None,
+                    false => Some(category),
+                };
+                let previous =
+                    session.label(place.set, &place.image, &place.noun, chosen, false)?;
+                if chosen.is_some() {
+                    self.go_on(session, problems);
+                }
+                Ok(Step::Labelled {
+                    place,
+                    category: chosen.map(|category| category.name().to_owned()),
+                    previous,
+                })
+            }
+            Command::Undo | Command::Redo => {
+                let moved = match command {
+                    Command::Undo => session.undo()?,
+                    _ => session.redo()?,
+                };
+                let place = Place {
+                    set: moved.set,
+                    image: moved.image,
+                    noun: moved.noun,
+                };
+                self.at = Some(place.clone());
+                Ok(Step::Labelled {
+                    place,
+                    category: moved.category,
+                    previous: moved.previous,
+                })
+            }
+            Command::Skip => {
+                self.go_on(session, problems);
+                Ok(Step::Moved)
+            }
+            Command::NextNoun => {
+                self.neighbour(session, problems, true);
+                Ok(Step::Moved)
+            }
+            Command::PreviousNoun => {
+                self.neighbour(session, problems, false);
+                Ok(Step::Moved)
+            }
+            Command::NextImage => {
+                if let Some((set, image, _)) = self.position(session) {
+                    self.at = self.find(session, problems, (set, image + 1, 0), true);
+                }
+                Ok(Step::Moved)
+            }
+            Command::PreviousImage => {
+                self.image_before(session, problems);
+                Ok(Step::Moved)
+            }
+            Command::Save => {
+                session.save();
+                Ok(Step::Saved)
+            }
+            Command::End => Ok(Step::End),
+            _ => Ok(Step::Page),
+        }
+    }
+
+    /// Position of the current pair.
+    fn position(&self, session: &Session) -> Option<At> {
+        let place = self.at.as_ref()?;
+        let set = session.set(place.set)?;
+        let image = set.place(&place.image)?;
+        let mut pairs = set.items[image].pairs.iter();
+        let noun = pairs.position(|pair| pair.noun == place.noun)?;
+        Some((place.set, image, noun))
+    }
+
+    /// To the next wanted pair behind the current one.
+    fn go_on(&mut self, session: &Session, problems: &mut Problems) {
+        self.at = match self.position(session) {
+            Some((set, image, noun)) => self.find(session, problems, (set, image, noun + 1), true),
+            None => self.find(session, problems, (0, 0, 0), true),
+        };
+    }
+
+    /// First pair from a position on: in the wanted state, or whatever its
+    /// state is.
+    fn find(
+        &self,
+        session: &Session,
+        problems: &mut Problems,
+        from: At,
+        in_state: bool,
+    ) -> Option<Place> {
+        for (place, set) in session.sets().enumerate().skip(from.0) {
+            let images = if place == from.0 { from.1 } else { 0 };
+            for (number, item) in set.items.iter().enumerate().skip(images) {
+                let nouns = match (place, number) == (from.0, from.1) {
+                    true => from.2,
+                    false => 0,
+                };
+                for pair in item.pairs.iter().skip(nouns) {
+                    let is_wanted = match in_state {
+                        true => self.filter.matches(session, place, &item.image, pair),
+                        false => self.filter.takes(place, &item.image, pair),
+                    };
+                    if !is_wanted {
+                        continue;
+                    }
+                    if problem_of(session, problems, place, &item.image).is_some() {
+                        break;
+                    }
+                    return Some(Place {
+                        set: place,
+                        image: item.image.clone(),
+                        noun: pair.noun.clone(),
+                    });
+                }
+            }
+        }
+        None
+    }
+
+    /// All pairs that pass the filter, whatever their state is, in order.
+    fn taken(&self, session: &Session) -> Vec<At> {
+        let mut all = Vec::new();
+        for (place, set) in session.sets().enumerate() {
+            for (number, item) in set.items.iter().enumerate() {
+                for (noun, pair) in item.pairs.iter().enumerate() {
+                    if self.filter.takes(place, &item.image, pair) {
+                        all.push((place, number, noun));
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    fn place_at(session: &Session, (set, image, noun): At) -> Option<Place> {
+        let item = session.set(set)?.items.get(image)?;
+        Some(Place {
+            set,
+            image: item.image.clone(),
+            noun: item.pairs.get(noun)?.noun.clone(),
+        })
+    }
+
+    /// To the noun before or behind, labelled or not.
+    fn neighbour(&mut self, session: &Session, problems: &mut Problems, forward: bool) {
+        let all = self.taken(session);
+        let here = self.position(session);
+        let candidates: Vec<At> = match (forward, here) {
+            (true, Some(here)) => all.into_iter().filter(|at| *at > here).collect(),
+            (true, None) => Vec::new(),
+            (false, Some(here)) => all.into_iter().filter(|at| *at < here).rev().collect(),
+            (false, None) => all.into_iter().rev().collect(),
+        };
+        for at in candidates {
+            let Some(place) = Self::place_at(session, at) else {
+                continue;
+            };
+            if problem_of(session, problems, place.set, &place.image).is_none() {
+                self.at = Some(place);
+                return;
+            }
+        }
+    }
+
+    /// To the first wanted noun of the image before, or its first one.
+    fn image_before(&mut self, session: &Session, problems: &mut Problems) {
+        let here = self.position(session).map(|(set, image, _)| (set, image));
+        let mut images: Vec<(usize, usize)> = Vec::new();
+        for (set, image, _) in self.taken(session) {
+            if here.is_none_or(|here| (set, image) < here) && images.last() != Some(&(set, image)) {
+                images.push((set, image));
+            }
+        }
+        for (set, image) in images.into_iter().rev() {
+            let Some(item) = session.set(set).and_then(|set| set.items.get(image)) else {
+                continue;
+            };
+            if problem_of(session, problems, set, &item.image).is_some() {
+                continue;
+            }
+            let in_state =
+                |pair: &&super::set::Pair| self.filter.matches(session, set, &item.image, pair);
+            let taken = |pair: &&super::set::Pair| self.filter.takes(set, &item.image, pair);
+            let mut pairs = item.pairs.iter();
+            let found = pairs
+                .find(in_state)
+                .or_else(|| item.pairs.iter().find(taken));
+            if let Some(pair) = found {
+                self.at = Some(Place {
+                    set,
+                    image: item.image.clone(),
+                    noun: pair.noun.clone(),
+                });
+                return;
+            }
+        }
+    }
+
+    /// What the page shows here.
+    pub fn view(&self, session: &Session, problems: &mut Problems) -> View {
+        let blind = session.options().blind;
+        let whole = session.whole_progress();
+        let (undo, redo) = session.can_undo_redo();
+        let rate = session.rate();
+        let open = whole.pairs - whole.pairs_done;
+        let mut view = json!({
+            "at": self.at,
+            "total": whole.pairs,
+            "done": whole.pairs_done,
+            "images_total": whole.images,
+            "images_done": whole.images_done,
+            "can_undo": undo,
+            "can_redo": redo,
+            "revision": session.revision(),
+            "unsaved": session.has_unsaved(),
+            "save_errors": session.save_errors().map(|(_, why)| why).collect::<Vec<_>>(),
+            "labels_per_hour": rate,
+            "seconds_left": rate.map(|rate| open as f64 / rate * 3600.0),
+            "sets": progress_of_sets(session, problems),
+        });
+        let Some((set_place, image_place, noun_place)) = self.position(session) else {
+            return View(view);
+        };
+        let Some(set) = session.set(set_place) else {
+            return View(view);
+        };
+        let item = &set.items[image_place];
+        let problem = problem_of(session, problems, set_place, &item.image);
+        let mut nouns = Vec::new();
+        for pair in &item.pairs {
+            let category = session
+                .category_of(set_place, &item.image, &pair.noun)
+                .filter(|_| !blind || session.is_own(set_place, &item.image, &pair.noun));
+            let mut noun = json!({"noun": pair.noun, "category": category});
+            if !blind {
+                noun["models"] = json!(pair.models);
+                let others: Vec<Value> = session
+                    .others(set_place)
+                    .iter()
+                    .filter_map(|other| {
+                        let theirs = other.category_of(&item.image, &pair.noun)?;
+                        let disagrees = category.is_some_and(|category| {
+                            other.disagrees(&item.image, &pair.noun, category)
+                        });
+                        Some(json!({"by": other.name, "category": theirs, "disagrees": disagrees}))
+                    })
+                    .collect();
+                noun["others"] = json!(others);
+            }
+            if let Some(conflict) = session
+                .conflicts(set_place)
+                .iter()
+                .find(|c| c.image == item.image && c.noun == pair.noun)
+            {
+                noun["conflict"] = json!({"ours": conflict.ours, "theirs": conflict.theirs});
+            }
+            nouns.push(noun);
+        }
+        // Labels of nouns that nobody predicted.
+        let entry = session
+            .file(set_place)
+            .and_then(|file| file.image(&item.image));
+        let others: Vec<Value> = entry
+            .into_iter()
+            .flat_map(|entry| entry.nouns())
+            .filter(|(noun, _)| !blind && item.pairs.iter().all(|pair| pair.noun != *noun))
+            .map(|(noun, category)| json!({"noun": noun, "category": category}))
+            .collect();
+        let next: Vec<&str> = item.pairs[noun_place + 1..]
+            .iter()
+            .filter(|pair| self.filter.matches(session, set_place, &item.image, pair))
+            .map(|pair| pair.noun.as_str())
+            .take(NEXT_NOUNS)
+            .collect();
+        view["image"] = json!({
+            "set": set.name,
+            "number": image_place + 1,
+            "of": set.items.len(),
+            "name": (!blind).then_some(&item.image),
+            "problem": problem,
+            "display": picture::size_of(session, set_place, &item.image)
+                .map(|(width, height)| display_size(width, height)),
+        });
+        view["noun"] = json!(item.pairs[noun_place].noun);
+        view["nouns"] = json!(nouns);
+        view["next"] = json!(next);
+        view["others"] = json!(others);
+        View(view)
+    }
+}
+
+fn progress_of_sets(session: &Session, problems: &Problems) -> Value {
+    let sets = session.sets().enumerate().map(|(place, set)| {
+        let progress = session.progress(place);
+        let of_set = problems
+            .iter()
+            .filter(|((of, _), why)| *of == place && why.is_some());
+        json!({
+            "name": set.name,
+            "images": progress.images,
+            "images_done": progress.images_done,
+            "pairs": progress.pairs,
+            "pairs_done": progress.pairs_done,
+            "problems": of_set.count(),
+        })
+    });
+    sets.collect()
+}
+
+/// Why a picture cannot be shown, if so. Looks at each one once.
+pub(super) fn problem_of(
+    session: &Session,
+    problems: &mut Problems,
+    set: usize,
+    image: &str,
+) -> Option<String> {
+    let key = (set, image.to_owned());
+    if let Some(known) = problems.get(&key) {
+        return known.clone();
+    }
+    let problem = picture::problem(session, set, image);
+    problems.insert(key, problem.clone());
+    problem
+}

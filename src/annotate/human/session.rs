@@ -1,0 +1,751 @@
+//! Judgements of several sets: every one is in a journal before it counts, the
+//! annotation files follow, and what others write meanwhile is taken in.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use super::super::category::Category;
+use super::super::error::AnnotateError;
+use super::super::file::AnnotationFile;
+use super::compare::Other;
+use super::error::HumanError;
+use super::history::{Action, Event, History};
+use super::journal::Journal;
+use super::set::ImageSet;
+
+/// How a session goes.
+#[derive(Clone, Debug, Default)]
+pub struct SessionOptions {
+    /// Who judges; goes to the journal.
+    pub annotator: Option<String>,
+    /// Nothing is written.
+    pub read_only: bool,
+    /// Neither models nor names nor earlier labels are shown.
+    pub blind: bool,
+}
+
+/// A session.
+#[derive(Debug)]
+pub struct Session {
+    sets: Vec<SetState>,
+    history: History,
+    options: SessionOptions,
+    revision: u64,
+    begin: Instant,
+    /// Labels of this session, and when the first and the last one came.
+    labels: u64,
+    first_label: Option<Instant>,
+    last_label: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct SetState {
+    set: ImageSet,
+    file: AnnotationFile,
+    journal: Option<Journal>,
+    /// Hash of the file as it was read or written last; none if there is none.
+    on_disk: Option<String>,
+    /// Pairs whose change is not in the file yet, with the category that they
+    /// have there, in the order of the changes.
+    changed: HashMap<(String, String), Change>,
+    conflicts: Vec<Stopped>,
+    /// Whether a copy of the file as it was before is there.
+    backed_up: bool,
+    done: usize,
+    done_images: usize,
+    /// Why the file was not written, if it was not.
+    error: Option<String>,
+}
+
+/// A change that the file does not have yet.
+#[derive(Clone, Debug)]
+struct Change {
+    /// Place among all of them.
+    order: usize,
+    /// The category that the pair has in the file.
+    base: Option<String>,
+}
+
+/// A pair that two people put into different categories at the same time.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Stopped {
+    /// The image.
+    pub image: String,
+    /// The noun.
+    pub noun: String,
+    /// What was said here.
+    pub ours: Option<String>,
+    /// What the file says.
+    pub theirs: Option<String>,
+}
+
+/// What an undo or redo did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// Place of the set.
+    pub set: usize,
+    /// The image.
+    pub image: String,
+    /// The noun.
+    pub noun: String,
+    /// The category now.
+    pub category: Option<String>,
+    /// The category before.
+    pub previous: Option<String>,
+}
+
+/// How far sets are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Images.
+    pub images: usize,
+    /// Images without open nouns.
+    pub images_done: usize,
+    /// Pairs.
+    pub pairs: usize,
+    /// Labelled pairs.
+    pub pairs_done: usize,
+}
+
+impl std::ops::AddAssign for Progress {
+    fn add_assign(&mut self, other: Self) {
+        self.images += other.images;
+        self.images_done += other.images_done;
+        self.pairs += other.pairs;
+        self.pairs_done += other.pairs_done;
+    }
+}
+
+impl Session {
+    /// Begins a session: locks the annotation files, reads them, and replays
+    /// what an ended process has left in the journals.
+    ///
+    /// # Errors
+    /// Files that are in use, cannot be read or are something else.
+    pub fn open(sets: Vec<ImageSet>, options: SessionOptions) -> Result<Self, HumanError> {
+        for (place, set) in sets.iter().enumerate() {
+            let is_same = |other: &&ImageSet| same_file(&other.annotations, &set.annotations);
+            if let Some(other) = sets[..place].iter().find(is_same) {
+                return Err(HumanError::SameFile {
+                    first: other.name.clone(),
+                    second: set.name.clone(),
+                });
+            }
+        }
+        let (mut states, mut journals) = (Vec::new(), Vec::new());
+        for set in sets {
+            // Before the file is read, so that nobody else changes it.
+            let (journal, events) = match options.read_only {
+                true => (None, Journal::read(&set.annotations)?),
+                false => {
+                    let (journal, events) = Journal::open(&set.annotations)?;
+                    (Some(journal), events)
+                }
+            };
+            let mut state = SetState::load(set, journal)?;
+            state.replay(&events)?;
+            states.push(state);
+            journals.push(events);
+        }
+        Ok(Self {
+            sets: states,
+            history: History::of_journals(&journals),
+            options,
+            revision: 0,
+            begin: Instant::now(),
+            labels: 0,
+            first_label: None,
+            last_label: None,
+        })
+    }
+
+    /// The sets.
+    pub fn sets(&self) -> impl ExactSizeIterator<Item = &ImageSet> {
+        self.sets.iter().map(|state| &state.set)
+    }
+
+    /// A set.
+    pub fn set(&self, place: usize) -> Option<&ImageSet> {
+        self.sets.get(place).map(|state| &state.set)
+    }
+
+    /// Annotations of a set as they are now.
+    pub fn file(&self, place: usize) -> Option<&AnnotationFile> {
+        self.sets.get(place).map(|state| &state.file)
+    }
+
+    /// How it goes.
+    pub fn options(&self) -> &SessionOptions {
+        &self.options
+    }
+
+    /// Grows with every change.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Category of a pair.
+    pub fn category_of(&self, set: usize, image: &str, noun: &str) -> Option<&str> {
+        self.sets.get(set)?.file.category_of(image, noun)
+    }
+
+    /// Whether a pair has been judged in these sessions rather than before.
+    pub fn is_own(&self, set: usize, image: &str, noun: &str) -> bool {
+        let mut done = self.history.done().iter().rev();
+        done.any(|action| action.set == set && action.image == image && action.noun == noun)
+    }
+
+    /// What other files say of a pair.
+    pub fn others(&self, set: usize) -> &[Other] {
+        self.sets.get(set).map_or(&[], |state| &state.set.others)
+    }
+
+    /// Pairs that were put into another category elsewhere.
+    pub fn conflicts(&self, set: usize) -> &[Stopped] {
+        self.sets.get(set).map_or(&[], |state| &state.conflicts)
+    }
+
+    /// Puts a pair into a category, or opens it again. Returns the category
+    /// before. It is on the disk when this returns. `extra` allows a noun that
+    /// nobody predicted.
+    ///
+    /// # Errors
+    /// A pair that is not there, a journal that cannot be written.
+    pub fn label(
+        &mut self,
+        set: usize,
+        image: &str,
+        noun: &str,
+        category: Option<Category>,
+        extra: bool,
+    ) -> Result<Option<String>, HumanError> {
+        self.label_in_group(set, image, noun, category.map(Category::name), extra, None)
+    }
+
+    fn label_in_group(
+        &mut self,
+        set: usize,
+        image: &str,
+        noun: &str,
+        category: Option<&str>,
+        extra: bool,
+        group: Option<u64>,
+    ) -> Result<Option<String>, HumanError> {
+        if self.options.read_only {
+            return Err(HumanError::ReadOnly);
+        }
+        let unknown = |what, name: &str| HumanError::Unknown {
+            what,
+            name: name.to_owned(),
+        };
+        let state = self
+            .sets
+            .get(set)
+            .ok_or_else(|| unknown("set", &set.to_string()))?;
+        let place = state
+            .set
+            .place(image)
+            .ok_or_else(|| unknown("image", image))?;
+        let is_predicted = state.set.items[place]
+            .pairs
+            .iter()
+            .any(|pair| pair.noun == noun);
+        let previous = state.file.category_of(image, noun).map(str::to_owned);
+        if !is_predicted && !extra && previous.is_none() {
+            return Err(unknown("noun", noun));
+        }
+        if previous.as_deref() == category && !state.is_in_conflict(image, noun) {
+            return Ok(previous);
+        }
+        let number = self.history.next_number();
+        let action = Action {
+            number,
+            group: group.unwrap_or(number),
+            at: now_ms(),
+            set,
+            image: image.to_owned(),
+            noun: noun.to_owned(),
+            category: category.map(str::to_owned),
+            previous: previous.clone(),
+        };
+        self.sets[set].record(&Event::Label {
+            number,
+            group: action.group,
+            at: action.at,
+            image: action.image.clone(),
+            noun: action.noun.clone(),
+            category: action.category.clone(),
+            previous: action.previous.clone(),
+            by: self.options.annotator.clone(),
+        })?;
+        self.sets[set].put(image, noun, category);
+        self.history.add(action);
+        self.revision += 1;
+        if category.is_some() {
+            self.labels += 1;
+            self.first_label.get_or_insert_with(Instant::now);
+            self.last_label = Some(Instant::now());
+        }
+        Ok(previous)
+    }
+
+    /// Takes over the labels of pairs that only another file has. Returns how
+    /// many; they are undone together.
+    ///
+    /// # Errors
+    /// A file that is not there, a journal that cannot be written.
+    pub fn take_over(&mut self, set: usize, other: usize) -> Result<usize, HumanError> {
+        let missing = HumanError::Unknown {
+            what: "file to compare with",
+            name: other.to_string(),
+        };
+        let state = self.sets.get(set);
+        let (Some(state), Some(file)) = (state, self.others(set).get(other)) else {
+            return Err(missing);
+        };
+        let mut wanted = Vec::new();
+        for image in file.file.images() {
+            if state.set.place(&image.image).is_none() {
+                continue;
+            }
+            for (noun, category) in image.nouns() {
+                let is_new = state.file.category_of(&image.image, noun).is_none();
+                if is_new && Category::of_name(category).is_some() {
+                    let pair = (image.image.clone(), noun.to_owned(), category.to_owned());
+                    wanted.push(pair);
+                }
+            }
+        }
+        let mut group = None;
+        for (image, noun, category) in &wanted {
+            self.label_in_group(set, image, noun, Some(category), true, group)?;
+            group = group.or(self.history.done().last().map(|action| action.group));
+        }
+        Ok(wanted.len())
+    }
+
+    /// Takes the last label back, or the last ones if they came together.
+    ///
+    /// # Errors
+    /// There is none, or the journal cannot be written.
+    pub fn undo(&mut self) -> Result<Moved, HumanError> {
+        self.go_through(true)
+    }
+
+    /// Does again what was taken back.
+    ///
+    /// # Errors
+    /// There is nothing, or the journal cannot be written.
+    pub fn redo(&mut self) -> Result<Moved, HumanError> {
+        self.go_through(false)
+    }
+
+    fn go_through(&mut self, is_undo: bool) -> Result<Moved, HumanError> {
+        if self.options.read_only {
+            return Err(HumanError::ReadOnly);
+        }
+        let actions = match is_undo {
+            true => self.history.to_undo(),
+            false => self.history.to_redo(),
+        };
+        let mut moved = None;
+        for action in actions {
+            let number = self.history.next_number();
+            let of = action.number;
+            let (event, category) = match is_undo {
+                true => (Event::Undo { number, of }, action.previous.clone()),
+                false => (Event::Redo { number, of }, action.category.clone()),
+            };
+            let state = &mut self.sets[action.set];
+            state.record(&event)?;
+            let previous = state
+                .file
+                .category_of(&action.image, &action.noun)
+                .map(str::to_owned);
+            state.put(&action.image, &action.noun, category.as_deref());
+            match is_undo {
+                true => self.history.undo(of, action.set),
+                false => self.history.redo(of, action.set),
+            }
+            self.revision += 1;
+            moved = Some(Moved {
+                set: action.set,
+                image: action.image,
+                noun: action.noun,
+                category,
+                previous,
+            });
+        }
+        moved.ok_or(HumanError::Nothing(if is_undo { "undo" } else { "redo" }))
+    }
+
+    /// Whether there is something to undo, and to redo.
+    pub fn can_undo_redo(&self) -> (bool, bool) {
+        (self.history.can_undo(), self.history.can_redo())
+    }
+
+    /// Whether changes are in a journal only.
+    pub fn has_unsaved(&self) -> bool {
+        self.sets.iter().any(|state| !state.changed.is_empty())
+    }
+
+    /// Why files were not written, if they were not.
+    pub fn save_errors(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.sets
+            .iter()
+            .filter_map(|state| Some((state.set.name.as_str(), state.error.as_deref()?)))
+    }
+
+    /// Takes in what others wrote, and writes the files that have changes.
+    /// Returns the written files, and whether something was taken in. What
+    /// fails is tried again by the next call.
+    pub fn save(&mut self) -> (Vec<PathBuf>, bool) {
+        let (mut written, mut changed) = (Vec::new(), false);
+        if self.options.read_only {
+            return (written, false);
+        }
+        for state in &mut self.sets {
+            let saved = state.take_in().and_then(|taken| {
+                changed |= taken;
+                state.write()
+            });
+            match saved {
+                Ok(is_written) => {
+                    state.error = None;
+                    if is_written {
+                        written.push(state.set.annotations.clone());
+                    }
+                }
+                Err(error) => state.error = Some(error.to_string()),
+            }
+        }
+        if changed {
+            self.revision += 1;
+        }
+        (written, changed)
+    }
+
+    /// How far a set is.
+    pub fn progress(&self, place: usize) -> Progress {
+        let Some(state) = self.sets.get(place) else {
+            return Progress::default();
+        };
+        Progress {
+            images: state.set.items.len(),
+            images_done: state.done_images,
+            pairs: state.set.items.iter().map(|item| item.pairs.len()).sum(),
+            pairs_done: state.done,
+        }
+    }
+
+    /// How far all sets are.
+    pub fn whole_progress(&self) -> Progress {
+        let mut whole = Progress::default();
+        for place in 0..self.sets.len() {
+            whole += self.progress(place);
+        }
+        whole
+    }
+
+    /// Labels per hour of this session, once there are some.
+    pub fn rate(&self) -> Option<f64> {
+        let time = self.last_label?.duration_since(self.first_label?);
+        let hours = time.as_secs_f64() / 3600.0;
+        (self.labels > 1 && hours > 0.0).then(|| (self.labels - 1) as f64 / hours)
+    }
+
+    /// Labels of this session.
+    pub fn labels(&self) -> u64 {
+        self.labels
+    }
+
+    /// How long it has lasted.
+    pub fn lasted(&self) -> std::time::Duration {
+        self.begin.elapsed()
+    }
+
+    /// Pairs of a set by category.
+    pub fn counts(&self, place: usize) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for image in self.file(place).into_iter().flat_map(|file| file.images()) {
+            for (_, category) in image.nouns() {
+                *counts.entry(category.to_owned()).or_default() += 1;
+            }
+        }
+        counts
+    }
+}
+
+impl SetState {
+    fn load(set: ImageSet, journal: Option<Journal>) -> Result<Self, HumanError> {
+        let text = read(&set.annotations)?;
+        let file = parsed(&set.annotations, text.as_deref())?;
+        let mut state = Self {
+            set,
+            file,
+            journal,
+            on_disk: text.map(|text| hash(&text)),
+            changed: HashMap::new(),
+            conflicts: Vec::new(),
+            backed_up: false,
+            done: 0,
+            done_images: 0,
+            error: None,
+        };
+        state.count();
+        Ok(state)
+    }
+
+    fn count(&mut self) {
+        (self.done, self.done_images) = (0, 0);
+        for item in &self.set.items {
+            let done = self.labelled(item);
+            self.done += done;
+            self.done_images += usize::from(done == item.pairs.len());
+        }
+    }
+
+    /// Labelled pairs of an image.
+    fn labelled(&self, item: &super::set::Item) -> usize {
+        let Some(entry) = self.file.image(&item.image) else {
+            return 0;
+        };
+        let nouns: std::collections::HashSet<&str> = entry.nouns().map(|(noun, _)| noun).collect();
+        let is_done = |pair: &&super::set::Pair| nouns.contains(pair.noun.as_str());
+        item.pairs.iter().filter(is_done).count()
+    }
+
+    fn is_in_conflict(&self, image: &str, noun: &str) -> bool {
+        let mut conflicts = self.conflicts.iter();
+        conflicts.any(|conflict| conflict.image == image && conflict.noun == noun)
+    }
+
+    fn record(&mut self, event: &Event) -> Result<(), HumanError> {
+        match &mut self.journal {
+            Some(journal) => journal.add(event),
+            None => Ok(()),
+        }
+    }
+
+    /// Changes a pair, and remembers that the file does not have it yet.
+    fn put(&mut self, image: &str, noun: &str, category: Option<&str>) {
+        let item = self.set.place(image);
+        let before = item.map(|place| self.labelled(&self.set.items[place]));
+        let previous = self.file.put(image, noun, category);
+        let pair = (image.to_owned(), noun.to_owned());
+        let order = self.changed.len();
+        let change = Change {
+            order,
+            base: previous,
+        };
+        self.changed.entry(pair).or_insert(change);
+        self.conflicts
+            .retain(|conflict| conflict.image != image || conflict.noun != noun);
+        if let (Some(place), Some(before)) = (item, before) {
+            let item = &self.set.items[place];
+            let (after, all) = (self.labelled(item), item.pairs.len());
+            self.done = self.done + after - before;
+            self.done_images += usize::from(after == all);
+            self.done_images -= usize::from(before == all);
+        }
+    }
+
+    /// Does again what the journal has and the file has not.
+    fn replay(&mut self, events: &[Event]) -> Result<(), HumanError> {
+        let saved = events
+            .iter()
+            .rposition(|event| matches!(event, Event::Saved { .. }));
+        let (old, new) = events.split_at(saved.map_or(0, |place| place + 1));
+        let labels: HashMap<u64, &Event> = events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Label { number, .. } => Some((*number, event)),
+                _ => None,
+            })
+            .collect();
+        // Where each pair was at first, and where it is in the end.
+        let mut ours: Vec<((String, String), Option<String>, Option<String>)> = Vec::new();
+        let mut go = |pair: (&String, &String), base: &Option<String>, to: &Option<String>| {
+            let pair = (pair.0.clone(), pair.1.clone());
+            match ours.iter_mut().find(|(known, _, _)| *known == pair) {
+                Some((_, _, last)) => *last = to.clone(),
+                None => ours.push((pair, base.clone(), to.clone())),
+            }
+        };
+        for event in new {
+            let (label, is_undo) = match event {
+                Event::Label { .. } => (Some(event), false),
+                Event::Undo { of, .. } => (labels.get(of).copied(), true),
+                Event::Redo { of, .. } => (labels.get(of).copied(), false),
+                Event::Saved { .. } | Event::Conflict { .. } => (None, false),
+            };
+            if let Some(Event::Label {
+                image,
+                noun,
+                category,
+                previous,
+                ..
+            }) = label
+            {
+                match is_undo {
+                    true => go((image, noun), category, previous),
+                    false => go((image, noun), previous, category),
+                }
+            }
+        }
+        for event in old.iter().chain(new) {
+            match event {
+                Event::Conflict {
+                    image,
+                    noun,
+                    ours,
+                    theirs,
+                } => self.conflicts.push(Stopped {
+                    image: image.clone(),
+                    noun: noun.clone(),
+                    ours: ours.clone(),
+                    theirs: theirs.clone(),
+                }),
+                Event::Label { image, noun, .. } => self
+                    .conflicts
+                    .retain(|conflict| conflict.image != *image || conflict.noun != *noun),
+                _ => {}
+            }
+        }
+        for ((image, noun), base, last) in ours {
+            self.settle(&image, &noun, base.as_deref(), last.as_deref())?;
+        }
+        Ok(())
+    }
+
+    /// Brings our change of a pair, from `base` to `ours`, to a file that may
+    /// have another category by now. Two different ones are a conflict: the
+    /// file's stays until somebody decides.
+    fn settle(
+        &mut self,
+        image: &str,
+        noun: &str,
+        base: Option<&str>,
+        ours: Option<&str>,
+    ) -> Result<(), HumanError> {
+        let theirs = self.file.category_of(image, noun).map(str::to_owned);
+        if theirs.as_deref() == ours {
+            return Ok(());
+        }
+        if theirs.as_deref() == base {
+            self.put(image, noun, ours);
+            return Ok(());
+        }
+        let conflict = Stopped {
+            image: image.to_owned(),
+            noun: noun.to_owned(),
+            ours: ours.map(str::to_owned),
+            theirs,
+        };
+        if !self.conflicts.contains(&conflict) {
+            self.record(&Event::Conflict {
+                image: conflict.image.clone(),
+                noun: conflict.noun.clone(),
+                ours: conflict.ours.clone(),
+                theirs: conflict.theirs.clone(),
+            })?;
+            self.conflicts.push(conflict);
+        }
+        Ok(())
+    }
+
+    /// Takes in what somebody else has written. Whether there was something.
+    fn take_in(&mut self) -> Result<bool, HumanError> {
+        let text = read(&self.set.annotations)?;
+        let found = text.as_deref().map(hash);
+        if found == self.on_disk {
+            return Ok(false);
+        }
+        let mut theirs = parsed(&self.set.annotations, text.as_deref())?;
+        std::mem::swap(&mut self.file, &mut theirs);
+        let ours = theirs;
+        self.on_disk = found;
+        let mut changed: Vec<_> = std::mem::take(&mut self.changed).into_iter().collect();
+        changed.sort_by_key(|(_, change)| change.order);
+        for ((image, noun), change) in changed {
+            let last = ours.category_of(&image, &noun).map(str::to_owned);
+            self.settle(&image, &noun, change.base.as_deref(), last.as_deref())?;
+        }
+        self.count();
+        Ok(true)
+    }
+
+    /// Writes the file if it lacks something.
+    fn write(&mut self) -> Result<bool, HumanError> {
+        if self.changed.is_empty() {
+            return Ok(false);
+        }
+        let text = self.file.text();
+        let is_there = match &self.on_disk {
+            Some(known) => *known == hash(&text),
+            None => self.file.images().is_empty(),
+        };
+        if is_there {
+            // What was done has been undone.
+            self.changed.clear();
+            return Ok(false);
+        }
+        let path = &self.set.annotations;
+        if !self.backed_up && self.on_disk.is_some() {
+            let mut name = path.file_name().unwrap_or_default().to_owned();
+            name.push(".bak");
+            let backup = path.with_file_name(name);
+            std::fs::copy(path, &backup).map_err(HumanError::file("write", &backup))?;
+        }
+        self.backed_up = true;
+        self.file.save(path)?;
+        let hash = hash(&text);
+        self.on_disk = Some(hash.clone());
+        self.changed.clear();
+        self.record(&Event::Saved { hash })?;
+        Ok(true)
+    }
+}
+
+fn read(path: &Path) -> Result<Option<String>, HumanError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(HumanError::file("read", path)(error)),
+    }
+}
+
+fn parsed(path: &Path, text: Option<&str>) -> Result<AnnotationFile, HumanError> {
+    let Some(text) = text else {
+        return Ok(AnnotationFile::new());
+    };
+    AnnotationFile::parse(text).map_err(|reason| {
+        HumanError::Annotate(AnnotateError::NotAnnotations {
+            path: path.to_owned(),
+            reason,
+        })
+    })
+}
+
+fn hash(text: &str) -> String {
+    blake3::hash(text.as_bytes()).to_hex().to_string()
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
+}
+
+/// Whether two paths are the same file, or would be.
+fn same_file(a: &Path, b: &Path) -> bool {
+    let whole = |path: &Path| -> PathBuf {
+        let folder = path.parent().filter(|parent| *parent != Path::new(""));
+        let folder = folder.unwrap_or(Path::new(".")).canonicalize();
+        let name = path.file_name().unwrap_or_default();
+        path.canonicalize()
+            .or_else(|_| folder.map(|folder| folder.join(name)))
+            .unwrap_or_else(|_| path.to_owned())
+    };
+    whole(a) == whole(b)
+}
