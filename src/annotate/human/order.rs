@@ -42,7 +42,8 @@ pub(super) fn arrange(items: &mut Vec<Item>, order: Order, nouns: NounOrder, see
         Order::Image => items.sort_by(|a, b| a.image.cmp(&b.image)),
         Order::Gain => {
             for item in items.iter_mut() {
-                item.pairs.sort_by(|a, b| b.firsts.cmp(&a.firsts));
+                item.pairs
+                    .sort_by_key(|pair| std::cmp::Reverse(pair.firsts));
             }
             let gain = |item: &Item| item.pairs.iter().map(|pair| pair.firsts).max();
             items.sort_by_key(|item| std::cmp::Reverse(gain(item)));

@@ -553,48 +553,7 @@ impl SetState {
 
     /// Does again what the journal has and the file has not.
     fn replay(&mut self, events: &[Event]) -> Result<(), HumanError> {
-        let saved = events
-            .iter()
-            .rposition(|event| matches!(event, Event::Saved { .. }));
-        let (old, new) = events.split_at(saved.map_or(0, |place| place + 1));
-        let labels: HashMap<u64, &Event> = events
-            .iter()
-            .filter_map(|event| match event {
-                Event::Label { number, .. } => Some((*number, event)),
-                _ => None,
-            })
-            .collect();
-        // Where each pair was at first, and where it is in the end.
-        let mut ours: Vec<((String, String), Option<String>, Option<String>)> = Vec::new();
-        let mut go = |pair: (&String, &String), base: &Option<String>, to: &Option<String>| {
-            let pair = (pair.0.clone(), pair.1.clone());
-            match ours.iter_mut().find(|(known, _, _)| *known == pair) {
-                Some((_, _, last)) => *last = to.clone(),
-                None => ours.push((pair, base.clone(), to.clone())),
-            }
-        };
-        for event in new {
-            let (label, is_undo) = match event {
-                Event::Label { .. } => (Some(event), false),
-                Event::Undo { of, .. } => (labels.get(of).copied(), true),
-                Event::Redo { of, .. } => (labels.get(of).copied(), false),
-                Event::Saved { .. } | Event::Conflict { .. } => (None, false),
-            };
-            if let Some(Event::Label {
-                image,
-                noun,
-                category,
-                previous,
-                ..
-            }) = label
-            {
-                match is_undo {
-                    true => go((image, noun), category, previous),
-                    false => go((image, noun), previous, category),
-                }
-            }
-        }
-        for event in old.iter().chain(new) {
+        for event in events {
             match event {
                 Event::Conflict {
                     image,
@@ -613,8 +572,13 @@ impl SetState {
                 _ => {}
             }
         }
-        for ((image, noun), base, last) in ours {
-            self.settle(&image, &noun, base.as_deref(), last.as_deref())?;
+        for change in not_saved(events) {
+            self.settle(
+                &change.image,
+                &change.noun,
+                change.base.as_deref(),
+                change.last.as_deref(),
+            )?;
         }
         Ok(())
     }
@@ -706,6 +670,65 @@ impl SetState {
         self.record(&Event::Saved { hash })?;
         Ok(true)
     }
+}
+
+/// A change of a pair that a journal tells of.
+#[derive(Debug)]
+struct Unsaved {
+    image: String,
+    noun: String,
+    /// Its category before all changes.
+    base: Option<String>,
+    /// Its category after them.
+    last: Option<String>,
+}
+
+/// What was done since the annotation file had everything, pair by pair.
+fn not_saved(events: &[Event]) -> Vec<Unsaved> {
+    let labels: HashMap<u64, &Event> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Label { number, .. } => Some((*number, event)),
+            _ => None,
+        })
+        .collect();
+    let is_saved = |event: &Event| matches!(event, Event::Saved { .. });
+    let begin = events.iter().rposition(is_saved).map_or(0, |at| at + 1);
+    let mut changes: Vec<Unsaved> = Vec::new();
+    let mut places: HashMap<(&str, &str), usize> = HashMap::new();
+    for event in &events[begin..] {
+        let (label, is_undo) = match event {
+            Event::Label { .. } => (Some(event), false),
+            Event::Undo { of, .. } => (labels.get(of).copied(), true),
+            Event::Redo { of, .. } => (labels.get(of).copied(), false),
+            Event::Saved { .. } | Event::Conflict { .. } => (None, false),
+        };
+        let Some(Event::Label {
+            image,
+            noun,
+            category,
+            previous,
+            ..
+        }) = label
+        else {
+            continue;
+        };
+        let (from, to) = match is_undo {
+            true => (category, previous),
+            false => (previous, category),
+        };
+        let place = *places.entry((image, noun)).or_insert_with(|| {
+            changes.push(Unsaved {
+                image: image.clone(),
+                noun: noun.clone(),
+                base: from.clone(),
+                last: None,
+            });
+            changes.len() - 1
+        });
+        changes[place].last = to.clone();
+    }
+    changes
 }
 
 fn read(path: &Path) -> Result<Option<String>, HumanError> {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
+use crate::annotate::AnnotateError;
 use crate::annotate::human::{
     HumanError, ImageSet, Lookups, NounOrder, Order, ServerOptions, Session, SessionOptions,
     SetOptions, read_sets, serve_session,
@@ -166,11 +167,9 @@ pub(super) fn human(args: &HumanArgs) -> Result<Exit, CliError> {
 fn failed(error: HumanError) -> CliError {
     let exit = match &error {
         HumanError::Sets(_) | HumanError::SameFile { .. } => Exit::Usage,
-        HumanError::Annotate(inner) => match inner {
-            crate::annotate::AnnotateError::NoConfig { .. }
-            | crate::annotate::AnnotateError::NoPredictions { .. } => Exit::Usage,
-            _ => Exit::Failed,
-        },
+        HumanError::Annotate(
+            AnnotateError::NoConfig { .. } | AnnotateError::NoPredictions { .. },
+        ) => Exit::Usage,
         _ => Exit::Failed,
     };
     CliError::from_error(exit, &error)
