@@ -28,6 +28,8 @@ mod nouns;
 mod plan;
 mod print;
 mod printed;
+mod report;
+mod report_check;
 mod rm;
 mod run;
 mod schema;
@@ -67,6 +69,7 @@ pub use labels::{NoteArgs, TagArgs, cmd_note, cmd_tag};
 pub use ls::{LsArgs, cmd_ls};
 pub use nouns::{NounsArgs, cmd_nouns};
 pub use plan::{PlanArgs, cmd_plan};
+pub use report::{ReportArgs, cmd_report};
 pub use rm::{RmArgs, cmd_rm};
 pub use run::{RunArgs, cmd_run};
 pub use schema::{SchemaArgs, cmd_schema};
@@ -102,6 +105,7 @@ enum Command {
     Serve(ServeArgs),
     Table(TableArgs),
     FormatPreds(FormatPredsArgs),
+    Report(ReportArgs),
     Book(BookArgs),
     Ls(LsArgs),
     Show(ShowArgs),
@@ -166,6 +170,7 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
         Command::Serve(args) => cmd_serve(&args),
         Command::Table(args) => cmd_table(&args),
         Command::FormatPreds(args) => cmd_format_preds(&args),
+        Command::Report(args) => cmd_report(&args),
         Command::Book(args) => cmd_book(&args),
         Command::Ls(args) => cmd_ls(&args),
         Command::Show(args) => cmd_show(&args),

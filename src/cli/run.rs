@@ -13,8 +13,8 @@ use super::hub::fetch_missing;
 use super::print::print;
 use super::{CliError, Exit, complete, experiment, guard};
 use crate::config::{Experiment, Request, recorded_experiment};
-use crate::reports::experiment::ExperimentReport;
-use crate::reports::table;
+use crate::reports::experiment::{ExperimentReport, table_specs};
+use crate::reports::render;
 use crate::runner::{
     Display, Execution, Hooks, Interrupt, LineDisplay, Plan, Retries, RunSummary, RunningHooks,
     Selection, Slots, TerminalDisplay, execute, plan_text,
@@ -143,8 +143,7 @@ pub(super) fn run_experiment(
         plan = make_plan(experiment, args.paranoid)?;
     }
     // Tables with mistakes should not wait for the end of a long run.
-    let tables = ExperimentReport::collect(experiment, &plan).and_then(|r| r.tables(None));
-    tables.map_err(|error| CliError::from_error(Exit::Usage, &error))?;
+    table_specs(experiment, None).map_err(super::experiment::report)?;
     if plan.is_up_to_date() && args.force.is_empty() && !args.force_all {
         if !args.json {
             eprintln!("{}: everything is up to date", experiment.file.display());
@@ -296,15 +295,15 @@ fn show_results(
         let value = serde_json::json!({
             "run": run_id,
             "summary": run.map(|(_, summary)| summary.to_json()),
-            "tables": tables.iter().map(table::json).collect::<Vec<_>>(),
+            "tables": tables.iter().map(render::json).collect::<Vec<_>>(),
             "page": page,
         });
         return print(&format!("{value:#}\n"));
     }
     let mut text = String::new();
-    for table in tables.iter().filter(|table| !table.rows.is_empty()) {
+    for table in tables.iter().filter(|table| table.rows().next().is_some()) {
         text.push('\n');
-        text.push_str(&table::text(table, table::Style::Terminal));
+        text.push_str(&render::text(table, render::Style::Terminal));
     }
     if let Some(page) = page {
         text.push_str(&format!("\n{}\n", page.display()));

@@ -58,3 +58,4 @@ pub use setting::{Setting, parse_fields};
 pub use show::{Show, experiment_json, flat_yaml};
 pub use source::{Location, Source, SourceKind};
 pub use stage::{StageInput, StageKind, StageSpec};
+pub(crate) use toml::parse as parse_toml;

@@ -9,7 +9,7 @@ use super::problem::Problem;
 use super::source::{Location, Source};
 
 /// The top-level table of a TOML source.
-pub(super) fn parse(source: &Arc<Source>) -> Result<Vec<Field>, Problem> {
+pub(crate) fn parse(source: &Arc<Source>) -> Result<Vec<Field>, Problem> {
     match Document::parse(source.text.as_str()) {
         Ok(document) => Ok(fields(document.as_table())),
         Err(error) => {

@@ -3,35 +3,15 @@
 
 use regex::Regex;
 use serde_json::Value;
-use thiserror::Error;
 
+use super::field::Field;
 use super::record::Record;
+use super::spec::reading::{Entry, Item, Problems};
+use crate::config::{Problem, nearest};
 
-/// A malformed condition.
-#[derive(Debug, Error, PartialEq)]
-pub enum ConditionError {
-    /// The operator does not exist.
-    #[error(
-        "unknown operator `{0}`: known are eq, ne, in, not_in, lt, le, gt, ge, exists, matches, glob"
-    )]
-    UnknownOperator(String),
-    /// The operand has the wrong type.
-    #[error("operator `{operator}` takes {expected}")]
-    Operand {
-        /// Operator name.
-        operator: String,
-        /// What it takes.
-        expected: &'static str,
-    },
-    /// A pattern does not compile.
-    #[error("pattern {pattern:?} is not valid: {reason}")]
-    Pattern {
-        /// The pattern.
-        pattern: String,
-        /// Why.
-        reason: String,
-    },
-}
+const OPERATORS: [&str; 11] = [
+    "eq", "ne", "in", "not_in", "lt", "le", "gt", "ge", "exists", "matches", "glob",
+];
 
 #[derive(Clone, Debug)]
 enum Test {
@@ -55,7 +35,7 @@ enum Comparison {
 
 #[derive(Clone, Debug)]
 enum Node {
-    Field(String, Test),
+    Field(Field, Test),
     Any(Vec<Condition>),
     Not(Condition),
 }
@@ -66,91 +46,171 @@ pub struct Condition(Vec<Node>);
 
 impl Condition {
     /// Reads a condition table.
-    pub fn parse(table: &serde_json::Map<String, Value>) -> Result<Self, ConditionError> {
-        let mut nodes = Vec::with_capacity(table.len());
-        for (field, value) in table {
-            match (field.as_str(), value) {
-                ("any", Value::Array(items)) => {
-                    let parts = items.iter().map(sub_condition).collect::<Result<_, _>>()?;
+    pub fn read(entries: &[Entry], problems: &Problems) -> Self {
+        let mut nodes = Vec::with_capacity(entries.len());
+        for Entry {
+            key,
+            item,
+            location,
+        } in entries
+        {
+            match (key.as_str(), item.items(), item.entries()) {
+                ("any", Some(items), _) => {
+                    let parts = items.iter().map(|item| part(item, problems)).collect();
                     nodes.push(Node::Any(parts));
                 }
-                ("not", value) => nodes.push(Node::Not(sub_condition(value)?)),
-                (_, Value::Object(operators)) => {
-                    for (operator, operand) in operators {
-                        let test = Test::parse(operator, operand)?;
-                        nodes.push(Node::Field(field.clone(), test));
+                ("not", _, _) => nodes.push(Node::Not(part(item, problems))),
+                (field, _, operators) => {
+                    let field = Field::checked(field, location, problems);
+                    match operators {
+                        None => nodes.push(Node::Field(field, Test::Equal(item.node.to_json()))),
+                        Some(operators) => nodes.extend(operators.iter().filter_map(|operator| {
+                            Some(Node::Field(field.clone(), Test::read(operator, problems)?))
+                        })),
                     }
                 }
-                (_, value) => nodes.push(Node::Field(field.clone(), Test::Equal(value.clone()))),
             }
         }
-        Ok(Self(nodes))
+        Self(nodes)
+    }
+
+    /// Holds where a field has this value; for `None`, where it has none.
+    pub fn equals(field: &Field, value: Option<&Value>) -> Self {
+        let test = match value {
+            Some(value) => Test::Equal(value.clone()),
+            None => Test::Exists(false),
+        };
+        Self(vec![Node::Field(field.clone(), test)])
+    }
+
+    /// Holds where both do.
+    #[must_use]
+    pub fn and(mut self, other: &Condition) -> Self {
+        self.0.extend(other.0.iter().cloned());
+        self
+    }
+
+    /// The same without what it says about one field.
+    #[must_use]
+    pub fn without(&self, field: &Field) -> Self {
+        let kept = self.0.iter().filter(|node| match node {
+            Node::Field(own, _) => !own.is_same(field),
+            _ => true,
+        });
+        Self(kept.cloned().collect())
+    }
+
+    /// The value that a field must have, if the condition says so.
+    pub fn required(&self, field: &Field) -> Option<&Value> {
+        self.0.iter().find_map(|node| match node {
+            Node::Field(own, Test::Equal(value)) if own.is_same(field) => Some(value),
+            _ => None,
+        })
     }
 
     /// True if the record satisfies every entry.
     pub fn holds(&self, record: &Record) -> bool {
         self.0.iter().all(|node| match node {
-            Node::Field(field, test) => test.holds(record.get(field)),
+            Node::Field(field, test) => test.holds(field.of(record)),
             Node::Any(parts) => parts.iter().any(|part| part.holds(record)),
             Node::Not(part) => !part.holds(record),
         })
     }
+
+    /// All fields that it asks for.
+    pub fn fields<'a>(&'a self, found: &mut Vec<&'a Field>) {
+        for node in &self.0 {
+            match node {
+                Node::Field(field, _) => found.push(field),
+                Node::Any(parts) => parts.iter().for_each(|part| part.fields(found)),
+                Node::Not(part) => part.fields(found),
+            }
+        }
+    }
 }
 
-fn sub_condition(value: &Value) -> Result<Condition, ConditionError> {
-    match value {
-        Value::Object(table) => Condition::parse(table),
-        _ => Err(ConditionError::Operand {
-            operator: "any/not".to_owned(),
-            expected: "condition tables",
-        }),
+fn part(item: &Item, problems: &Problems) -> Condition {
+    match item.entries() {
+        Some(entries) => Condition::read(&entries, problems),
+        None => {
+            item.wrong("`any` and `not`", "a condition table", problems);
+            Condition::default()
+        }
     }
 }
 
 impl Test {
-    fn parse(operator: &str, operand: &Value) -> Result<Self, ConditionError> {
-        let wrong = |expected| ConditionError::Operand {
-            operator: operator.to_owned(),
-            expected,
+    fn read(operator: &Entry, problems: &Problems) -> Option<Self> {
+        let name = operator.key.as_str();
+        let item = &operator.item;
+        let value = item.node.to_json();
+        let wrong = |expected: &str| {
+            item.wrong(&format!("operator `{name}`"), expected, problems);
         };
-        let list = || operand.as_array().cloned().ok_or_else(|| wrong("a list"));
-        let text = || operand.as_str().ok_or_else(|| wrong("a text"));
-        let order = |comparison| match operand {
-            Value::Number(_) | Value::String(_) => Ok(Self::Order(comparison, operand.clone())),
-            _ => Err(wrong("a number or a text")),
+        let pattern = |reason: String| {
+            item.fault(format!("operator `{name}`: {reason}"), None, problems);
         };
-        match operator {
-            "eq" => Ok(Self::Equal(operand.clone())),
-            "ne" => Ok(Self::NotEqual(operand.clone())),
+        let order = |comparison| match &value {
+            Value::Number(_) | Value::String(_) => Some(Self::Order(comparison, value.clone())),
+            _ => {
+                wrong("a number or a text");
+                None
+            }
+        };
+        let list = || match value.as_array() {
+            Some(items) => Some(items.clone()),
+            None => {
+                wrong("a list");
+                None
+            }
+        };
+        let text = || {
+            if item.text().is_none() {
+                wrong("a text");
+            }
+            item.text()
+        };
+        match name {
+            "eq" => Some(Self::Equal(value)),
+            "ne" => Some(Self::NotEqual(value)),
             "in" => list().map(Self::In),
             "not_in" => list().map(Self::NotIn),
             "lt" => order(Comparison::Less),
             "le" => order(Comparison::LessEqual),
             "gt" => order(Comparison::Greater),
             "ge" => order(Comparison::GreaterEqual),
-            "exists" => operand
-                .as_bool()
-                .map(Self::Exists)
-                .ok_or_else(|| wrong("true or false")),
-            "matches" => {
-                let pattern = text()?;
-                Regex::new(&format!("^(?:{pattern})$"))
-                    .map(Self::Matches)
-                    .map_err(|error| ConditionError::Pattern {
-                        pattern: pattern.to_owned(),
-                        reason: error.to_string(),
-                    })
+            "exists" => match value.as_bool() {
+                Some(wanted) => Some(Self::Exists(wanted)),
+                None => {
+                    wrong("true or false");
+                    None
+                }
+            },
+            "matches" => match Regex::new(&format!("^(?:{})$", text()?)) {
+                Ok(regex) => Some(Self::Matches(regex)),
+                Err(error) => {
+                    pattern(error.to_string());
+                    None
+                }
+            },
+            "glob" => match glob::Pattern::new(text()?) {
+                Ok(glob) => Some(Self::Glob(glob)),
+                Err(error) => {
+                    pattern(error.to_string());
+                    None
+                }
+            },
+            other => {
+                let help = match nearest(other, OPERATORS) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("known are {}", OPERATORS.join(", ")),
+                };
+                let problem = Problem::error(format!("unknown operator `{other}`"))
+                    .at(operator.location.clone(), "")
+                    .help(help);
+                problems.borrow_mut().push(problem);
+                None
             }
-            "glob" => {
-                let pattern = text()?;
-                glob::Pattern::new(pattern)
-                    .map(Self::Glob)
-                    .map_err(|error| ConditionError::Pattern {
-                        pattern: pattern.to_owned(),
-                        reason: error.to_string(),
-                    })
-            }
-            other => Err(ConditionError::UnknownOperator(other.to_owned())),
         }
     }
 
@@ -178,7 +238,7 @@ impl Test {
 
 /// Numbers compare by value, booleans are not numbers, different types are
 /// never equal.
-fn equal(left: &Value, right: &Value) -> bool {
+pub fn equal(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Number(left), Value::Number(right)) => left.as_f64() == right.as_f64(),
         _ => left == right,
@@ -204,12 +264,23 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::config::{Node as Written, Source, SourceKind};
+
+    fn read(condition: &Value) -> (Condition, Vec<Problem>) {
+        let source = Source::new(SourceKind::Argument, "");
+        let item = Item {
+            source,
+            node: Written::from_json(condition, 0..0),
+        };
+        let problems = Problems::default();
+        let condition = Condition::read(&item.entries().expect("a table"), &problems);
+        (condition, problems.into_inner())
+    }
 
     fn holds(condition: Value, record: &Record) -> bool {
-        let Value::Object(table) = condition else {
-            panic!("a table is needed")
-        };
-        Condition::parse(&table).expect("valid").holds(record)
+        let (condition, problems) = read(&condition);
+        assert!(problems.is_empty(), "{problems:?}");
+        condition.holds(record)
     }
 
     #[test]
@@ -234,11 +305,11 @@ mod tests {
     }
 
     #[test]
-    fn unknown_operators_are_errors() {
-        let table = json!({"a": {"like": 1}});
-        assert_eq!(
-            Condition::parse(table.as_object().expect("table")).unwrap_err(),
-            ConditionError::UnknownOperator("like".to_owned())
-        );
+    fn mistakes_are_named_with_the_nearest_operator() {
+        let (_, problems) = read(&json!({"a": {"matchs": "x"}, "b": {"matches": "("}}));
+        assert_eq!(problems.len(), 2);
+        assert_eq!(problems[0].title, "unknown operator `matchs`");
+        assert_eq!(problems[0].help, ["did you mean `matches`?"]);
+        assert!(problems[1].title.starts_with("operator `matches`"));
     }
 }

@@ -1,18 +1,23 @@
 //! What an experiment's stages left in the store, gathered for its tables and
 //! its page.
 
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
-use serde_json::Value;
 use thiserror::Error;
 
+use super::evaluate::{EvaluateError, EvaluatedTable, evaluate};
+use super::local::describe;
 use super::page::{Gallery, Notebook, StageLine, StageState};
 use super::plot::{Curve, CurvePlot, PlotError};
 use super::record::{Record, plain};
-use super::table::{EvaluatedTable, TableError, TableSpec};
-use crate::config::{CellKind, Experiment, Show};
+use super::render::Origin;
+use super::sources::{Loader, SourceError};
+use super::spec::reading::{Problems, cell_entries};
+use super::spec::{Parameters, TableSpec};
+use crate::config::{Cell, CellKind, ConfigErrors, Experiment, Show};
 use crate::runner::{Blockage, Plan, Step, StepState};
-use crate::store::{Entry, StoreError};
+use crate::store::{Entry, Key, StoreError};
 use crate::tracking;
 
 pub use crate::runner::sweep::RECORDS_FILE;
@@ -23,16 +28,15 @@ pub const GALLERY_FILE: &str = "gallery/gallery.json";
 /// Why the results of an experiment cannot be shown.
 #[derive(Debug, Error)]
 pub enum ReportError {
-    /// A table cell is wrong.
-    #[error("{file}:{line}: {source}")]
-    Table {
-        /// Experiment file.
-        file: String,
-        /// Line of the cell.
-        line: usize,
-        /// What is wrong.
-        source: TableError,
-    },
+    /// Cells are wrong.
+    #[error(transparent)]
+    Cells(#[from] ConfigErrors),
+    /// Records cannot be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A table cannot be made.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
     /// A file of an output cannot be read.
     #[error("failed to read {path}: {reason}")]
     Output {
@@ -60,9 +64,12 @@ pub struct ExperimentReport<'a> {
 impl<'a> ExperimentReport<'a> {
     /// Gathers the records of all stages that are up to date.
     pub fn collect(experiment: &'a Experiment, plan: &'a Plan) -> Result<Self, ReportError> {
+        let by_key: HashMap<Key, &Entry> = finished(plan)
+            .map(|(_, entry)| (entry.manifest().key, entry))
+            .collect();
         let mut records = Vec::new();
         for (step, entry) in finished(plan) {
-            records.extend(step_records(step, entry)?);
+            records.extend(step_records(step, entry, &by_key)?);
         }
         Ok(Self {
             experiment,
@@ -86,27 +93,29 @@ impl<'a> ExperimentReport<'a> {
 
     /// The tables of the experiment file; `only` names one.
     pub fn tables(&self, only: Option<&str>) -> Result<Vec<EvaluatedTable>, ReportError> {
+        let dir = self.experiment.file.parent();
+        let loader = Loader {
+            project: self.plan.project(),
+            stages: &self.records,
+            dir: dir.unwrap_or(Path::new("")),
+        };
         let mut tables = Vec::new();
-        for cell in &self.experiment.cells {
-            let wanted = only.is_none_or(|name| name == cell.name);
-            if cell.kind != CellKind::Table || !wanted {
-                continue;
-            }
-            let fields = match cell.to_json() {
-                Value::Object(fields) => fields,
-                _ => continue,
-            };
-            let spec = TableSpec::parse(&cell.name, &fields).map_err(|source| {
-                let source_file = &cell.location.source;
-                ReportError::Table {
-                    file: source_file.name(),
-                    line: source_file.line_column(cell.location.span.start).0,
-                    source,
-                }
-            })?;
-            tables.push(spec.evaluate(&self.records));
+        for spec in table_specs(self.experiment, only)? {
+            tables.extend(evaluate(&spec, &loader.load(&spec)?)?);
         }
         Ok(tables)
+    }
+
+    /// What renderings of a table name in their last line.
+    pub fn origin(&self, table: &str) -> Origin {
+        let cell = (self.experiment.cells.iter())
+            .find(|cell| cell.kind == CellKind::Table && cell.name == table);
+        let text = cell.map(|cell| cell.to_json().to_string());
+        let hash = blake3::hash(text.unwrap_or_default().as_bytes()).to_hex();
+        Origin {
+            file: self.experiment.file.display().to_string(),
+            hash: hash.as_str()[..16].to_owned(),
+        }
     }
 
     /// The page. `run` is the run it belongs to, `facts` a line below the
@@ -186,6 +195,40 @@ impl<'a> ExperimentReport<'a> {
     }
 }
 
+/// What the table cells of an experiment say; `only` names one.
+///
+/// # Errors
+/// All mistakes at once.
+pub fn table_specs(
+    experiment: &Experiment,
+    only: Option<&str>,
+) -> Result<Vec<TableSpec>, ConfigErrors> {
+    let problems = Problems::default();
+    let cells = cells(experiment, CellKind::Table, only);
+    let specs: Vec<_> = cells
+        .filter_map(|cell| {
+            let entries = cell_entries(&cell.fields);
+            let given = Parameters::new();
+            TableSpec::read(&cell.name, &cell.location, &entries, &given, &problems)
+        })
+        .collect();
+    match problems.into_inner() {
+        problems if problems.is_empty() => Ok(specs),
+        problems => Err(ConfigErrors { problems }),
+    }
+}
+
+fn cells<'a>(
+    experiment: &'a Experiment,
+    kind: CellKind,
+    only: Option<&'a str>,
+) -> impl Iterator<Item = &'a Cell> {
+    experiment
+        .cells
+        .iter()
+        .filter(move |cell| cell.kind == kind && only.is_none_or(|name| name == cell.name))
+}
+
 /// Steps whose output is in the store.
 fn finished(plan: &Plan) -> impl Iterator<Item = (&Step, &Entry)> {
     plan.steps().iter().filter_map(|step| match &step.state {
@@ -194,21 +237,23 @@ fn finished(plan: &Plan) -> impl Iterator<Item = (&Step, &Entry)> {
     })
 }
 
-fn step_records(step: &Step, entry: &Entry) -> Result<Vec<Record>, ReportError> {
+/// The measured rows of a step.
+fn step_records(
+    step: &Step,
+    entry: &Entry,
+    by_key: &HashMap<Key, &Entry>,
+) -> Result<Vec<Record>, ReportError> {
     let path = entry.dir().join(RECORDS_FILE);
     if !path.exists() {
         return Ok(Vec::new());
     }
     let mut records: Vec<Record> = read_json(&path)?;
     for record in &mut records {
+        describe(record, entry, by_key, None);
+        // The output may have been made under another name.
         record.set("stage", step.stage.as_str());
-        record.set("run.action", step.kind.as_str());
-        record.set("run.id", entry.manifest().description.run.as_str());
         if let Some(seed) = step.seed {
             record.set("seed", seed);
-        }
-        for (path, value) in &step.values {
-            record.set(&format!("config.{path}"), value.clone());
         }
     }
     Ok(records)

@@ -5,6 +5,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::record::plain;
+use crate::evaluate::significant;
 
 /// A malformed format text.
 #[derive(Debug, Error, PartialEq)]
@@ -13,7 +14,10 @@ pub enum FormatError {
     #[error("`{{` without `}}` in {0:?}")]
     Unbalanced(String),
     /// A number format that is not understood.
-    #[error("number format {0:?} is not known: use for example `.2f`, `+.1f`, `6.1f`")]
+    #[error(
+        "number format {0:?} is not known: use for example `.2f`, `+.1f`, `6.1f`, `.3g`, or \
+         lower, stem, reversed"
+    )]
     Spec(String),
 }
 
@@ -23,12 +27,20 @@ enum Part {
     Field { name: String, spec: Option<Spec> },
 }
 
-/// Fixed number format `[+][width].<decimals>f`.
+/// How a value is written.
+#[derive(Clone, Debug, PartialEq)]
+enum Spec {
+    Number(Number),
+    Text(String),
+}
+
+/// Number format `[+][width].<precision>(f|g)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Spec {
+struct Number {
     plus: bool,
     width: usize,
-    decimals: usize,
+    precision: usize,
+    general: bool,
 }
 
 /// A parsed format text.
@@ -64,19 +76,37 @@ impl Format {
         Ok(Self(parts))
     }
 
+    /// One number with two decimals.
+    pub fn of_value() -> Self {
+        let spec = Spec::Number(Number {
+            plus: false,
+            width: 0,
+            precision: 2,
+            general: false,
+        });
+        Self(vec![Part::Field {
+            name: "value".to_owned(),
+            spec: Some(spec),
+        }])
+    }
+
+    /// Names of the placeholders.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|part| match part {
+            Part::Field { name, .. } => Some(name.as_str()),
+            Part::Text(_) => None,
+        })
+    }
+
     /// Fills the placeholders; `missing` stands for absent values.
     pub fn fill(&self, value: impl Fn(&str) -> Option<Value>, missing: &str) -> String {
         let mut text = String::new();
         for part in &self.0 {
             match part {
                 Part::Text(literal) => text.push_str(literal),
-                Part::Field { name, spec } => match (value(name), spec) {
-                    (None, _) => text.push_str(missing),
-                    (Some(value), Some(spec)) => match value.as_f64() {
-                        Some(number) => text.push_str(&spec.apply(number)),
-                        None => text.push_str(&plain(&value)),
-                    },
-                    (Some(value), None) => text.push_str(&plain(&value)),
+                Part::Field { name, spec } => match value(name) {
+                    None | Some(Value::Null) => text.push_str(missing),
+                    Some(value) => text.push_str(&shown(&value, spec.as_ref())),
                 },
             }
         }
@@ -84,34 +114,84 @@ impl Format {
     }
 }
 
+fn shown(value: &Value, spec: Option<&Spec>) -> String {
+    match spec {
+        Some(Spec::Number(number)) => match value.as_f64() {
+            Some(real) => number.apply(real),
+            None => plain(value),
+        },
+        Some(Spec::Text(how)) => transformed(value, Some(how)).unwrap_or_else(|| plain(value)),
+        None => plain(value),
+    }
+}
+
+/// A value as text, changed as a word after the colon says: `lower`, `stem`
+/// (a file name without its extension, `_` as blank), `reversed` (words in
+/// reverse order), or a number: that part of a text with `:`. `None` if there
+/// is no such word.
+pub fn transformed(value: &Value, how: Option<&str>) -> Option<String> {
+    let text = plain(value);
+    Some(match how {
+        None => text,
+        Some("lower") => text.to_lowercase(),
+        Some("stem") => {
+            let stem = text
+                .rsplit_once('.')
+                .map_or(text.as_str(), |(stem, _)| stem);
+            stem.replace('_', " ")
+        }
+        Some("reversed") => match value {
+            Value::Array(items) => {
+                let words: Vec<_> = items.iter().rev().map(plain).collect();
+                words.join(" ")
+            }
+            _ => text.split_whitespace().rev().collect::<Vec<_>>().join(" "),
+        },
+        Some(part) => text.split(':').nth(part.parse().ok()?)?.to_owned(),
+    })
+}
+
 impl Spec {
     fn parse(spec: &str) -> Result<Self, FormatError> {
         let wrong = || FormatError::Spec(spec.to_owned());
-        let rest = spec.strip_suffix('f').ok_or_else(wrong)?;
+        if matches!(spec, "lower" | "stem" | "reversed")
+            || !spec.is_empty() && spec.bytes().all(|byte| byte.is_ascii_digit())
+        {
+            return Ok(Self::Text(spec.to_owned()));
+        }
+        let (general, rest) = match (spec.strip_suffix('f'), spec.strip_suffix('g')) {
+            (Some(rest), _) => (false, rest),
+            (None, Some(rest)) => (true, rest),
+            (None, None) => return Err(wrong()),
+        };
         let (plus, rest) = match rest.strip_prefix('+') {
             Some(rest) => (true, rest),
             None => (false, rest),
         };
-        let (width, decimals) = rest.split_once('.').ok_or_else(wrong)?;
         let number = |text: &str| text.parse::<u8>().map(usize::from).map_err(|_| wrong());
-        Ok(Self {
+        let (width, precision) = rest.split_once('.').unwrap_or((rest, "6"));
+        Ok(Self::Number(Number {
             plus,
             width: if width.is_empty() { 0 } else { number(width)? },
-            decimals: number(decimals)?,
-        })
+            precision: number(precision)?,
+            general,
+        }))
     }
+}
 
+impl Number {
     fn apply(self, number: f64) -> String {
-        let Self {
-            plus,
-            width,
-            decimals,
-        } = self;
-        if plus {
-            format!("{number:>+width$.decimals$}")
+        let text = if self.general {
+            significant(number, self.precision.max(1))
         } else {
-            format!("{number:>width$.decimals$}")
-        }
+            format!("{number:.*}", self.precision)
+        };
+        let sign = if self.plus && !text.starts_with('-') {
+            "+"
+        } else {
+            ""
+        };
+        format!("{:>width$}", format!("{sign}{text}"), width = self.width)
     }
 }
 
@@ -136,5 +216,20 @@ mod tests {
             Err(FormatError::Spec(".2q".to_owned()))
         );
         assert!(Format::parse("{a").is_err());
+    }
+
+    #[test]
+    fn writes_numbers_and_texts_as_told() {
+        let one = |format: &str, value: Value| {
+            let format = Format::parse(format).expect("valid");
+            format.fill(|_| Some(value.clone()), "-")
+        };
+        assert_eq!(one("{a:+6.1f}|", 2.25.into()), "  +2.2|");
+        assert_eq!(one("{a:.3g}", 0.000012345.into()), "1.23e-05");
+        assert_eq!(one("{a:.3g}", 1234.5.into()), "1.23e+03");
+        assert_eq!(one("{a:.3g}", 0.5.into()), "0.5");
+        assert_eq!(one("{a:stem}", "a_red.fox.jpg".into()), "a red.fox");
+        assert_eq!(one("{a:reversed}", "x y z".into()), "z y x");
+        assert_eq!(one("{a:1}", "Valid:valid".into()), "valid");
     }
 }

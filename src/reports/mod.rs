@@ -1,18 +1,31 @@
 //! From records to what people read: tables, plots, the notebook page. Knows
 //! nothing of how runs were made.
+//!
+//! A table is read from its keys ([`spec`]), of a report file ([`document`]) or
+//! of a cell in an experiment file ([`experiment`]); its records come from the
+//! store, from prediction files or from lists ([`sources`]); [`evaluate`] makes
+//! cells of them, and [`render`] texts.
 
 pub mod condition;
+pub mod document;
+pub mod evaluate;
 pub mod experiment;
+pub mod expression;
+pub mod field;
 pub mod format;
+pub mod local;
 pub mod number_text;
 pub mod page;
 pub mod plot;
 pub mod predictions;
 pub mod printed;
 pub mod python_text;
+pub mod query;
 pub mod record;
+pub mod render;
 pub mod row_sort;
+pub mod sources;
+pub mod spec;
 pub mod specificity;
 pub mod statistics;
-pub mod table;
 pub mod time_filter;

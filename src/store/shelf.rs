@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
+
 use super::building::{Building, PartialState};
 use super::entry::{Entry, MANIFEST};
 use super::error::StoreError;
@@ -185,18 +187,19 @@ impl Store {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(StoreError::io("list", &dir)(error)),
         };
-        let mut found = Vec::new();
-        for item in items {
-            let item = item.map_err(StoreError::io("list", &dir))?;
+        let items: Vec<_> = items
+            .collect::<std::io::Result<_>>()
+            .map_err(StoreError::io("list", &dir))?;
+        let read = |item: &fs::DirEntry| -> Result<Option<Entry>, StoreError> {
             let name = item.file_name();
             let Some(key) = name.to_str().and_then(|name| name.parse().ok()) else {
-                continue;
+                return Ok(None);
             };
             let id = EntryId::new(kind, key)?;
-            if let Ok(Some(entry)) = Entry::read(&item.path(), &id) {
-                found.push(entry);
-            }
-        }
+            Ok(Entry::read(&item.path(), &id).unwrap_or_default())
+        };
+        let found: Vec<Option<Entry>> = items.par_iter().map(read).collect::<Result<_, _>>()?;
+        let found = found.into_iter().flatten().collect();
         Ok(found)
     }
 }

@@ -97,8 +97,9 @@ impl Folder {
 /// The value of a column in the first row of the first table.
 fn number(tables: &Value, column: &str) -> f64 {
     let table = &tables[0];
-    let labels = table["columns"].as_array().unwrap();
-    let place = labels.iter().position(|label| label == column);
-    let place = place.unwrap_or_else(|| panic!("no column {column} in {labels:?}"));
-    table["rows"][0]["cells"][place]["value"].as_f64().unwrap()
+    let columns = table["columns"].as_array().unwrap();
+    let place = columns.iter().position(|own| own["label"] == column);
+    let place = place.unwrap_or_else(|| panic!("no column {column} in {columns:?}"));
+    let row = &table["groups"][0]["rows"][0];
+    row["cells"][place]["stats"]["value"].as_f64().unwrap()
 }

@@ -11,4 +11,5 @@ mod eval_infer;
 mod golden;
 mod nouns_captions;
 mod reports;
+mod reports_declarative;
 mod training;

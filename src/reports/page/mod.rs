@@ -5,4 +5,4 @@ mod notebook;
 mod style;
 
 pub use gallery::{Gallery, Guess, Picture};
-pub use notebook::{Notebook, StageLine, StageState};
+pub use notebook::{Notebook, StageLine, StageState, markdown};

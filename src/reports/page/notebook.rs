@@ -9,8 +9,9 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::gallery::Gallery;
 use super::style;
+use crate::reports::evaluate::EvaluatedTable;
 use crate::reports::plot;
-use crate::reports::table::{EvaluatedTable, html as table_html};
+use crate::reports::render::html_with_runs;
 use crate::store::publish_file;
 
 /// How a stage stands when the page is written.
@@ -146,7 +147,7 @@ impl Notebook {
         html! {
             @if !self.tables.is_empty() {
                 h2 { "Results" }
-                @for table in &self.tables { div.scroll { (table_html(table)) } }
+                @for table in &self.tables { div.scroll { (PreEscaped(html_with_runs(table))) } }
             }
         }
     }
@@ -181,7 +182,7 @@ impl Notebook {
 }
 
 /// Markdown to HTML; raw HTML in the source is shown, not passed through.
-fn markdown(source: &str) -> Markup {
+pub fn markdown(source: &str) -> Markup {
     use pulldown_cmark::{Event, Parser};
     let events = Parser::new(source).map(|event| match event {
         Event::Html(raw) | Event::InlineHtml(raw) => Event::Text(raw),

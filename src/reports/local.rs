@@ -1,0 +1,203 @@
+//! Measured rows of the project: what stages left in the store, each with the
+//! run that made it and the training behind it (`reports.md` 10.1, kind
+//! `runs`).
+
+use std::collections::HashMap;
+
+use rayon::prelude::*;
+use serde_json::Value;
+
+use super::experiment::RECORDS_FILE;
+use super::field::Field;
+use super::record::Record;
+use crate::store::{Entry, Key, Project, StoreError};
+
+/// Records of all finished outputs. With `wanted`, only these fields of
+/// configurations are looked for; else all that there are.
+pub fn local_records(
+    project: &Project,
+    wanted: Option<&[&Field]>,
+) -> Result<Vec<Record>, StoreError> {
+    let entries = all_entries(project)?;
+    let by_key: HashMap<Key, &Entry> = entries
+        .iter()
+        .map(|entry| (entry.manifest().key, entry))
+        .collect();
+    let mut records: Vec<Vec<Record>> = entries
+        .par_iter()
+        .map(|entry| records_of(entry, &by_key, wanted))
+        .collect();
+    Ok(records.drain(..).flatten().collect())
+}
+
+fn all_entries(project: &Project) -> Result<Vec<Entry>, StoreError> {
+    let store = project.store();
+    let kinds = match std::fs::read_dir(store.root()) {
+        Ok(kinds) => kinds,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(StoreError::io("list", store.root())(error)),
+    };
+    let mut names: Vec<String> = kinds
+        .flatten()
+        .filter(|kind| kind.path().is_dir())
+        .filter_map(|kind| kind.file_name().into_string().ok())
+        .collect();
+    names.sort_unstable();
+    let mut entries = Vec::new();
+    for kind in &names {
+        // A folder that is no kind holds no outputs.
+        entries.extend(store.entries(kind).unwrap_or_default());
+    }
+    entries.sort_by_key(|entry| (entry.manifest().published_ms, entry.manifest().key));
+    Ok(entries)
+}
+
+/// The measured rows of an output; of a training, what it found out.
+fn records_of(
+    entry: &Entry,
+    by_key: &HashMap<Key, &Entry>,
+    wanted: Option<&[&Field]>,
+) -> Vec<Record> {
+    let manifest = entry.manifest();
+    let has_rows = manifest.files.iter().any(|file| file.path == RECORDS_FILE);
+    let mut records: Vec<Record> = if has_rows {
+        // An output whose rows cannot be read has none to show.
+        std::fs::read(entry.dir().join(RECORDS_FILE))
+            .ok()
+            .and_then(|text| serde_json::from_slice(&text).ok())
+            .unwrap_or_default()
+    } else if manifest.kind == "train" {
+        vec![Record::new()]
+    } else {
+        return Vec::new();
+    };
+    for record in &mut records {
+        describe(record, entry, by_key, wanted);
+    }
+    records
+}
+
+/// Adds to a measured row what it belongs to.
+pub fn describe(
+    record: &mut Record,
+    entry: &Entry,
+    by_key: &HashMap<Key, &Entry>,
+    wanted: Option<&[&Field]>,
+) {
+    let manifest = entry.manifest();
+    let own = &manifest.description;
+    record.set("stage", own.stage.as_str());
+    record.set("run.id", own.run.as_str());
+    record.set("run.name", own.experiment.as_str());
+    record.set("run.action", manifest.kind.as_str());
+    record.set("run.state", "finished");
+    record.set("run.created_at", time(manifest.published_ms));
+    if let Some(seed) = own.seed {
+        record.set("seed", seed);
+    }
+    if let Some(split) = own.config.get("cls.split") {
+        record.set("dataset.split", split.clone());
+    }
+    configure(record, "config.", &[entry], wanted);
+    let Some(train) = training(entry, by_key) else {
+        return;
+    };
+    let description = &train.manifest().description;
+    record.set("model.dir", description.run.as_str());
+    let name = ["model_name", "model"].into_iter().find_map(|field| {
+        let text = record.text(field)?;
+        text.rsplit('/').next().map(str::to_owned)
+    });
+    if let Some(name) = name {
+        record.set("model.spec", format!("{}/{name}", description.run));
+        record.set("model.name", name);
+    }
+    record.set("train.created_at", time(train.manifest().published_ms));
+    if let Some(seed) = description.seed {
+        record.set("train.seed", seed);
+    }
+    if let Some(results) = description.results.as_object() {
+        for (name, value) in results {
+            record.set(&format!("train.summary.{name}"), value.clone());
+        }
+    }
+    let mut behind = vec![train];
+    ancestors(train, by_key, &mut behind);
+    configure(record, "train.config.", &behind, wanted);
+    let batch = ["data.batch_size", "train.accum_factor"].map(|key| {
+        let value = description.config.get(key);
+        value.and_then(Value::as_u64)
+    });
+    if let [Some(batch), Some(factor)] = batch {
+        record.set("train.config.effective_batch", batch * factor);
+    }
+}
+
+/// Values of the configurations of outputs, the first that has one.
+fn configure(record: &mut Record, prefix: &str, from: &[&Entry], wanted: Option<&[&Field]>) {
+    for entry in from {
+        let Some(values) = entry.manifest().description.config.as_object() else {
+            continue;
+        };
+        match wanted {
+            None => {
+                for (path, value) in values {
+                    let name = format!("{prefix}{path}");
+                    if record.get(&name).is_none() {
+                        record.set(&name, value.clone());
+                    }
+                }
+            }
+            Some(fields) => {
+                for name in fields.iter().flat_map(|field| field.names()) {
+                    let Some(path) = name.strip_prefix(prefix) else {
+                        continue;
+                    };
+                    if let (Some(value), None) = (values.get(path), record.get(name)) {
+                        record.set(name, value.clone());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The training that an output comes from, itself included.
+fn training<'a>(entry: &'a Entry, by_key: &HashMap<Key, &'a Entry>) -> Option<&'a Entry> {
+    if entry.manifest().kind == "train" {
+        return Some(entry);
+    }
+    let mut behind = Vec::new();
+    ancestors(entry, by_key, &mut behind);
+    behind
+        .into_iter()
+        .find(|entry| entry.manifest().kind == "train")
+}
+
+/// All outputs that one was made from, the nearest first.
+fn ancestors<'a>(entry: &'a Entry, by_key: &HashMap<Key, &'a Entry>, found: &mut Vec<&'a Entry>) {
+    let mut next = 0;
+    let mut queue = vec![entry];
+    while next < queue.len() {
+        for input in &queue[next].manifest().description.inputs {
+            let Some(source) = by_key.get(&input.key) else {
+                continue;
+            };
+            let key = source.manifest().key;
+            if !queue.iter().any(|known| known.manifest().key == key) {
+                queue.push(source);
+                found.push(source);
+            }
+        }
+        next += 1;
+    }
+}
+
+/// Milliseconds since 1970 as UTC.
+fn time(ms: u64) -> String {
+    i64::try_from(ms)
+        .ok()
+        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
+        .map(|time| time.to_string())
+        .unwrap_or_default()
+}
