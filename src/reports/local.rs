@@ -30,6 +30,33 @@ pub fn local_records(
     Ok(records.drain(..).flatten().collect())
 }
 
+/// One record per training and value of its configuration, which includes
+/// those of what it was made from: `key`, `value`, and what else is known.
+pub fn local_values(
+    project: &Project,
+    wanted: Option<&[&Field]>,
+) -> Result<Vec<Record>, StoreError> {
+    let mut records = Vec::new();
+    for training in local_records(project, None)? {
+        if training.text("run.action") != Some("train") {
+            continue;
+        }
+        let mut common = training.clone();
+        if let Some(fields) = wanted {
+            common.0.retain(|name, _| {
+                !name.contains("config.") || fields.iter().any(|f| f.names().any(|own| own == name))
+            });
+        }
+        for (name, value) in &training.0 {
+            if let Some(key) = name.strip_prefix("train.config.") {
+                let record = common.clone().with("key", key);
+                records.push(record.with("value", value.clone()));
+            }
+        }
+    }
+    Ok(records)
+}
+
 fn all_entries(project: &Project) -> Result<Vec<Entry>, StoreError> {
     let store = project.store();
     let kinds = match std::fs::read_dir(store.root()) {

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::evaluate::Sources;
 use super::field::Field;
-use super::local::local_records;
+use super::local::{local_records, local_values};
 use super::record::Record;
 use super::spec::{SourceKind, SourceSpec, TableSpec};
 use crate::store::{Project, StoreError};
@@ -80,9 +80,10 @@ impl Loader<'_> {
         }
         for from in &source.from {
             match from.as_str() {
-                "local" => {
-                    records.extend(local_records(self.project, fields)?);
+                "local" if source.kind == SourceKind::Values => {
+                    records.extend(local_values(self.project, fields)?);
                 }
+                "local" => records.extend(local_records(self.project, fields)?),
                 pattern => {
                     for path in self.files(pattern)? {
                         records.extend(read_records(&path)?);

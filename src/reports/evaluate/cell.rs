@@ -224,6 +224,7 @@ impl Content<'_> {
             Aggregate::Best => statistics.best,
             Aggregate::Sum => statistics.sum,
             Aggregate::Count => (!shown.is_empty()).then_some(shown.len() as f64),
+            Aggregate::Distinct => None,
             Aggregate::First | Aggregate::Last => {
                 winner.and_then(|winner| shown[winner].0.as_f64())
             }
@@ -232,6 +233,10 @@ impl Content<'_> {
         let text = winner
             .or_else(|| newest(&shown))
             .map(|at| shown[at].0.clone());
+        let text = match column.aggregate {
+            Aggregate::Distinct if !shown.is_empty() => Some(distinct(&shown).into()),
+            _ => text,
+        };
         statistics.n = statistics
             .n
             .max(if numbers.is_empty() { shown.len() } else { 0 });
@@ -320,6 +325,29 @@ pub(super) fn key_text(value: &Value) -> String {
 pub(super) fn run_of(record: &Record) -> Option<String> {
     let own = |field: &str| record.get(field).map(plain);
     own("run.id").or_else(|| own("file"))
+}
+
+/// Different values that are listed; of more numbers, the range is.
+const LISTED: usize = 4;
+
+/// The different values in order, or the range of many numbers.
+fn distinct(shown: &[(Value, usize)]) -> String {
+    let mut numbers: Vec<f64> = shown.iter().filter_map(|(value, _)| value.as_f64()).collect();
+    numbers.sort_by(f64::total_cmp);
+    numbers.dedup();
+    let text = |number: &f64| plain(&Value::from(*number));
+    if let (Some(low), Some(high)) = (numbers.first(), numbers.last())
+        && numbers.len() > LISTED
+    {
+        return format!("{}–{}", text(low), text(high));
+    }
+    let others = shown.iter().filter(|(value, _)| !value.is_number());
+    let mut others: Vec<String> = others.map(|(value, _)| plain(value)).collect();
+    others.sort_unstable();
+    others.dedup();
+    let mut all: Vec<String> = numbers.iter().map(text).collect();
+    all.extend(others);
+    all.join(", ")
 }
 
 /// Which of the replicates won.

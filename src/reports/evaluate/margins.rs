@@ -99,6 +99,7 @@ fn summary<'a>(
             Aggregate::Count => (!values.is_empty()).then_some(values.len() as f64),
             Aggregate::First => values.first().copied(),
             Aggregate::Last => values.last().copied(),
+            Aggregate::Distinct => None,
         };
         PartValue {
             name: part.name.clone(),

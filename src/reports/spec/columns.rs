@@ -34,11 +34,13 @@ pub enum Aggregate {
     Count,
     /// Their sum.
     Sum,
+    /// Which different ones there are; of many numbers, their range.
+    Distinct,
 }
 
 impl Aggregate {
     /// Their names.
-    pub const ALL: [(&'static str, Aggregate); 9] = [
+    pub const ALL: [(&'static str, Aggregate); 10] = [
         ("mean", Self::Mean),
         ("max", Self::Max),
         ("min", Self::Min),
@@ -48,6 +50,7 @@ impl Aggregate {
         ("last", Self::Last),
         ("count", Self::Count),
         ("sum", Self::Sum),
+        ("distinct", Self::Distinct),
     ];
 
     /// Whether it takes one of the values, so that there is a record it won

@@ -13,6 +13,8 @@ pub enum SourceKind {
     Predictions,
     /// A sample of these.
     Samples,
+    /// A value of the configuration of a training.
+    Values,
     /// A line of a file.
     File,
     /// A measured row of the stages of this experiment.
@@ -95,12 +97,13 @@ impl SourceSpec {
                 ("runs", SourceKind::Runs),
                 ("predictions", SourceKind::Predictions),
                 ("samples", SourceKind::Samples),
+                ("values", SourceKind::Values),
                 ("file", SourceKind::File),
                 ("stages", SourceKind::Stages),
             ],
         );
         if !keys.has("kind") {
-            keys.missing("`kind` is missing: runs, predictions, samples, file or stages");
+            keys.missing("`kind` is missing: runs, predictions, samples, values, file or stages");
         }
         let from = keys.texts("from");
         let condition = keys
