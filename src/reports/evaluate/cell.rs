@@ -332,7 +332,10 @@ const LISTED: usize = 4;
 
 /// The different values in order, or the range of many numbers.
 fn distinct(shown: &[(Value, usize)]) -> String {
-    let mut numbers: Vec<f64> = shown.iter().filter_map(|(value, _)| value.as_f64()).collect();
+    let mut numbers: Vec<f64> = shown
+        .iter()
+        .filter_map(|(value, _)| value.as_f64())
+        .collect();
     numbers.sort_by(f64::total_cmp);
     numbers.dedup();
     let text = |number: &f64| plain(&Value::from(*number));
