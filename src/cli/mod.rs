@@ -26,6 +26,7 @@ mod llm;
 mod ls;
 mod nouns;
 mod plan;
+mod plot;
 mod print;
 mod printed;
 mod report;
@@ -69,6 +70,7 @@ pub use labels::{NoteArgs, TagArgs, cmd_note, cmd_tag};
 pub use ls::{LsArgs, cmd_ls};
 pub use nouns::{NounsArgs, cmd_nouns};
 pub use plan::{PlanArgs, cmd_plan};
+pub use plot::{PlotArgs, cmd_plot};
 pub use report::{ReportArgs, cmd_report};
 pub use rm::{RmArgs, cmd_rm};
 pub use run::{RunArgs, cmd_run};
@@ -106,6 +108,7 @@ enum Command {
     Table(TableArgs),
     FormatPreds(FormatPredsArgs),
     Report(ReportArgs),
+    Plot(PlotArgs),
     Book(BookArgs),
     Ls(LsArgs),
     Show(ShowArgs),
@@ -171,6 +174,7 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
         Command::Table(args) => cmd_table(&args),
         Command::FormatPreds(args) => cmd_format_preds(&args),
         Command::Report(args) => cmd_report(&args),
+        Command::Plot(args) => cmd_plot(&args),
         Command::Book(args) => cmd_book(&args),
         Command::Ls(args) => cmd_ls(&args),
         Command::Show(args) => cmd_show(&args),

@@ -244,12 +244,12 @@ pub(super) fn is_report(file: &Path) -> bool {
     has(&report) || fields.iter().any(is_list)
 }
 
-fn project() -> Result<Project, CliError> {
+pub(super) fn project() -> Result<Project, CliError> {
     Project::find(None).map_err(|error| CliError::from_error(Exit::Failed, &error))
 }
 
 /// Parameters `NAME=VALUE`.
-fn parameters(overrides: &[String]) -> Result<Vec<(String, String)>, CliError> {
+pub(super) fn parameters(overrides: &[String]) -> Result<Vec<(String, String)>, CliError> {
     let pair = |text: &String| {
         let (name, value) = text.split_once('=').ok_or_else(|| {
             CliError::usage(format!("`{text}` is no parameter: write NAME=VALUE"))
@@ -275,6 +275,7 @@ fn of_report(file: &Path, args: &ReportArgs) -> Result<Option<Vec<Unit>>, CliErr
     let loader = Loader {
         project: &project,
         stages: &[],
+        outputs: &[],
         dir: &report.dir,
     };
     let mut tables = Vec::new();
@@ -359,6 +360,7 @@ fn answer(args: &ReportArgs) -> Result<Exit, CliError> {
             let loader = Loader {
                 project: &project,
                 stages: &[],
+                outputs: &[],
                 dir: &report.dir,
             };
             for spec in &report.tables {

@@ -13,7 +13,7 @@ use super::hub::fetch_missing;
 use super::print::print;
 use super::{CliError, Exit, complete, experiment, guard};
 use crate::config::{Experiment, Request, recorded_experiment};
-use crate::reports::experiment::{ExperimentReport, table_specs};
+use crate::reports::experiment::{ExperimentReport, plot_specs, table_specs};
 use crate::reports::render;
 use crate::runner::{
     Display, Execution, Hooks, Interrupt, LineDisplay, Plan, Retries, RunSummary, RunningHooks,
@@ -144,6 +144,7 @@ pub(super) fn run_experiment(
     }
     // Tables with mistakes should not wait for the end of a long run.
     table_specs(experiment, None).map_err(super::experiment::report)?;
+    plot_specs(experiment, None).map_err(super::experiment::report)?;
     if plan.is_up_to_date() && args.force.is_empty() && !args.force_all {
         if !args.json {
             eprintln!("{}: everything is up to date", experiment.file.display());

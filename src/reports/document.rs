@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::plot::PlotSpec;
 use super::render::Origin;
 use super::spec::reading::{Entry, Item, Keys, Problems, entries};
 use super::spec::{Parameters, TableSpec};
@@ -27,8 +28,8 @@ pub struct Report {
     pub text: Option<String>,
     /// The tables.
     pub tables: Vec<TableSpec>,
-    /// The plots as they were written: name, place, keys.
-    pub plots: Vec<(String, Location, Vec<Entry>)>,
+    /// The plots.
+    pub plots: Vec<PlotSpec>,
     /// What renderings name in their last line.
     pub origin: Origin,
     /// Directory that paths in it are relative to besides the working
@@ -135,6 +136,7 @@ impl Reading<'_> {
             }
             keys.finish();
         }
+        let mut drawn: Vec<Entry> = Vec::new();
         for entry in all.iter().filter(|entry| entry.key == "plot") {
             let Some(plots) = entry.item.entries() else {
                 entry
@@ -142,17 +144,31 @@ impl Reading<'_> {
                     .wrong("`plot`", "tables `[plot.NAME]`", self.problems);
                 continue;
             };
-            for plot in plots {
-                match plot.item.entries() {
-                    Some(keys) => report.plots.push((plot.key, plot.location, keys)),
-                    None => plot
-                        .item
-                        .wrong("`plot`", "tables `[plot.NAME]`", self.problems),
-                }
-            }
+            drawn.extend(plots);
         }
-        let drafts = self.drafts(file, source, all, !report.plots.is_empty());
-        let parameters = self.parameters(&drafts, given);
+        let shared: Vec<Entry> = all
+            .iter()
+            .filter(|entry| matches!(entry.key.as_str(), "params" | "source"))
+            .cloned()
+            .collect();
+        let drafts = self.drafts(file, source, all, !drawn.is_empty());
+        let mut declared: Vec<&[Entry]> = drafts.iter().map(|d| d.entries.as_slice()).collect();
+        declared.push(&shared);
+        let parameters = self.parameters(&declared, given);
+        for plot in drawn {
+            let Some(own) = plot.item.entries() else {
+                plot.item
+                    .wrong("`plot`", "tables `[plot.NAME]`", self.problems);
+                continue;
+            };
+            report.plots.extend(PlotSpec::read(
+                &plot.key,
+                &plot.location,
+                &merged(&shared, own),
+                &parameters,
+                self.problems,
+            ));
+        }
         let several = drafts.len() > 1;
         for (at, draft) in drafts.into_iter().enumerate() {
             let name = match draft.name {
@@ -270,8 +286,8 @@ impl Reading<'_> {
     }
 
     /// Parameters of the command line, which tables must have.
-    fn parameters(&self, drafts: &[Draft], given: &[(String, String)]) -> Parameters {
-        let entries = || drafts.iter().flat_map(|draft| &draft.entries);
+    fn parameters(&self, declared: &[&[Entry]], given: &[(String, String)]) -> Parameters {
+        let entries = || declared.iter().copied().flatten();
         let declared: Vec<String> = entries()
             .filter(|entry| entry.key == "params")
             .flat_map(|entry| entry.item.entries().unwrap_or_default())

@@ -9,16 +9,17 @@ use thiserror::Error;
 use super::evaluate::{EvaluateError, EvaluatedTable, evaluate};
 use super::local::describe;
 use super::page::{Gallery, Notebook, StageLine, StageState};
-use super::plot::{Curve, CurvePlot, PlotError};
+use super::plot::{Figure, PlotError, PlotKind, PlotSpec, figure, svg};
 use super::record::{Record, plain};
 use super::render::Origin;
 use super::sources::{Loader, SourceError};
-use super::spec::reading::{Problems, cell_entries};
+use super::spec::reading::{Problems, cell_entries, entries};
 use super::spec::{Parameters, TableSpec};
-use crate::config::{Cell, CellKind, ConfigErrors, Experiment, Show};
+use crate::config::{
+    Cell, CellKind, ConfigErrors, Experiment, Show, Source, SourceKind, parse_toml,
+};
 use crate::runner::{Blockage, Plan, Step, StepState};
 use crate::store::{Entry, Key, StoreError};
-use crate::tracking;
 
 pub use crate::runner::sweep::RECORDS_FILE;
 
@@ -93,12 +94,8 @@ impl<'a> ExperimentReport<'a> {
 
     /// The tables of the experiment file; `only` names one.
     pub fn tables(&self, only: Option<&str>) -> Result<Vec<EvaluatedTable>, ReportError> {
-        let dir = self.experiment.file.parent();
-        let loader = Loader {
-            project: self.plan.project(),
-            stages: &self.records,
-            dir: dir.unwrap_or(Path::new("")),
-        };
+        let outputs: Vec<&Entry> = finished(self.plan).map(|(_, entry)| entry).collect();
+        let loader = self.loader(&outputs);
         let mut tables = Vec::new();
         for spec in table_specs(self.experiment, only)? {
             tables.extend(evaluate(&spec, &loader.load(&spec)?)?);
@@ -142,42 +139,60 @@ impl<'a> ExperimentReport<'a> {
         })
     }
 
-    /// Loss and accuracy of every training over the samples seen.
-    fn plots(&self) -> Result<Vec<String>, ReportError> {
-        let trainings: Vec<_> = finished(self.plan)
-            .filter_map(|(step, entry)| {
-                let path = entry.file(tracking::METRICS_FILE).ok()?;
-                Some((step.name.clone(), tracking::read_metrics(&path).ok()?))
-            })
-            .collect();
-        let mut plots = Vec::new();
-        for (title, y, field) in [
-            ("Training loss", "loss", "loss"),
-            (
-                "Token accuracy on noisy text embeddings",
-                "top-1 in %",
-                "top1",
-            ),
-        ] {
-            let curves: Vec<Curve> = trainings
-                .iter()
-                .map(|(name, metrics)| Curve {
-                    name: name.clone(),
-                    points: metrics.curve("sample", field),
-                })
-                .filter(|curve| curve.points.len() > 1)
-                .collect();
-            if !curves.is_empty() {
-                let plot = CurvePlot {
-                    title: title.to_owned(),
-                    x: "samples seen".to_owned(),
-                    y: y.to_owned(),
-                    curves,
-                };
-                plots.push(plot.svg()?);
+    fn loader<'b>(&'b self, outputs: &'b [&'b Entry]) -> Loader<'b> {
+        let dir = self.experiment.file.parent();
+        Loader {
+            project: self.plan.project(),
+            stages: &self.records,
+            outputs,
+            dir: dir.unwrap_or(Path::new("")),
+        }
+    }
+
+    /// The plots of the experiment file; `only` names one. Galleries are no
+    /// figures and left out.
+    pub fn figures(&self, only: Option<&str>) -> Result<Vec<(String, Figure)>, ReportError> {
+        let outputs: Vec<&Entry> = finished(self.plan).map(|(_, entry)| entry).collect();
+        let loader = self.loader(&outputs);
+        let mut figures = Vec::new();
+        for spec in plot_specs(self.experiment, only)? {
+            if spec.kind == PlotKind::Gallery {
+                continue;
+            }
+            let records = loader.sources(&spec.sources, Some(&spec.fields()))?;
+            figures.push((spec.name.clone(), figure(&spec, &records)?));
+        }
+        Ok(figures)
+    }
+
+    /// Loss and accuracy of every training over the samples seen, for
+    /// experiments that say nothing about plots.
+    fn training_curves(&self) -> Result<Vec<Figure>, ReportError> {
+        let outputs: Vec<&Entry> = finished(self.plan).map(|(_, entry)| entry).collect();
+        let loader = self.loader(&outputs);
+        let mut figures = Vec::new();
+        for spec in default_plots() {
+            let records = loader.sources(&spec.sources, Some(&spec.fields()))?;
+            let figure = figure(&spec, &records)?;
+            let has_points = figure.layers.iter().any(|layer| match layer {
+                super::plot::Layer::Line { points, .. } => points.len() > 1,
+                _ => false,
+            });
+            if has_points {
+                figures.push(figure);
             }
         }
-        Ok(plots)
+        Ok(figures)
+    }
+
+    fn plots(&self) -> Result<Vec<String>, ReportError> {
+        let own = self.figures(None)?;
+        let figures: Vec<Figure> = match own.is_empty() {
+            true => self.training_curves()?,
+            false => own.into_iter().map(|(_, figure)| figure).collect(),
+        };
+        let drawn = figures.iter().map(svg);
+        Ok(drawn.collect::<Result<_, _>>()?)
     }
 
     fn galleries(&self) -> Result<Vec<(Gallery, PathBuf)>, ReportError> {
@@ -216,6 +231,51 @@ pub fn table_specs(
         problems if problems.is_empty() => Ok(specs),
         problems => Err(ConfigErrors { problems }),
     }
+}
+
+/// What the plot cells of an experiment say; `only` names one.
+///
+/// # Errors
+/// All mistakes at once.
+pub fn plot_specs(
+    experiment: &Experiment,
+    only: Option<&str>,
+) -> Result<Vec<PlotSpec>, ConfigErrors> {
+    let problems = Problems::default();
+    let cells = cells(experiment, CellKind::Plot, only);
+    let specs: Vec<_> = cells
+        .filter_map(|cell| {
+            let entries = cell_entries(&cell.fields);
+            let given = Parameters::new();
+            PlotSpec::read(&cell.name, &cell.location, &entries, &given, &problems)
+        })
+        .collect();
+    match problems.into_inner() {
+        problems if problems.is_empty() => Ok(specs),
+        problems => Err(ConfigErrors { problems }),
+    }
+}
+
+/// Curves of loss and accuracy.
+fn default_plots() -> Vec<PlotSpec> {
+    let text = include_str!("plot/training.toml");
+    let source = Source::new(SourceKind::File("training.toml".into()), text);
+    let problems = Problems::default();
+    let fields = parse_toml(&source).unwrap_or_default();
+    let plots = entries(&source, &fields);
+    plots
+        .iter()
+        .filter_map(|plot| {
+            let keys = plot.item.entries()?;
+            PlotSpec::read(
+                &plot.key,
+                &plot.location,
+                &keys,
+                &Parameters::new(),
+                &problems,
+            )
+        })
+        .collect()
 }
 
 fn cells<'a>(

@@ -3,6 +3,7 @@
 //! `runs`).
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use rayon::prelude::*;
 use serde_json::Value;
@@ -11,6 +12,7 @@ use super::experiment::RECORDS_FILE;
 use super::field::Field;
 use super::record::Record;
 use crate::store::{Entry, Key, Project, StoreError};
+use crate::tracking::{METRICS_FILE, read_metrics};
 
 /// Records of all finished outputs. With `wanted`, only these fields of
 /// configurations are looked for; else all that there are.
@@ -28,6 +30,84 @@ pub fn local_records(
         .map(|entry| records_of(entry, &by_key, wanted))
         .collect();
     Ok(records.drain(..).flatten().collect())
+}
+
+/// Prediction files of an output.
+pub struct StoredFiles {
+    /// The files.
+    pub files: Vec<PathBuf>,
+    /// The run that made them.
+    pub run: Record,
+}
+
+/// Prediction files in the store. Their configuration stands in themselves.
+pub fn stored_predictions(project: &Project) -> Result<Vec<StoredFiles>, StoreError> {
+    let entries = all_entries(project)?;
+    let by_key: HashMap<Key, &Entry> = entries
+        .iter()
+        .map(|entry| (entry.manifest().key, entry))
+        .collect();
+    let is_prediction = |path: &str| {
+        let is_known = ["predictions_", "infer_"]
+            .iter()
+            .any(|start| path.starts_with(start));
+        is_known && path.ends_with(".json")
+    };
+    let stored = entries.iter().filter_map(|entry| {
+        let files = entry.manifest().files.iter();
+        let files: Vec<PathBuf> = files
+            .filter(|file| is_prediction(&file.path))
+            .map(|file| entry.dir().join(&file.path))
+            .collect();
+        let mut run = Record::new();
+        describe(&mut run, entry, &by_key, Some(&[]));
+        // The files name their model themselves.
+        run.0.retain(|name, _| !name.starts_with("model."));
+        (!files.is_empty()).then_some(StoredFiles { files, run })
+    });
+    Ok(stored.collect())
+}
+
+/// One record per logged row of all trainings.
+pub fn local_metrics(
+    project: &Project,
+    wanted: Option<&[&Field]>,
+) -> Result<Vec<Record>, StoreError> {
+    let entries = all_entries(project)?;
+    let all: Vec<&Entry> = entries.iter().collect();
+    Ok(metric_records(&all, wanted))
+}
+
+/// The same of these outputs; inputs are looked for among them.
+pub fn metric_records(entries: &[&Entry], wanted: Option<&[&Field]>) -> Vec<Record> {
+    let by_key: HashMap<Key, &Entry> = entries
+        .iter()
+        .map(|entry| (entry.manifest().key, *entry))
+        .collect();
+    let logged = |entry: &&Entry| -> Vec<Record> {
+        let Ok(path) = entry.file(METRICS_FILE) else {
+            return Vec::new();
+        };
+        // A damaged record of metrics has no rows to show.
+        let Ok(metrics) = read_metrics(&path) else {
+            return Vec::new();
+        };
+        let mut common = Record::new();
+        describe(&mut common, entry, &by_key, wanted);
+        let row = |row: crate::tracking::Row| {
+            let mut record = common.clone();
+            for (name, value) in row.values {
+                let wanted = wanted
+                    .is_none_or(|fields| fields.iter().any(|f| f.names().any(|own| own == name)));
+                if wanted {
+                    record.set(&name, value.to_json());
+                }
+            }
+            record
+        };
+        metrics.rows().into_iter().map(row).collect()
+    };
+    entries.iter().flat_map(logged).collect()
 }
 
 /// One record per training and value of its configuration, which includes

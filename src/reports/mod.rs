@@ -17,6 +17,7 @@ pub mod local;
 pub mod number_text;
 pub mod page;
 pub mod plot;
+mod prediction_source;
 pub mod predictions;
 pub mod printed;
 pub mod python_text;

@@ -8,10 +8,12 @@ use thiserror::Error;
 
 use super::evaluate::Sources;
 use super::field::Field;
-use super::local::{local_records, local_values};
+use super::local::{local_metrics, local_records, local_values, metric_records};
+use super::prediction_source;
+use super::predictions::PredictionsError;
 use super::record::Record;
 use super::spec::{SourceKind, SourceSpec, TableSpec};
-use crate::store::{Project, StoreError};
+use crate::store::{Entry, Project, StoreError};
 
 /// Why a source cannot be read.
 #[derive(Debug, Error)]
@@ -40,6 +42,9 @@ pub enum SourceError {
     /// The store is damaged.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Predictions cannot be read or scored.
+    #[error(transparent)]
+    Predictions(#[from] PredictionsError),
 }
 
 /// Where records are looked for.
@@ -48,6 +53,8 @@ pub struct Loader<'a> {
     pub project: &'a Project,
     /// Measured rows of the experiment, for tables that name no source.
     pub stages: &'a [Record],
+    /// Outputs of the experiment, for plots that name no source.
+    pub outputs: &'a [&'a Entry],
     /// Directory of the report: paths are relative to the working directory,
     /// else to this.
     pub dir: &'a Path,
@@ -57,16 +64,23 @@ impl Loader<'_> {
     /// The records of all sources of a table.
     pub fn load(&self, table: &TableSpec) -> Result<Sources, SourceError> {
         let fields = table.fields();
-        let sources = table.sources.iter();
-        let records = sources.map(|source| self.source(source, fields.as_deref()));
-        Ok(Sources(records.collect::<Result<_, _>>()?))
+        Ok(Sources(self.sources(&table.sources, fields.as_deref())?))
+    }
+
+    /// The records of sources; with `fields`, those of configurations among
+    /// them alone.
+    pub fn sources(
+        &self,
+        sources: &[SourceSpec],
+        fields: Option<&[&Field]>,
+    ) -> Result<Vec<Vec<Record>>, SourceError> {
+        let records = sources.iter().map(|source| self.source(source, fields));
+        records.collect()
     }
 
     /// The same with all fields that there are, whatever the table needs.
     pub fn load_all(&self, table: &TableSpec) -> Result<Sources, SourceError> {
-        let sources = table.sources.iter();
-        let records = sources.map(|source| self.source(source, None));
-        Ok(Sources(records.collect::<Result<_, _>>()?))
+        Ok(Sources(self.sources(&table.sources, None)?))
     }
 
     fn source(
@@ -78,8 +92,17 @@ impl Loader<'_> {
         if source.kind == SourceKind::Stages {
             return Ok(self.stages.to_vec());
         }
+        if matches!(source.kind, SourceKind::Predictions | SourceKind::Samples) {
+            return prediction_source::records(self, source);
+        }
+        if source.kind == SourceKind::Metrics && source.from.is_empty() {
+            return Ok(metric_records(self.outputs, fields));
+        }
         for from in &source.from {
             match from.as_str() {
+                "local" if source.kind == SourceKind::Metrics => {
+                    records.extend(local_metrics(self.project, fields)?);
+                }
                 "local" if source.kind == SourceKind::Values => {
                     records.extend(local_values(self.project, fields)?);
                 }

@@ -13,10 +13,10 @@ use crate::reports::record::{Record, plain};
 use crate::reports::spec::Order;
 
 /// A combination of field values.
-pub(super) type Key = Vec<Option<Value>>;
+pub(in crate::reports) type Key = Vec<Option<Value>>;
 
 /// The combination of a record as one text, for maps.
-pub(super) fn key_of(by: &[Field], record: &Record) -> String {
+pub(in crate::reports) fn key_of(by: &[Field], record: &Record) -> String {
     let mut text = String::new();
     for field in by {
         match field.of(record) {
@@ -29,13 +29,13 @@ pub(super) fn key_of(by: &[Field], record: &Record) -> String {
 }
 
 /// Distinct combinations, with the records of each.
-pub(super) struct Combinations<'r> {
+pub(in crate::reports) struct Combinations<'r> {
     /// In order.
     pub keys: Vec<Combination<'r>>,
 }
 
 /// A combination.
-pub(super) struct Combination<'r> {
+pub(in crate::reports) struct Combination<'r> {
     /// Its values.
     pub key: Key,
     /// The same as a text.
@@ -103,7 +103,7 @@ fn compare(left: &Key, right: &Key) -> Ordering {
 }
 
 /// The label of a combination; it may name other fields of its records too.
-pub(super) fn label(
+pub(in crate::reports) fn label(
     by: &[Field],
     format: Option<&Format>,
     combination: &Combination<'_>,

@@ -9,8 +9,9 @@ mod published;
 mod summary;
 mod table;
 
+pub(super) use automatic::{Combination, Combinations, key_of, label as combination_label};
 pub use cell::{Cell, Mark, PartValue};
-pub use summary::{Statistics, exact_sum, student_95};
+pub use summary::Statistics;
 pub use table::{
     Column, EvaluateError, EvaluatedTable, Group, Note, Row, Sources, evaluate, published_numbers,
 };

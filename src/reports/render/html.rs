@@ -164,7 +164,7 @@ fn cell(cell: &Cell, reference: bool) -> String {
     if let Some(fraction) = fraction(cell) {
         out.push_str(&format!(" <sup>{fraction}</sup>"));
     }
-    if reference {
+    if reference && !out.is_empty() {
         format!("<i>{out}</i>")
     } else {
         out

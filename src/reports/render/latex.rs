@@ -69,7 +69,7 @@ fn cell(cell: &Cell, reference: bool) -> String {
     if let Some(fraction) = fraction(cell) {
         out.push_str(&format!("\\,{{\\scriptsize({fraction})}}"));
     }
-    if reference {
+    if reference && !out.is_empty() {
         format!("\\textit{{{out}}}")
     } else {
         out

@@ -67,7 +67,7 @@ fn cell(cell: &Cell, reference: bool) -> String {
     let mut out = match cell.mark {
         Some(Mark::Best) => format!("**{text}**"),
         Some(Mark::Second) => format!("<u>{text}</u>"),
-        None if reference => format!("*{text}*"),
+        None if reference && !text.is_empty() => format!("*{text}*"),
         None => text,
     };
     for mark in &cell.footnotes {

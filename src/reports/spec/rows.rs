@@ -174,14 +174,14 @@ impl RowSpec {
 }
 
 /// A condition.
-pub(super) fn condition(keys: &Keys<'_>, key: &'static str) -> Condition {
+pub(in crate::reports) fn condition(keys: &Keys<'_>, key: &'static str) -> Condition {
     keys.keys(key)
         .map(|inner| Condition::read(inner.all(), keys.problems))
         .unwrap_or_default()
 }
 
 /// A text with placeholders.
-pub(super) fn format(keys: &Keys<'_>, key: &'static str) -> Option<Format> {
+pub(in crate::reports) fn format(keys: &Keys<'_>, key: &'static str) -> Option<Format> {
     let text = keys.text(key)?;
     parsed(&text, keys.item(key)?, keys)
 }
@@ -198,7 +198,7 @@ pub(super) fn parsed(text: &str, item: &Item, keys: &Keys<'_>) -> Option<Format>
 }
 
 /// The name of a field.
-pub(super) fn field(keys: &Keys<'_>, key: &'static str) -> Option<Field> {
+pub(in crate::reports) fn field(keys: &Keys<'_>, key: &'static str) -> Option<Field> {
     let name = keys.text(key)?;
     Some(Field::checked(
         &name,
@@ -208,7 +208,7 @@ pub(super) fn field(keys: &Keys<'_>, key: &'static str) -> Option<Field> {
 }
 
 /// Names of fields.
-pub(super) fn fields(keys: &Keys<'_>, key: &'static str) -> Option<Vec<Field>> {
+pub(in crate::reports) fn fields(keys: &Keys<'_>, key: &'static str) -> Option<Vec<Field>> {
     let names = keys.texts(key)?;
     let item = keys.item(key)?;
     let places = match item.items() {

@@ -15,6 +15,8 @@ pub enum SourceKind {
     Samples,
     /// A value of the configuration of a training.
     Values,
+    /// A logged row of a training.
+    Metrics,
     /// A line of a file.
     File,
     /// A measured row of the stages of this experiment.
@@ -71,7 +73,7 @@ impl SourceSpec {
     }
 
     /// Reads `source`: one, or a table of several.
-    pub(super) fn read_all(entry: &Entry, problems: &Problems) -> Vec<Self> {
+    pub(in crate::reports) fn read_all(entry: &Entry, problems: &Problems) -> Vec<Self> {
         let Some(keys) = Keys::of(&entry.item, "`source`", problems) else {
             return Vec::new();
         };
@@ -98,12 +100,15 @@ impl SourceSpec {
                 ("predictions", SourceKind::Predictions),
                 ("samples", SourceKind::Samples),
                 ("values", SourceKind::Values),
+                ("metrics", SourceKind::Metrics),
                 ("file", SourceKind::File),
                 ("stages", SourceKind::Stages),
             ],
         );
         if !keys.has("kind") {
-            keys.missing("`kind` is missing: runs, predictions, samples, values, file or stages");
+            keys.missing(
+                "`kind` is missing: runs, predictions, samples, values, metrics, file or stages",
+            );
         }
         let from = keys.texts("from");
         let condition = keys

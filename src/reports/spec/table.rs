@@ -415,7 +415,7 @@ impl TableSpec {
 }
 
 /// The entries with parameters filled in, and these.
-fn substituted(
+pub(in crate::reports) fn substituted(
     entries: &[Entry],
     given: &Parameters,
     problems: &Problems,
