@@ -415,7 +415,7 @@ mod tests {
         insta::assert_snapshot!(found.join("\n"), @r"
         4:7 unknown field `train.config.num_layer` [did you mean `train.config.num_layers`?]
         5:1 `rows`: unknown key `labl` [did you mean `label`?]
-        12:7 `[[col]]`: `agg` cannot be `avg` [known are mean, max, min, median, best, first, last, count, sum]
+        12:7 `[[col]]`: `agg` cannot be `avg` [known are mean, max, min, median, best, first, last, count, sum, distinct]
         9:10 there is no value `meen` [did you mean `{mean}`?]
         10:23 unknown operator `glb` [did you mean `glob`?]
         13:9 `[[col]]`: `scale`: expected a number, found a text []
