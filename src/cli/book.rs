@@ -1,24 +1,32 @@
 //! `novic book`: the page of an experiment.
 
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
+use serde_json::json;
 
 use super::print::print;
 use super::{CliError, Exit, complete, experiment};
 use crate::reports::experiment::ExperimentReport;
-use crate::runner::Plan;
+use crate::reports::page::watch;
+use crate::runner::{Interrupt, Plan};
 use crate::stages;
 use crate::tracking;
 
 /// Write the page of an experiment from what has been done so far
 ///
-/// One self-contained HTML file: prose, results, pictures, curves, stages with
-/// their state, configuration. Nothing is run; stages whose outputs no longer
-/// belong to the file are marked. Prints the path of the page.
+/// One self-contained HTML file: prose, results, plots, pictures, stages with
+/// their state, time and the reason why they are not up to date, configuration
+/// with origins. Nothing is run; stages whose outputs no longer belong to the
+/// file are marked. Prints the path of the page. --watch serves the page on this
+/// machine instead, and makes it anew while stages run.
 ///
 ///   novic book experiments/quickstart.toml
+///   novic book experiments/quickstart.toml --watch
+///   novic book experiments/quickstart.toml --check       # for CI: is all up to date?
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct BookArgs {
@@ -27,32 +35,133 @@ pub struct BookArgs {
     /// Changes of values, as for `novic config`
     #[arg(value_name = "KEY=VALUE", add = ArgValueCompleter::new(complete::overrides))]
     overrides: Vec<String>,
+    /// Write to this file instead of outputs/RUN/index.html
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["watch", "check"])]
+    out: Option<PathBuf>,
+    /// Serve the page and make it anew while stages run; Ctrl-C ends
+    #[arg(long)]
+    watch: bool,
+    /// Port of --watch; 0: any that is free
+    #[arg(long, default_value_t = 8401)]
+    port: u16,
+    /// Write nothing; fail if outputs are missing or stale
+    #[arg(long, conflicts_with = "watch")]
+    check: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-/// Writes the page of an experiment.
+/// Writes, serves or checks the page of an experiment.
 pub fn cmd_book(args: &BookArgs) -> Result<Exit, CliError> {
+    if args.watch {
+        return serve(args);
+    }
     let failed = |error: &dyn std::error::Error| CliError::from_error(Exit::Failed, error);
     let experiment = experiment::load(&args.file, &args.overrides)?;
     let plan = Plan::of(&experiment, &stages::registry(), false).map_err(|error| failed(&error))?;
     let report = ExperimentReport::collect(&experiment, &plan).map_err(|error| failed(&error))?;
-    let Some(run) = report.newest_run() else {
+    if args.check {
+        return check(args, &report);
+    }
+    let run = report.newest_run().unwrap_or_default();
+    if let Some(out) = &args.out {
+        let notebook = report
+            .notebook(run, &facts_of(&plan, run))
+            .map_err(|error| failed(&error))?;
+        notebook.write(out).map_err(|error| {
+            CliError::failed(format!("failed to write {}: {error}", out.display()))
+        })?;
+        return told(args, out, run);
+    }
+    if run.is_empty() {
         return Err(CliError::failed(format!(
             "no stage of this experiment has been run yet; run it with `novic run {}`",
             args.file.display()
         )));
-    };
-    let page = write_page(&report, &plan, run)?;
-    if args.json {
-        print(&format!(
-            "{:#}\n",
-            serde_json::json!({ "page": page, "run": run })
-        ))
-    } else {
-        print(&format!("{}\n", page.display()))
     }
+    let page = write_page(&report, &plan, run)?;
+    told(args, &page, run)
+}
+
+fn told(args: &BookArgs, page: &std::path::Path, run: &str) -> Result<Exit, CliError> {
+    match args.json {
+        true => print(&format!("{:#}\n", json!({ "page": page, "run": run }))),
+        false => print(&format!("{}\n", page.display())),
+    }
+}
+
+/// Says which outputs are missing or stale, and whether tables, plots and the
+/// page can be made.
+fn check(args: &BookArgs, report: &ExperimentReport<'_>) -> Result<Exit, CliError> {
+    report
+        .notebook(report.newest_run().unwrap_or_default(), "")
+        .map_err(|error| CliError::from_error(Exit::Failed, &error))?;
+    let outdated = report.outdated();
+    let exit = match outdated.is_empty() {
+        true => Exit::Success,
+        false => Exit::Failed,
+    };
+    if args.json {
+        let stages: Vec<_> = outdated
+            .iter()
+            .map(|(stage, why)| json!({"stage": stage, "why": why}))
+            .collect();
+        print(&format!("{:#}\n", json!({ "outdated": stages })))?;
+        return Ok(exit);
+    }
+    let mut text = String::new();
+    for (stage, why) in &outdated {
+        text.push_str(&format!("{stage}: {why}\n"));
+    }
+    if outdated.is_empty() {
+        text.push_str("everything is up to date\n");
+    }
+    print(&text)?;
+    Ok(exit)
+}
+
+/// Serves the page until Ctrl-C.
+fn serve(args: &BookArgs) -> Result<Exit, CliError> {
+    // Mistakes of the file are told at once, not in the browser.
+    experiment::load(&args.file, &args.overrides)?;
+    let (file, overrides) = (args.file.clone(), args.overrides.clone());
+    let make = move || -> Result<String, String> {
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        let request = crate::config::Request::new(&file).overrides(&overrides);
+        let experiment =
+            crate::config::Experiment::load(&request).map_err(|errors| errors.render(false))?;
+        let plan = Plan::of(&experiment, &stages::registry(), false).map_err(|e| text(&e))?;
+        let report = ExperimentReport::collect(&experiment, &plan).map_err(|e| text(&e))?;
+        let run = report.newest_run().unwrap_or_default().to_owned();
+        let notebook = report
+            .notebook(&run, &facts_of(&plan, &run))
+            .map_err(|e| text(&e))?;
+        Ok(notebook.render().into_string())
+    };
+    let interrupt = Interrupt::of_signals().map_err(CliError::failed)?;
+    let stop = async move {
+        while !interrupt.is_raised() {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    let as_json = args.json;
+    let listening = move |address: SocketAddr| {
+        let url = format!("http://{address}");
+        let line = match as_json {
+            true => json!({ "url": url }).to_string(),
+            false => format!("the page is at {url}; Ctrl-C ends"),
+        };
+        // Whoever started it may not listen any more.
+        let _ = writeln!(std::io::stdout(), "{line}");
+    };
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
+    watch(address, Box::new(make), listening, stop).map_err(|error| {
+        CliError::failed(format!(
+            "failed to serve on {address}: {error}; choose another --port"
+        ))
+    })?;
+    Ok(Exit::Success)
 }
 
 /// Writes `outputs/<run>/index.html` and returns its path, relative to the
@@ -63,11 +172,8 @@ pub(super) fn write_page(
     run: &str,
 ) -> Result<PathBuf, CliError> {
     let failed = |error: &dyn std::error::Error| CliError::from_error(Exit::Failed, error);
-    let facts = tracking::find_run(plan.project(), run)
-        .map(|(overview, _)| facts(&overview))
-        .unwrap_or_default();
     let notebook = report
-        .notebook(run, &facts)
+        .notebook(run, &facts_of(plan, run))
         .map_err(|error| failed(&error))?;
     let folder = plan.project().outputs_dir().join(run);
     let path = folder.join("index.html");
@@ -78,6 +184,16 @@ pub(super) fn write_page(
         })?;
     let relative = path.strip_prefix(plan.project().working_dir());
     Ok(relative.map_or_else(|_| path.clone(), PathBuf::from))
+}
+
+/// Run, time and program in one line; empty for no run.
+fn facts_of(plan: &Plan, run: &str) -> String {
+    if run.is_empty() {
+        return String::new();
+    }
+    tracking::find_run(plan.project(), run)
+        .map(|(overview, _)| facts(&overview))
+        .unwrap_or_default()
 }
 
 /// Run, time and program in one line.

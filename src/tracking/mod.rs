@@ -42,7 +42,7 @@ pub use index::refresh_index;
 pub use labels::Labels;
 pub use listing::{RunOverview, RunState, StageOverview, find_run, list_runs, remove_run};
 pub use metrics::{Metrics, Row, Stream};
-pub use reader::{RunRecord, read_metrics, read_record};
+pub use reader::{RunRecord, read_metrics, read_record, read_record_without_metrics};
 pub use recorder::{RunRecorder, RunStart, StageLog};
 pub use run_id::RunId;
 pub use system::SYSTEM;

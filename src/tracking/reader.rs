@@ -66,7 +66,7 @@ pub fn read_record(dir: &Path) -> Result<RunRecord, TrackingError> {
 }
 
 /// The same without metrics, in much shorter time.
-pub(super) fn read_record_without_metrics(dir: &Path) -> Result<RunRecord, TrackingError> {
+pub fn read_record_without_metrics(dir: &Path) -> Result<RunRecord, TrackingError> {
     read(dir, FrameReader::open(&dir.join(RECORD))?.without_rows())
 }
 

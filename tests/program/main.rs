@@ -20,6 +20,7 @@ mod llm_server;
 mod printed;
 mod quickstart;
 mod reference_experiment;
+mod reports;
 mod serve;
 mod serve_page;
 mod surroundings;

@@ -3,6 +3,8 @@
 mod gallery;
 mod notebook;
 mod style;
+mod watch;
 
 pub use gallery::{Gallery, Guess, Picture};
 pub use notebook::{Notebook, StageLine, StageState, markdown};
+pub use watch::{Make, watch};

@@ -10,8 +10,8 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::gallery::Gallery;
 use super::style;
 use crate::reports::evaluate::EvaluatedTable;
-use crate::reports::plot;
-use crate::reports::render::html_with_runs;
+use crate::reports::plot::{self, Figure, svg};
+use crate::reports::render::{Origin, html_with_runs};
 use crate::store::publish_file;
 
 /// How a stage stands when the page is written.
@@ -21,6 +21,10 @@ pub enum StageState {
     Done,
     /// Taken from the store: nothing had changed.
     Fresh,
+    /// It is being done.
+    Running,
+    /// It has never been done.
+    New,
     /// Its output no longer belongs to the experiment file.
     Stale,
     /// It failed.
@@ -36,6 +40,8 @@ impl StageState {
         match self {
             Self::Done => "done",
             Self::Fresh => "fresh",
+            Self::Running => "running",
+            Self::New => "new",
             Self::Stale => "stale",
             Self::Failed => "failed",
             Self::Interrupted => "interrupted",
@@ -47,6 +53,8 @@ impl StageState {
         match self {
             Self::Done => "done",
             Self::Fresh => "up to date",
+            Self::Running => "running",
+            Self::New => "not run",
             Self::Stale => "stale",
             Self::Failed => "failed",
             Self::Interrupted => "interrupted",
@@ -66,8 +74,16 @@ pub struct StageLine {
     pub state: StageState,
     /// How long the work took when it was done, in seconds.
     pub seconds: Option<f64>,
+    /// How much is done, from 0 to 1, while it is being done.
+    pub progress: Option<f64>,
     /// What it made, in a few words.
     pub result: String,
+    /// Why it is not up to date.
+    pub why: Vec<String>,
+    /// Run that made its output; of a stale one, the earlier output.
+    pub run: String,
+    /// The last lines that it said.
+    pub console: Vec<String>,
 }
 
 /// Everything the page shows.
@@ -85,13 +101,13 @@ pub struct Notebook {
     pub facts: String,
     /// Stages in file order.
     pub stages: Vec<StageLine>,
-    /// SVG plots.
-    pub plots: Vec<String>,
-    /// Tables in file order.
-    pub tables: Vec<EvaluatedTable>,
+    /// Plots in file order.
+    pub plots: Vec<Figure>,
+    /// Tables in file order, each with what it was made of.
+    pub tables: Vec<(EvaluatedTable, Origin)>,
     /// Picture grids, each with the folder its pictures lie in.
     pub galleries: Vec<(Gallery, PathBuf)>,
-    /// The resolved configuration as TOML.
+    /// The resolved configuration as TOML, with the origins of its values.
     pub configuration: String,
 }
 
@@ -120,13 +136,11 @@ impl Notebook {
                         p.meta { "novic experiment " code { (self.file) } }
                         h1 { (self.title) }
                         p.meta { (self.facts) }
+                        (self.render_state())
                         (markdown(&self.prose))
                         (self.render_tables())
+                        (self.render_plots())
                         @for (gallery, folder) in &self.galleries { (gallery.render(folder)) }
-                        @if !self.plots.is_empty() {
-                            h2 { "Training" }
-                            div.plots { @for svg in &self.plots { div { (PreEscaped(svg)) } } }
-                        }
                         (self.render_stages())
                         h2 { "Configuration" }
                         details {
@@ -143,11 +157,69 @@ impl Notebook {
         }
     }
 
+    /// Whether what is shown belongs to the file as it is now.
+    fn render_state(&self) -> Markup {
+        let count = |states: &[StageState]| {
+            let stages = self.stages.iter();
+            stages.filter(|stage| states.contains(&stage.state)).count()
+        };
+        let current = count(&[StageState::Done, StageState::Fresh]);
+        let running = count(&[StageState::Running]);
+        let open = self.stages.len() - current - running;
+        html! {
+            @if running > 0 {
+                p.state data-state="running" { (running) " of " (self.stages.len()) " stages running" }
+            } @else if open > 0 {
+                p.state data-state="stale" {
+                    (open) " of " (self.stages.len())
+                    " stages have no output that belongs to the file as it is now; "
+                    "what depends on them is missing below."
+                }
+            }
+        }
+    }
+
     fn render_tables(&self) -> Markup {
         html! {
             @if !self.tables.is_empty() {
                 h2 { "Results" }
-                @for table in &self.tables { div.scroll { (PreEscaped(html_with_runs(table))) } }
+                @for (table, origin) in &self.tables {
+                    div.scroll { (PreEscaped(html_with_runs(table))) }
+                    @let partial: Vec<_> = table.notes.iter().filter(|n| n.mark.is_empty()).collect();
+                    @if !partial.is_empty() {
+                        details {
+                            summary { (partial.len()) " incomplete cells" }
+                            ul.note { @for note in &partial { li { (note.text) } } }
+                        }
+                    }
+                    p.origin {
+                        "table " code { (table.name) } " · runs "
+                        (runs_of(table)) " · " code { (origin.hash) }
+                    }
+                }
+            }
+        }
+    }
+
+    fn render_plots(&self) -> Markup {
+        html! {
+            @if !self.plots.is_empty() {
+                h2 { "Plots" }
+                div.plots {
+                    @for figure in &self.plots {
+                        figure.plot {
+                            @match svg(figure) {
+                                Ok(text) => (PreEscaped(text)),
+                                Err(error) => p.note { (error) },
+                            }
+                            figcaption {
+                                @if let Some(caption) = &figure.caption { (caption) " " }
+                                @if let Some(note) = &figure.note { (note) " " }
+                                span.origin { "runs " (shortened(&figure.runs)) }
+                            }
+                        }
+                    }
+                }
             }
         }
     }
@@ -156,28 +228,67 @@ impl Notebook {
         html! {
             h2 { "Stages" }
             div.scroll {
-                table {
+                table.stages {
                     thead { tr {
                         th scope="col" { "Stage" } th scope="col" { "Kind" }
                         th scope="col" { "State" } th scope="col" { "Time" }
-                        th scope="col" { "Result" }
+                        th scope="col" { "Run" } th scope="col" { "Result" }
                     } }
-                    tbody {
-                        @for stage in &self.stages {
-                            tr {
-                                th scope="row" { (stage.name) }
-                                td.text { code { (stage.kind) } }
-                                td.text {
-                                    span.badge data-state=(stage.state.key()) { (stage.state.words()) }
-                                }
-                                td { (stage.seconds.map(duration).unwrap_or_default()) }
-                                td.text { (stage.result) }
-                            }
+                    tbody { @for stage in &self.stages { (stage.render()) } }
+                }
+            }
+        }
+    }
+}
+
+impl StageLine {
+    fn render(&self) -> Markup {
+        html! {
+            tr {
+                th scope="row" { (self.name) }
+                td.text { code { (self.kind) } }
+                td.text {
+                    span.badge data-state=(self.state.key()) {
+                        (self.state.words())
+                        @if let Some(progress) = self.progress {
+                            " " (format!("{:.0} %", progress.clamp(0.0, 1.0) * 100.0))
+                        }
+                    }
+                }
+                td { (self.seconds.map(duration).unwrap_or_default()) }
+                td.text { code { (self.run) } }
+                td.text.wide {
+                    (self.result)
+                    @for reason in &self.why { div.why { (reason) } }
+                    @if !self.console.is_empty() {
+                        details {
+                            summary { "console" }
+                            pre { code { @for line in &self.console { (line) "\n" } } }
                         }
                     }
                 }
             }
         }
+    }
+}
+
+/// Runs of all cells of a table.
+fn runs_of(table: &EvaluatedTable) -> String {
+    let cells = table.rows().flat_map(|row| &row.cells);
+    let mut runs: Vec<String> = cells.flat_map(|cell| cell.records.clone()).collect();
+    runs.sort_unstable();
+    runs.dedup();
+    shortened(&runs)
+}
+
+/// Runs that are named; of more, their number.
+const RUNS: usize = 4;
+
+fn shortened(runs: &[String]) -> String {
+    match runs.len() {
+        0 => "none".to_owned(),
+        count if count <= RUNS => runs.join(", "),
+        count => format!("{} … {} ({count})", runs[0], runs[count - 1]),
     }
 }
 
@@ -225,7 +336,11 @@ mod tests {
                 kind: "train".to_owned(),
                 state: StageState::Done,
                 seconds: Some(65.2),
+                progress: None,
                 result: "3 chunks".to_owned(),
+                why: vec!["noise.vec_norm 1 → 2".to_owned()],
+                run: "ovod_20250101_000000".to_owned(),
+                console: vec!["a <line>".to_owned()],
             }],
             plots: Vec::new(),
             tables: Vec::new(),
@@ -238,5 +353,6 @@ mod tests {
         assert!(!html.contains("<script"));
         assert!(!html.contains("http://") && !html.contains("https://"));
         assert!(html.contains("1 min 05 s"));
+        assert!(html.contains("noise.vec_norm 1 → 2") && html.contains("a &lt;line&gt;"));
     }
 }

@@ -19,10 +19,10 @@ thead th,thead th:first-child{font-weight:600;border-bottom:1px solid;border-top
 tbody{border-bottom:1px solid var(--line)}tbody:last-of-type{border-bottom:2px solid}\
 tbody th[colspan]{font-style:italic}\
 .note{font-size:.9rem;opacity:.8}\
-[data-color=correct],[data-color=green],[data-color=P]{color:var(--good)}\
+[data-color=correct],[data-color=correct_primary],[data-color=green],[data-color=P]{color:var(--good)}\
 [data-color=guide]{color:var(--guide)}\
 [data-color=vocab],[data-color=orange],[data-color=yellow]{color:var(--vocab)}\
-[data-color=other],[data-color=red],[data-color=I]{color:var(--bad)}\
+[data-color=other],[data-color=incorrect],[data-color=red],[data-color=I]{color:var(--bad)}\
 @media print{body{max-width:none;margin:0}}";
 
 /// The table as an HTML element.

@@ -118,10 +118,10 @@ fn cell_text(cell: &Cell) -> String {
 
 fn color(name: &str) -> Option<Color> {
     Some(match name {
-        "correct" | "green" | "P" => Color::Green,
+        "correct" | "correct_primary" | "green" | "P" => Color::Green,
         "guide" | "magenta" => Color::Magenta,
         "vocab" | "yellow" | "orange" => Color::Yellow,
-        "other" | "red" | "I" => Color::Red,
+        "other" | "incorrect" | "red" | "I" => Color::Red,
         _ => return None,
     })
 }

@@ -6,20 +6,22 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::evaluate::{EvaluateError, EvaluatedTable, evaluate};
-use super::local::describe;
-use super::page::{Gallery, Notebook, StageLine, StageState};
-use super::plot::{Figure, PlotError, PlotKind, PlotSpec, figure, svg};
-use super::record::{Record, plain};
-use super::render::Origin;
-use super::sources::{Loader, SourceError};
-use super::spec::reading::{Problems, cell_entries, entries};
-use super::spec::{Parameters, TableSpec};
-use crate::config::{
-    Cell, CellKind, ConfigErrors, Experiment, Show, Source, SourceKind, parse_toml,
-};
-use crate::runner::{Blockage, Plan, Step, StepState};
+use crate::config::{CellKind, ConfigErrors, Experiment, Show};
+use crate::reports::evaluate::{EvaluateError, EvaluatedTable, evaluate};
+use crate::reports::local::describe;
+use crate::reports::page::{Gallery, Notebook};
+use crate::reports::plot::{Figure, PlotError, PlotKind, figure};
+use crate::reports::record::Record;
+use crate::reports::render::Origin;
+use crate::reports::sources::{Loader, SourceError};
+use crate::runner::{Plan, Step, StepState};
 use crate::store::{Entry, Key, StoreError};
+
+mod cells;
+mod stages;
+
+use cells::default_plots;
+pub use cells::{plot_specs, table_specs};
 
 pub use crate::runner::sweep::RECORDS_FILE;
 
@@ -116,27 +118,41 @@ impl<'a> ExperimentReport<'a> {
     }
 
     /// The page. `run` is the run it belongs to, `facts` a line below the
-    /// title.
+    /// title; stages of runs that are going on are shown as they are.
     pub fn notebook(&self, run: &str, facts: &str) -> Result<Notebook, ReportError> {
         let info = &self.experiment.info;
         let name = info.name.clone().unwrap_or_default();
+        let show = Show {
+            origins: true,
+            ..Show::default()
+        };
+        let mut tables = Vec::new();
+        for table in self.tables(None)? {
+            let origin = self.origin(&table.name);
+            tables.push((table, origin));
+        }
         Ok(Notebook {
             title: info.title.clone().unwrap_or(name),
             prose: info.prose.clone().unwrap_or_default(),
             file: self.experiment.file.display().to_string(),
             run_id: run.to_owned(),
             facts: facts.to_owned(),
-            stages: self
-                .plan
-                .steps()
-                .iter()
-                .map(|step| stage_line(step, run))
-                .collect(),
+            stages: stages::lines(self.plan, run),
             plots: self.plots()?,
-            tables: self.tables(None)?,
+            tables,
             galleries: self.galleries()?,
-            configuration: Show::default().experiment(self.experiment),
+            configuration: show.experiment(self.experiment),
         })
+    }
+
+    /// Stages whose outputs do not belong to the file as it is now, or are not
+    /// there, with the reason.
+    pub fn outdated(&self) -> Vec<(String, String)> {
+        let steps = self.plan.steps().iter();
+        let outdated = steps.filter(|step| !step.is_up_to_date());
+        outdated
+            .map(|step| (step.name.clone(), stages::why(step).join("; ")))
+            .collect()
     }
 
     fn loader<'b>(&'b self, outputs: &'b [&'b Entry]) -> Loader<'b> {
@@ -175,7 +191,7 @@ impl<'a> ExperimentReport<'a> {
             let records = loader.sources(&spec.sources, Some(&spec.fields()))?;
             let figure = figure(&spec, &records)?;
             let has_points = figure.layers.iter().any(|layer| match layer {
-                super::plot::Layer::Line { points, .. } => points.len() > 1,
+                crate::reports::plot::Layer::Line { points, .. } => points.len() > 1,
                 _ => false,
             });
             if has_points {
@@ -185,14 +201,12 @@ impl<'a> ExperimentReport<'a> {
         Ok(figures)
     }
 
-    fn plots(&self) -> Result<Vec<String>, ReportError> {
+    fn plots(&self) -> Result<Vec<Figure>, ReportError> {
         let own = self.figures(None)?;
-        let figures: Vec<Figure> = match own.is_empty() {
-            true => self.training_curves()?,
-            false => own.into_iter().map(|(_, figure)| figure).collect(),
-        };
-        let drawn = figures.iter().map(svg);
-        Ok(drawn.collect::<Result<_, _>>()?)
+        match own.is_empty() {
+            true => self.training_curves(),
+            false => Ok(own.into_iter().map(|(_, figure)| figure).collect()),
+        }
     }
 
     fn galleries(&self) -> Result<Vec<(Gallery, PathBuf)>, ReportError> {
@@ -208,85 +222,6 @@ impl<'a> ExperimentReport<'a> {
         }
         Ok(galleries)
     }
-}
-
-/// What the table cells of an experiment say; `only` names one.
-///
-/// # Errors
-/// All mistakes at once.
-pub fn table_specs(
-    experiment: &Experiment,
-    only: Option<&str>,
-) -> Result<Vec<TableSpec>, ConfigErrors> {
-    let problems = Problems::default();
-    let cells = cells(experiment, CellKind::Table, only);
-    let specs: Vec<_> = cells
-        .filter_map(|cell| {
-            let entries = cell_entries(&cell.fields);
-            let given = Parameters::new();
-            TableSpec::read(&cell.name, &cell.location, &entries, &given, &problems)
-        })
-        .collect();
-    match problems.into_inner() {
-        problems if problems.is_empty() => Ok(specs),
-        problems => Err(ConfigErrors { problems }),
-    }
-}
-
-/// What the plot cells of an experiment say; `only` names one.
-///
-/// # Errors
-/// All mistakes at once.
-pub fn plot_specs(
-    experiment: &Experiment,
-    only: Option<&str>,
-) -> Result<Vec<PlotSpec>, ConfigErrors> {
-    let problems = Problems::default();
-    let cells = cells(experiment, CellKind::Plot, only);
-    let specs: Vec<_> = cells
-        .filter_map(|cell| {
-            let entries = cell_entries(&cell.fields);
-            let given = Parameters::new();
-            PlotSpec::read(&cell.name, &cell.location, &entries, &given, &problems)
-        })
-        .collect();
-    match problems.into_inner() {
-        problems if problems.is_empty() => Ok(specs),
-        problems => Err(ConfigErrors { problems }),
-    }
-}
-
-/// Curves of loss and accuracy.
-fn default_plots() -> Vec<PlotSpec> {
-    let text = include_str!("plot/training.toml");
-    let source = Source::new(SourceKind::File("training.toml".into()), text);
-    let problems = Problems::default();
-    let fields = parse_toml(&source).unwrap_or_default();
-    let plots = entries(&source, &fields);
-    plots
-        .iter()
-        .filter_map(|plot| {
-            let keys = plot.item.entries()?;
-            PlotSpec::read(
-                &plot.key,
-                &plot.location,
-                &keys,
-                &Parameters::new(),
-                &problems,
-            )
-        })
-        .collect()
-}
-
-fn cells<'a>(
-    experiment: &'a Experiment,
-    kind: CellKind,
-    only: Option<&'a str>,
-) -> impl Iterator<Item = &'a Cell> {
-    experiment
-        .cells
-        .iter()
-        .filter(move |cell| cell.kind == kind && only.is_none_or(|name| name == cell.name))
 }
 
 /// Steps whose output is in the store.
@@ -326,54 +261,4 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &std::path::Path) -> Result<T
     };
     let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
     serde_json::from_str(&text).map_err(|error| failed(error.to_string()))
-}
-
-fn stage_line(step: &Step, run: &str) -> StageLine {
-    let mut line = StageLine {
-        name: step.name.clone(),
-        kind: step.kind.clone(),
-        state: StageState::Stale,
-        seconds: None,
-        result: String::new(),
-    };
-    match &step.state {
-        StepState::UpToDate(entry) => {
-            let description = &entry.manifest().description;
-            line.state = if description.run == run {
-                StageState::Done
-            } else {
-                StageState::Fresh
-            };
-            line.seconds = Some(description.seconds);
-            line.result = description
-                .results
-                .get("summary")
-                .map(plain)
-                .unwrap_or_default();
-        }
-        StepState::Failed(state) => {
-            line.state = StageState::Failed;
-            line.seconds = Some(state.seconds);
-        }
-        StepState::Resumable(_) => line.state = StageState::Interrupted,
-        StepState::Blocked(blockages) => {
-            line.state = StageState::Blocked;
-            line.result = blockages
-                .iter()
-                .map(blockage_text)
-                .collect::<Vec<_>>()
-                .join("; ");
-        }
-        StepState::WillRun | StepState::Busy(_) => {}
-    }
-    line
-}
-
-fn blockage_text(blockage: &Blockage) -> String {
-    match blockage {
-        Blockage::Missing(resource) => format!("{} is missing", resource.name),
-        Blockage::Input { step } => format!("waits for {step}"),
-        Blockage::Unusable { message } => message.clone(),
-        Blockage::NoSuchKind { kind } => format!("there is no stage kind {kind}"),
-    }
 }
