@@ -67,7 +67,7 @@ pub struct ReportArgs {
     /// Answer a query over the records instead; frames are the sources, or `records`
     #[arg(long, value_name = "QUERY", conflicts_with_all = ["check", "validate", "explain"])]
     pub(super) sql: Option<String>,
-    /// Show published numbers beside: a table of the paper, such as table6
+    /// Show published numbers beside: a table of the paper such as table6, or paper_tables for the one that the report is named after
     #[arg(long, value_name = "TABLE")]
     pub(super) against: Option<String>,
     /// Print a report file
@@ -265,7 +265,11 @@ fn of_report(file: &Path, args: &ReportArgs) -> Result<Option<Vec<Unit>>, CliErr
     let mut report = Report::load(file, &given).map_err(experiment::report)?;
     if let Some(name) = &args.against {
         for table in &mut report.tables {
-            table.set_published(name);
+            match name.as_str() {
+                "paper_tables" if table.published.is_some() => {}
+                "paper_tables" => table.set_published(&report.name),
+                name => table.set_published(name),
+            }
         }
     }
     if args.validate {

@@ -13,7 +13,7 @@ use super::table::{number, table};
 use crate::cli::print::print;
 use crate::cli::{CliError, Exit};
 use crate::config::schema::{Launcher, LauncherKind};
-use crate::reports::table as render;
+use crate::reports::render;
 use crate::runner::launcher::Processes;
 use crate::runner::sweep::{
     Graph, Sweep, SweepFolder, SweepResults, SweepSummary, Unit, Workbench, run_units, units,
@@ -249,15 +249,17 @@ fn show(
 /// The table, and the best point below it.
 pub(super) fn results_text(sweep: &Sweep, results: &SweepResults, rows: Option<usize>) -> String {
     let mut table = table(sweep, results);
-    let all = table.rows.len();
+    let all = table.rows().count();
     if let Some(rows) = rows {
-        table.rows.truncate(rows);
+        for group in &mut table.groups {
+            group.rows.truncate(rows);
+        }
     }
     let mut text = render::text(&table, render::Style::Terminal);
-    if table.rows.len() < all {
+    if table.rows().count() < all {
         text.push_str(&format!(
             "and {} more: novic sweep results {}\n",
-            all - table.rows.len(),
+            all - table.rows().count(),
             sweep.header.name
         ));
     }

@@ -7,7 +7,7 @@ use super::named::{failed, open};
 use super::table::{csv, table};
 use crate::cli::print::print;
 use crate::cli::{CliError, Exit};
-use crate::reports::table as render;
+use crate::reports::render;
 use crate::runner::sweep::SweepResults;
 use crate::stages;
 

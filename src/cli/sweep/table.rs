@@ -1,6 +1,6 @@
 //! The results of a sweep as a table.
 
-use crate::reports::table::{Cell, EvaluatedTable, Row};
+use crate::reports::evaluate::{Cell, EvaluatedTable, Row};
 use crate::runner::sweep::{GroupResult, Sweep, SweepResults};
 
 /// The table: a row for each set of values, the best first where points are
@@ -23,10 +23,7 @@ pub(super) fn table(sweep: &Sweep, results: &SweepResults) -> EvaluatedTable {
     EvaluatedTable {
         name: sweep.header.name.clone(),
         title: Some(title),
-        caption: None,
-        header: "point".to_owned(),
-        columns,
-        rows,
+        ..EvaluatedTable::of_rows("point", &columns, rows)
     }
 }
 
@@ -106,11 +103,6 @@ fn row(
     group: &GroupResult,
     repeats: bool,
 ) -> Row {
-    let text = |text: String| Cell {
-        text,
-        value: None,
-        n: 0,
-    };
     let line = &sweep.points[group.first()];
     let label = match (group.points.as_slice(), line.labels.is_empty()) {
         (_, false) => line.labels.join(" · "),
@@ -119,12 +111,12 @@ fn row(
     };
     let mut cells: Vec<Cell> = keys
         .iter()
-        .map(|key| text(value(sweep, group, key)))
+        .map(|key| Cell::of_text(value(sweep, group, key)))
         .collect();
     if repeats {
         let done = group.points.iter().filter(|point| point.done).count();
         // Missing repeats are never averaged in silence.
-        cells.push(text(match done == group.points.len() {
+        cells.push(Cell::of_text(match done == group.points.len() {
             true => done.to_string(),
             false => format!("{done}/{}", group.points.len()),
         }));
@@ -137,13 +129,16 @@ fn row(
             (Some(mean), None) => number(mean),
             (None, _) => "–".to_owned(),
         };
-        cells.push(Cell {
-            text: shown,
-            value: group.means[at],
-            n: group.count(at),
+        cells.push(match group.means[at] {
+            Some(mean) => Cell::of_number(shown, mean, group.count(at)),
+            None => Cell::of_text(shown),
         });
     }
-    Row { label, cells }
+    Row {
+        label,
+        cells,
+        ..Row::default()
+    }
 }
 
 /// Four digits or so.

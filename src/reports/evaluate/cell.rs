@@ -58,6 +58,32 @@ pub struct Cell {
 }
 
 impl Cell {
+    /// A cell with a text alone.
+    pub fn of_text(text: String) -> Self {
+        Self {
+            text,
+            ..Self::default()
+        }
+    }
+
+    /// A cell with a number of so many values, and how it is shown.
+    pub fn of_number(text: String, value: f64, n: usize) -> Self {
+        let statistics = Statistics {
+            n,
+            ..Statistics::of(&[value], None, true)
+        };
+        Self {
+            text,
+            parts: vec![PartValue {
+                value: Some(value),
+                values: vec![value],
+                statistics,
+                ..PartValue::default()
+            }],
+            ..Self::default()
+        }
+    }
+
     /// The aggregated number.
     pub fn value(&self) -> Option<f64> {
         self.parts.first().and_then(|part| part.value)

@@ -152,8 +152,8 @@ impl EvaluatedTable {
         self.groups.iter().flat_map(|group| &group.rows)
     }
 
-    /// A table of texts alone: the first column has the labels.
-    pub fn of_texts(columns: &[String], rows: impl Iterator<Item = Vec<String>>) -> Self {
+    /// A table of rows that are made already.
+    pub fn of_rows(corner: &str, columns: &[String], rows: Vec<Row>) -> Self {
         let column = |label: &String| Column {
             label: label.clone(),
             reference: false,
@@ -161,32 +161,33 @@ impl EvaluatedTable {
             decimals: 2,
             mark: false,
         };
-        let row = |cells: Vec<String>| {
-            let mut cells = cells.into_iter();
-            Row {
-                label: cells.next().unwrap_or_default(),
-                cells: cells
-                    .map(|text| Cell {
-                        text,
-                        ..Cell::default()
-                    })
-                    .collect(),
-                ..Row::default()
-            }
-        };
         Self {
             name: String::new(),
             title: None,
             caption: None,
-            corner: columns.first().cloned().unwrap_or_default(),
-            columns: columns.iter().skip(1).map(column).collect(),
-            groups: vec![Group {
-                title: None,
-                rows: rows.map(row).collect(),
-            }],
+            corner: corner.to_owned(),
+            columns: columns.iter().map(column).collect(),
+            groups: vec![Group { title: None, rows }],
             notes: Vec::new(),
             missing: String::new(),
         }
+    }
+
+    /// A table of texts alone: the first column has the labels.
+    pub fn of_texts(columns: &[String], rows: impl Iterator<Item = Vec<String>>) -> Self {
+        let row = |cells: Vec<String>| {
+            let mut cells = cells.into_iter();
+            Row {
+                label: cells.next().unwrap_or_default(),
+                cells: cells.map(Cell::of_text).collect(),
+                ..Row::default()
+            }
+        };
+        let (corner, columns) = match columns {
+            [corner, columns @ ..] => (corner.as_str(), columns),
+            [] => ("", columns),
+        };
+        Self::of_rows(corner, columns, rows.map(row).collect())
     }
 
     /// Cells whose replicates are not complete.
