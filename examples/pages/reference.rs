@@ -3,8 +3,12 @@
 
 use std::fmt::Write as _;
 
+use novic::config::VERSION;
 use novic::config::schema::{self, Action, Key, Kind, SECTIONS};
-use novic::stages;
+use novic::decoder::checkpoint::FORMAT_VERSION;
+use novic::runner::sweep::SWEEP_FORMAT;
+use novic::store::ENTRY_FORMAT;
+use novic::{cache, stages, tracking};
 use serde_json::Value;
 
 const MADE: &str = "<!-- Made by `cargo run --example pages -- reference docs/reference`. -->\n\n";
@@ -14,6 +18,7 @@ pub fn pages() -> Vec<(&'static str, String)> {
     vec![
         ("commands.md", commands()),
         ("configuration.md", configuration()),
+        ("formats.md", formats()),
         ("stages.md", kinds()),
     ]
 }
@@ -167,6 +172,80 @@ fn meaning(key: &Key) -> String {
 /// Text that stays within a cell of a table.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('\n', " ")
+}
+
+/// Every format on disk that is this program's own, with its version.
+fn formats() -> String {
+    let mut text = format!(
+        "# Versions of formats\n\n{MADE}Files of these versions are written, and those of all \
+         earlier ones are read; a newer one is refused by its number. [Formats](../formats.md) \
+         describes them.\n\n| file | what it is | version |\n| --- | --- | --- |\n"
+    );
+    let [plain, compact] = [cache::header::VERSION, cache::header::VERSION_COMPACT];
+    let rows = [
+        (
+            "experiment files",
+            "`version`, which they may leave out",
+            "",
+            VERSION.to_string(),
+        ),
+        (
+            "`entry.json`",
+            "output of a stage",
+            "entries-of-the-store",
+            ENTRY_FORMAT.to_string(),
+        ),
+        (
+            "`record.novic`, `metrics.novic`",
+            "record of a run, metrics of a stage",
+            "run-records",
+            tracking::RECORD_FORMAT.to_string(),
+        ),
+        (
+            "`summary.json`",
+            "what lists tell of a run",
+            "run-records",
+            tracking::OVERVIEW_FORMAT.to_string(),
+        ),
+        (
+            "`labels.json`",
+            "tags and note of a run",
+            "run-records",
+            tracking::LABELS_FORMAT.to_string(),
+        ),
+        (
+            "`sweep.json` and beside it",
+            "points of a sweep",
+            "sweeps",
+            SWEEP_FORMAT.to_string(),
+        ),
+        (
+            "`cache.bin`",
+            "embedding cache; the later version with `data.storage`",
+            "embedding-caches",
+            format!("{plain}, {compact}"),
+        ),
+        (
+            "`cache.json`",
+            "caches that are read as one",
+            "embedding-caches",
+            cache::VIRTUAL_MERGE_FORMAT.to_string(),
+        ),
+        (
+            "checkpoints (`.safetensors`)",
+            "trained decoder",
+            "checkpoints",
+            FORMAT_VERSION.to_string(),
+        ),
+    ];
+    for (file, what, heading, version) in rows {
+        let what = match heading {
+            "" => what.to_owned(),
+            heading => format!("[{what}](../formats.md#{heading})"),
+        };
+        let _ = writeln!(text, "| {file} | {what} | {version} |");
+    }
+    text
 }
 
 /// Every kind of stage.

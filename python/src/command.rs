@@ -1,6 +1,7 @@
 //! The command `novic`.
 
 use std::ffi::OsString;
+use std::io::Write as _;
 
 use pyo3::prelude::*;
 
@@ -8,5 +9,10 @@ use pyo3::prelude::*;
 /// and returns its exit code.
 #[pyfunction]
 pub fn run_command(py: Python<'_>, arguments: Vec<OsString>) -> u8 {
-    py.detach(|| novic::cli::run(arguments))
+    py.detach(|| {
+        let code = novic::cli::run(arguments);
+        // The end of this process is Python's, which knows of no such buffer.
+        let _ = std::io::stdout().flush();
+        code
+    })
 }

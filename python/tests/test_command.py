@@ -19,6 +19,12 @@ def test_the_command_is_the_program(project: Project) -> None:
     assert project.call("run", TINY).strip().endswith("index.html")
 
 
+def test_the_shell_completes_commands() -> None:
+    variables = {**os.environ, "COMPLETE": "bash", "_CLAP_COMPLETE_INDEX": "1"}
+    command = [sys.executable, "-m", "novic", "--", "novic", "tab"]
+    assert subprocess.check_output(command, env=variables, text=True) == "table"
+
+
 def test_a_run_is_done_by_a_child_that_signals_reach(project: Project) -> None:
     command = [sys.executable, "-m", "novic", "run", str(TINY)]
     command += ["stage.train.train.max_chunks=100000"]

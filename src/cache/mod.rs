@@ -56,5 +56,5 @@ pub use text_file::{TextFile, TextFileShape, TextFileWriter, TextRows};
 pub use tokenize::TokenRows;
 pub use translation::{Translation, TranslationNotice};
 pub use verify::{Finding, Findings, VerifyWith, repeated_rows, row_hashes, verify};
-pub use virtual_merge::VirtualMerge;
+pub use virtual_merge::{FORMAT as VIRTUAL_MERGE_FORMAT, VirtualMerge};
 pub use writer::CacheWriter;

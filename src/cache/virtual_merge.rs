@@ -17,7 +17,7 @@ use crate::config::schema::MultiMode;
 use crate::store::publish_file;
 
 /// Version of the file.
-const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 1;
 
 /// Value of its first member, which tells what the file is.
 const NAME: &str = "virtual merge of embedding caches";

@@ -10,7 +10,7 @@ use super::error::StoreError;
 use super::key::{EntryId, Key};
 
 /// Format version of `entry.json`.
-pub(super) const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 1;
 
 /// Name of the manifest in an entry's directory.
 pub(super) const MANIFEST: &str = "entry.json";

@@ -23,7 +23,7 @@ mod shelf;
 pub use building::{Building, Failure, PartialState, Progress};
 pub use content::{ContentHash, ContentHashes, Stamp};
 pub use durable::{append_line, publish_file, replace_file, sync_dir, write_file};
-pub use entry::{Entry, EntryDescription, EntryFile, EntryInput, Manifest};
+pub use entry::{Entry, EntryDescription, EntryFile, EntryInput, FORMAT as ENTRY_FORMAT, Manifest};
 pub use error::StoreError;
 pub use key::{EntryId, Key};
 pub use lease::{Attempt, Holder, Lease, LeaseState, LockSupport};

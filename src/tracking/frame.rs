@@ -13,7 +13,7 @@ use super::error::TrackingError;
 const MAGIC: &[u8; 8] = b"NOVICREC";
 
 /// Format version of records.
-pub(super) const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 1;
 
 /// Bytes before the first frame: magic, version, four reserved bytes.
 const FILE_HEADER: usize = 16;

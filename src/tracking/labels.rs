@@ -12,7 +12,7 @@ use crate::store::write_file;
 
 use super::error::TrackingError;
 
-const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 1;
 
 const FILE: &str = "labels.json";
 

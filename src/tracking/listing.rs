@@ -27,7 +27,7 @@ use super::run_id::RunId;
 
 /// Format version of `summary.json`. Version 1 lacked `values`: such a run is
 /// read from its record.
-pub(super) const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 2;
 
 const SUMMARY: &str = "summary.json";
 

@@ -38,9 +38,13 @@ pub use event::{ConsoleLine, Event, Level, RunEnd, RunHeader, StageOutcome, Stam
 pub use export::{ExportFormat, write_csv, write_metrics, write_parquet, write_tensorboard};
 pub use filter::{Filter, FilterError, Operator, order, plain};
 pub use follower::RunFollower;
+pub use frame::FORMAT as RECORD_FORMAT;
 pub use index::refresh_index;
-pub use labels::Labels;
-pub use listing::{RunOverview, RunState, StageOverview, find_run, list_runs, remove_run};
+pub use labels::{FORMAT as LABELS_FORMAT, Labels};
+pub use listing::{
+    FORMAT as OVERVIEW_FORMAT, RunOverview, RunState, StageOverview, find_run, list_runs,
+    remove_run,
+};
 pub use metrics::{Metrics, Row, Stream};
 pub use reader::{RunRecord, read_metrics, read_record, read_record_without_metrics};
 pub use recorder::{RunRecorder, RunStart, StageLog};

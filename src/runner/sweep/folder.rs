@@ -23,7 +23,7 @@ use super::metric::{Goal, Metric};
 use super::spec::SearchSpec;
 
 /// Format of the files.
-const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 1;
 
 const HEADER: &str = "sweep.json";
 const POINTS: &str = "points.jsonl";

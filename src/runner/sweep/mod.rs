@@ -29,7 +29,7 @@ mod units;
 pub use error::SweepError;
 pub use expand::{PointSpec, points};
 pub use file::{SweepRequest, is_name};
-pub use folder::{Frozen, Header, OutcomeLine, PointLine, SweepFolder};
+pub use folder::{FORMAT as SWEEP_FORMAT, Frozen, Header, OutcomeLine, PointLine, SweepFolder};
 pub use graph::{Graph, GraphPoint, Node, NodeState};
 pub use job::Workbench;
 pub use local::{Reporter, SweepSummary, Work, run_units};
