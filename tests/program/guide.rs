@@ -108,19 +108,33 @@ fn every_command_of_the_guide_does_what_it_is_shown_for() {
     assert!(run > PAGES.len());
 }
 
+#[test]
+fn commands_of_other_pages_are_ones_that_exist() {
+    for entry in fs::read_dir(repository("docs")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if name.ends_with(".md") && !PAGES.contains(&name.as_str()) {
+            for block in blocks(&name) {
+                understood(&name, &block);
+            }
+        }
+    }
+}
+
 /// Commands that cannot be run here are at least ones that exist.
 fn understood(page: &str, block: &Block) {
-    for command in block.text.replace("\\\n", " ").lines() {
+    let text = block.text.replace("\\\n", " ");
+    let commands = text.lines().filter(|line| line.starts_with("novic "));
+    for command in commands {
         let Some(words) = shlex::split(command) else {
             panic!("{page}:{}: {command}", block.line);
         };
-        if words.first().is_some_and(|word| word == "novic") {
-            let read = novic::cli::command().try_get_matches_from(&words);
-            if let Err(error) = read
-                && error.use_stderr()
-            {
-                panic!("{page}:{}: {error}", block.line);
-            }
+        // What is behind a redirection or a pipe is not the command's.
+        let own = words.split(|word| [">", ">>", "|", ";"].contains(&word.as_str()));
+        let read = novic::cli::command().try_get_matches_from(own.take(1).flatten());
+        if let Err(error) = read
+            && error.use_stderr()
+        {
+            panic!("{page}:{}: {command}\n{error}", block.line);
         }
     }
 }
