@@ -113,7 +113,11 @@ impl Reading<'_> {
             tables: Vec::new(),
             plots: Vec::new(),
             origin: Origin {
-                file: file.display().to_string(),
+                file: file
+                    .file_name()
+                    .unwrap_or(file.as_os_str())
+                    .to_string_lossy()
+                    .into_owned(),
                 hash: String::new(),
             },
             dir: file.parent().map(PathBuf::from).unwrap_or_default(),

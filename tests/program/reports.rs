@@ -108,7 +108,7 @@ fn mistakes_need_no_records_and_are_named_with_their_place() {
     fs::write(folder.path("r.toml"), REPORT.replace("header", "haeder")).unwrap();
     let call = folder.call(&["report", "r.toml", "--validate"]).expect(2);
     assert!(
-        call.err.contains("r.toml:12:1") && call.err.contains("did you mean `header`?"),
+        call.err.contains("r.toml:11:1") && call.err.contains("did you mean `header`?"),
         "{}",
         call.err
     );

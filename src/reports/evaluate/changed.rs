@@ -31,13 +31,10 @@ pub(super) fn rows_and_columns<'r>(
             }
         }
     }
-    let total = records.clone().count();
     let mut by: Vec<Field> = Vec::new();
     for (name, texts) in values {
-        let present = records.clone().filter(|record| record.get(name).is_some());
-        let differs = texts.len() > 1 || present.count() < total;
         let field = Field::new(name);
-        if differs && !replicates.by.iter().any(|own| own.is_same(&field)) {
+        if texts.len() > 1 && !replicates.by.iter().any(|own| own.is_same(&field)) {
             by.push(field);
         }
     }

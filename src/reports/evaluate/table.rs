@@ -365,7 +365,16 @@ fn one(
         name: spec.name.clone(),
         title,
         caption: spec.caption.as_ref().map(text),
-        corner: spec.header.clone(),
+        corner: match (&spec.rows, row_spec) {
+            (RowsSpec::Changed, RowsSpec::Automatic(rows)) => {
+                let names = rows.by.iter().map(|field| {
+                    let parts = field.name().split_once("config.");
+                    parts.map_or(field.name(), |(_, key)| key)
+                });
+                names.collect::<Vec<_>>().join(" / ")
+            }
+            _ => spec.header.clone(),
+        },
         columns,
         groups,
         notes,

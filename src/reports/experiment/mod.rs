@@ -112,7 +112,11 @@ impl<'a> ExperimentReport<'a> {
         let text = cell.map(|cell| cell.to_json().to_string());
         let hash = blake3::hash(text.unwrap_or_default().as_bytes()).to_hex();
         Origin {
-            file: self.experiment.file.display().to_string(),
+            file: self
+                .experiment
+                .file
+                .file_name()
+                .map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
             hash: hash.as_str()[..16].to_owned(),
         }
     }

@@ -188,7 +188,7 @@ impl Notebook {
                     @let partial: Vec<_> = table.notes.iter().filter(|n| n.mark.is_empty()).collect();
                     @if !partial.is_empty() {
                         details {
-                            summary { (partial.len()) " incomplete cells" }
+                            summary { "incomplete cells: " (partial.len()) }
                             ul.note { @for note in &partial { li { (note.text) } } }
                         }
                     }
@@ -208,9 +208,13 @@ impl Notebook {
                 div.plots {
                     @for figure in &self.plots {
                         figure.plot {
-                            @match svg(figure) {
-                                Ok(text) => (PreEscaped(text)),
-                                Err(error) => p.note { (error) },
+                            @if figure.is_empty() {
+                                p.note { (figure.title) ": nothing has been run that it shows" }
+                            } @else {
+                                @match svg(figure) {
+                                    Ok(text) => (PreEscaped(text)),
+                                    Err(error) => p.note { (error) },
+                                }
                             }
                             figcaption {
                                 @if let Some(caption) = &figure.caption { (caption) " " }

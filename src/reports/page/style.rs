@@ -17,7 +17,7 @@ h3{margin:1.4rem 0 .5rem;font-size:1.05rem}
 a{color:var(--accent)}code{font:.9em ui-monospace,monospace}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}
-caption{text-align:left;font-weight:600;padding-bottom:.4rem}
+caption{text-align:left;white-space:normal;font-weight:600;padding-bottom:.4rem}
 th,td{padding:.35rem .8rem;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
 thead th{border-bottom:2px solid var(--ink)}
 th:first-child,td.text{text-align:left}
@@ -28,7 +28,7 @@ tbody+tbody{border-top:1px solid var(--ink)}tbody th[colspan]{font-style:italic}
 [data-color=correct],[data-color=correct_primary],[data-color=green],[data-color=P]{color:var(--good)}
 [data-color=guide]{color:var(--guide)}[data-color=vocab],[data-color=orange],[data-color=yellow]{color:var(--vocab)}
 [data-color=other],[data-color=incorrect],[data-color=red],[data-color=I]{color:var(--bad)}
-.stages td,.stages th{vertical-align:top}.stages .wide{white-space:normal;min-width:16rem}
+.stages td,.stages th{vertical-align:top}.stages th{text-align:left}.stages .wide{white-space:normal;min-width:16rem}
 .why{color:var(--soft);font-size:.85rem}
 .badge{display:inline-block;padding:0 .5rem;border:1px solid currentColor;border-radius:1rem;font-size:.85rem}
 .badge[data-state=done],.badge[data-state=fresh]{color:var(--good)}

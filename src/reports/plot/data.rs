@@ -452,7 +452,9 @@ fn histogram(spec: &PlotSpec, records: &[&Record], figure: &mut Figure) {
     }
     figure.y_label = if spec.density { "density" } else { "count" }.to_owned();
     figure.x = Scale::Linear(low, high);
-    figure.y = Scale::Linear(0.0, if highest > 0.0 { highest * 1.05 } else { 1.0 });
+    // Several series have a legend, for which there is room above.
+    let room = if figure.layers.len() > 1 { 1.25 } else { 1.05 };
+    figure.y = Scale::Linear(0.0, if highest > 0.0 { highest * room } else { 1.0 });
 }
 
 fn rank(spec: &PlotSpec, records: &[&Record], figure: &mut Figure) {

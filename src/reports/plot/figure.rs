@@ -106,6 +106,18 @@ pub struct Figure {
     pub note: Option<String>,
 }
 
+impl Figure {
+    /// Whether there is nothing to show.
+    pub fn is_empty(&self) -> bool {
+        self.layers.iter().all(|layer| match layer {
+            Layer::Line { points, .. } | Layer::Dots { points, .. } => points.is_empty(),
+            Layer::Bars { bars, .. } => bars.is_empty(),
+            Layer::Squares(squares) => squares.is_empty(),
+            Layer::Upright(_) | Layer::Trend(_) => true,
+        })
+    }
+}
+
 /// Smallest and largest finite value, widened if they are equal.
 pub(super) fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     let (low, high) = values

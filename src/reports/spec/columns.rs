@@ -213,7 +213,7 @@ impl ColumnSpec {
             None => Format::of_value(),
         };
         let column = Self {
-            label: keys.text("label").unwrap_or_default(),
+            label: keys.label("label").unwrap_or_default(),
             source: source(&keys, around),
             condition: condition(&keys, "where"),
             aggregate: aggregate.unwrap_or(Aggregate::Mean),

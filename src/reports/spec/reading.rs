@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use crate::config::{CellField, Field, Location, Node, Problem, Raw, Source, nearest};
+use crate::reports::record::plain;
 
 /// Problems found so far.
 pub type Problems = RefCell<Vec<Problem>>;
@@ -184,6 +185,14 @@ impl<'p> Keys<'p> {
     /// A text.
     pub fn text(&self, key: &'static str) -> Option<String> {
         self.typed(key, "a text", |item| item.text().map(str::to_owned))
+    }
+
+    /// A text; numbers count as theirs, as parameters keep their types.
+    pub fn label(&self, key: &'static str) -> Option<String> {
+        self.typed(key, "a text", |item| match item.node.to_json() {
+            serde_json::Value::Number(number) => Some(plain(&number.into())),
+            _ => item.text().map(str::to_owned),
+        })
     }
 
     /// True or false.

@@ -83,6 +83,13 @@ impl RowsSpec {
         let groups = keys.items("group");
         let rows = match groups {
             Some(groups) => {
+                for key in ["by", "label", "descending", "order", "union"] {
+                    if keys.has(key) {
+                        keys.missing(&format!(
+                            "`{key}` is for automatic rows, which exclude `group`"
+                        ));
+                    }
+                }
                 let group = |item: &Item| {
                     Keys::of(item, "`[[rows.group]]`", keys.problems)
                         .map(|keys| GroupSpec::read(keys, &base))

@@ -365,10 +365,17 @@ impl TableSpec {
             .chain(self.fields.iter().map(|(_, column)| column));
         if self.cols.is_none() {
             for column in all.clone() {
-                if column.label.is_empty() {
-                    keys.missing("a column has no `label`");
+                let title = if column.label.is_empty() {
+                    Some("a column has no `label`".to_owned())
                 } else if labels.contains(&column.label.as_str()) {
-                    keys.missing(&format!("there are two columns `{}`", column.label));
+                    Some(format!("there are two columns `{}`", column.label))
+                } else {
+                    None
+                };
+                if let Some(title) = title {
+                    let place = column.location.as_ref().unwrap_or(&keys.location);
+                    let problem = Problem::error(title).at(place.clone(), "");
+                    keys.problems.borrow_mut().push(problem);
                 }
                 labels.push(&column.label);
             }
