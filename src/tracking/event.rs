@@ -171,6 +171,27 @@ pub enum Event {
     },
     /// A line was shown.
     Console(ConsoleLine),
+    /// Values of a stage that stand beside its metrics, such as the best one.
+    Summary {
+        /// Its name.
+        stage: String,
+        /// By name; later ones win, objects are merged.
+        values: serde_json::Map<String, serde_json::Value>,
+    },
+    /// Values were added to the configuration of a stage while it ran.
+    ConfigChange {
+        /// Its name.
+        stage: String,
+        /// By name.
+        values: serde_json::Map<String, serde_json::Value>,
+    },
+    /// A file belongs to a stage.
+    File {
+        /// Its name.
+        stage: String,
+        /// Name of the file, with `/`.
+        path: String,
+    },
     /// Metric rows were given up because they could not be written.
     Lost {
         /// How many.

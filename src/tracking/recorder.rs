@@ -48,6 +48,9 @@ pub struct RunStart {
     pub watch: Option<Watch>,
     /// Sources and program, if they are known: it takes processes to find out.
     pub surroundings: Option<Surroundings>,
+    /// Whether the machine is not sampled: the record is of something that
+    /// happened elsewhere.
+    pub without_samples: bool,
 }
 
 /// The one writer of a run's record.
@@ -102,7 +105,7 @@ impl RunRecorder {
             values: start.config,
         });
         queue.event(Event::Environment(Environment::capture()));
-        let writer = Writer::new(queue.clone(), file, start.watch);
+        let writer = Writer::new(queue.clone(), file, start.watch, !start.without_samples);
         let writer = thread::Builder::new()
             .name("run record".into())
             .spawn(move || writer.run())

@@ -420,7 +420,8 @@ pub(super) struct Writer {
     names: Vec<(Names, Vec<u8>)>,
     stage_names: Vec<String>,
     watching: Option<Watching>,
-    sampler: Sampler,
+    /// None if the machine is not sampled.
+    sampler: Option<Sampler>,
     /// Number of the names of a sample.
     sample_names: usize,
     last_write: Instant,
@@ -428,9 +429,14 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(queue: Arc<Queue>, file: FrameFile, watch: Option<Watch>) -> Writer {
+    pub(super) fn new(
+        queue: Arc<Queue>,
+        file: FrameFile,
+        watch: Option<Watch>,
+        samples: bool,
+    ) -> Writer {
         let now = Instant::now();
-        let sampler = Sampler::new(file.path());
+        let sampler = samples.then(|| Sampler::new(file.path()));
         let stage = queue.stage(SYSTEM);
         let row = NAMES.map(|name| (name, Value::Null));
         let sample_names = names_of(&mut queue.lock(), stage, &row);
@@ -505,7 +511,11 @@ impl Writer {
             let due = match pending.oldest {
                 _ if stuck => self.last_try + RETRY,
                 Some(oldest) => oldest + FLUSH,
-                None => (self.last_write + BEAT).min(self.sampler.due()),
+                None => {
+                    let beat = self.last_write + BEAT;
+                    let sample = self.sampler.as_ref().map(Sampler::due);
+                    sample.map_or(beat, |sample| sample.min(beat))
+                }
             };
             let wanted = pending.flush_wanted > pending.flush_done;
             let many = !stuck && pending.cells >= EARLY;
@@ -590,11 +600,14 @@ impl Writer {
         if !self.record.backlog.is_empty() && self.last_write.elapsed() > RETRY {
             return;
         }
-        let Some(sample) = self.sampler.sample() else {
+        let Some(sampler) = &mut self.sampler else {
+            return;
+        };
+        let Some(sample) = sampler.sample() else {
             return;
         };
         let mut block = Block::new(sample.len());
-        block.positions.push(self.sampler.number - 1);
+        block.positions.push(sampler.number - 1);
         let time = self.queue.start.elapsed();
         block.times.push(time.as_micros() as u64);
         for (column, value) in block.columns.iter_mut().zip(&sample) {

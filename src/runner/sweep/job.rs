@@ -159,6 +159,7 @@ impl<'a> Workbench<'a> {
                 config: crate::config::experiment_json(&experiment, false),
                 watch: watch.or_else(|| hooks.as_ref().map(Hooks::watch)),
                 surroundings: Some(self.surroundings.clone()),
+                without_samples: false,
             },
         )?;
         let run = recorder.id().to_string();
