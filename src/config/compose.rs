@@ -25,6 +25,21 @@ use super::toml;
 const MAX_FILE_BYTES: u64 = 16 << 20;
 /// Prefix of environment variables that are configuration.
 const VARIABLE_PREFIX: &str = "NOVIC__";
+/// Variables of Weights & Biases, and the keys that they give; `NOVIC__…` comes
+/// before them.
+const WANDB_VARIABLES: &[(&str, &str)] = &[
+    ("WANDB_PROJECT", "tracking.project"),
+    ("WANDB_ENTITY", "tracking.entity"),
+    ("WANDB_RUN_GROUP", "tracking.group"),
+    ("WANDB_JOB_TYPE", "tracking.job_type"),
+    ("WANDB_NAME", "tracking.name"),
+    ("WANDB_TAGS", "tracking.tags"),
+    ("WANDB_NOTES", "tracking.notes"),
+    ("WANDB_MODE", "tracking.wandb.mode"),
+    ("WANDB_BASE_URL", "tracking.wandb.base_url"),
+    ("WANDB_RUN_ID", "tracking.wandb.run_id"),
+    ("WANDB_RESUME", "tracking.wandb.resume"),
+];
 
 /// What an experiment is made from.
 #[derive(Debug, Clone, Default)]
@@ -38,8 +53,8 @@ pub struct Request {
     pub texts: Option<Arc<BTreeMap<PathBuf, String>>>,
     /// Overrides of a point of a sweep.
     pub point: Vec<String>,
-    /// Environment variables; only those that begin with `NOVIC__` and those
-    /// that `${env:NAME}` names matter.
+    /// Environment variables; only those that begin with `NOVIC__`, those of
+    /// Weights & Biases and those that `${env:NAME}` names matter.
     pub environment: Vec<(String, String)>,
     /// Overrides of the command line, in their order.
     pub overrides: Vec<String>,
@@ -100,6 +115,7 @@ impl Above {
     /// Point, variables and arguments of a request.
     pub fn of(request: &Request, problems: &mut Vec<Problem>) -> Self {
         let mut above = Self::point(&request.point, problems);
+        above.0.extend(wandb_variables(request));
         above.0.extend(variables(request, problems));
         let arguments = &request.overrides;
         above
@@ -622,6 +638,40 @@ fn parsed(
         }
     }
     parsed
+}
+
+/// Variables that the official programs of Weights & Biases read.
+fn wandb_variables(request: &Request) -> Vec<(Arc<Source>, Override)> {
+    let mut found = Vec::new();
+    for &(name, path) in WANDB_VARIABLES {
+        let mut given = request.environment.iter();
+        let Some((_, value)) = given.find(|(other, value)| other == name && !value.is_empty())
+        else {
+            continue;
+        };
+        let value = match (name, value.as_str()) {
+            ("WANDB_MODE", "disabled") => "off",
+            (_, value) => value,
+        };
+        // A text, whatever it looks like.
+        let text = format!("{name}={}", serde_json::Value::from(value));
+        let source = Source::new(SourceKind::Environment, text.as_str());
+        let key_span = 0..name.len();
+        let key = path.split('.').map(|part| KeyPart {
+            name: part.to_owned(),
+            span: key_span.clone(),
+        });
+        if let Ok(value) = overrides::parse_value(&text, name.len() + 1) {
+            let change = Override {
+                operation: Operation::Force,
+                key: key.collect(),
+                key_span,
+                value: Some(value),
+            };
+            found.push((source, change));
+        }
+    }
+    found
 }
 
 /// Variables `NOVIC__SECTION__FIELD=value`, sorted by name.

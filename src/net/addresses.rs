@@ -60,6 +60,9 @@ pub const LOOKUPS: [&str; 3] = [
 /// The language model service; `OPENAI_BASE_URL` names another one.
 pub(super) const LLM_SERVICE: &str = "https://api.openai.com/v1";
 
+/// Weights & Biases; `WANDB_BASE_URL` names another server.
+pub const WANDB_SERVICE: &str = "https://api.wandb.ai";
+
 /// Folder of the archives that OpenAI published.
 const OPENAI_ARCHIVES: &str = "https://openaipublic.azureedge.net/clip/models";
 

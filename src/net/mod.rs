@@ -11,13 +11,13 @@ pub mod llm;
 #[cfg(test)]
 mod loopback;
 mod resources;
-mod tls;
+pub(crate) mod tls;
 mod unpack;
 mod webhook;
 
 pub use addresses::{
     Form, KNOWN_RESOURCES, KnownResource, LOOKUPS, MIRROR_VARIABLE, OPENAI_MODELS, OpenAiArchive,
-    Root, known_resource, mirrored, model_repository, wikipedia,
+    Root, WANDB_SERVICE, known_resource, mirrored, model_repository, wikipedia,
 };
 pub use download::{DownloadError, Downloader, Fetch, Patience, Progress, Silent, sha256};
 pub use hub::{Hub, HubError, Listing};

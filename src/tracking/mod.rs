@@ -27,6 +27,7 @@ mod rows;
 mod run_id;
 mod system;
 mod value;
+pub mod wandb;
 mod watch;
 mod writer;
 

@@ -92,7 +92,7 @@ section! {
         /// Whether metrics are mirrored; effective for train, eval, eval_cls, eval_cls_decoding and infer. The flat `wandb=True` means `online`, `wandb=False` means `off`.
         mode: WandbMode = WandbMode::Off => flat("wandb").read_by(readers::START);
         /// Address of the service.
-        base_url: String = "https://api.wandb.ai".to_owned() => read_by(readers::START);
+        base_url: String = crate::net::WANDB_SERVICE.to_owned() => read_by(readers::START);
         /// The service's name of the run, 1 to 64 characters of `[A-Za-z0-9_.-]`; none: drawn once and kept in the run's record.
         run_id: Option<String> = None => form(wandb_run_id).read_by(readers::START);
         /// What to do when a run with this id exists; none: `allow` when a local run is continued.

@@ -1,0 +1,230 @@
+//! Late upload: what runs left unsent, many of them at the same time.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use serde::Serialize;
+
+use super::client::Client;
+use super::control::{Control, Say};
+use super::error::WandbError;
+use super::mirror::{Mirror, Outcome, Stop};
+use super::offline::write_offline;
+use super::source::count_unsent;
+use super::state::MirrorState;
+use crate::store::{Attempt, Lease, LeaseState, LockSupport};
+use crate::tracking::recorder::LEASE;
+
+/// What became of a mirror.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Synced {
+    /// The service has everything.
+    Complete {
+        /// Where people look at it.
+        page: String,
+    },
+    /// A directory for `wandb sync` was written.
+    Offline {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// It would be sent.
+    Pending {
+        /// Rows and lines that the service does not have.
+        lines: u64,
+    },
+    /// Its run is at work, or another process sends it.
+    Busy,
+    /// The stage never began.
+    Nothing,
+    /// It did not work.
+    Failed {
+        /// Why.
+        message: String,
+        /// Whether the service does not accept the key, or there is none.
+        key: bool,
+        /// Whether the account has nothing left.
+        quota: bool,
+    },
+}
+
+/// A mirror and what became of it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SyncReport {
+    /// Run of this store.
+    pub run: String,
+    /// Stage.
+    pub stage: String,
+    /// The service's name of the run.
+    pub wandb_run: String,
+    /// What became of it.
+    #[serde(flatten)]
+    pub synced: Synced,
+}
+
+/// What to do with mirrors that are not complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SyncAction {
+    /// Say what would be sent.
+    DryRun,
+    /// Send it.
+    Upload,
+    /// Write directories for `wandb sync` into a folder.
+    ToOffline {
+        /// The folder.
+        parent: PathBuf,
+        /// Whether runs of which the service has a part are written too.
+        force: bool,
+    },
+}
+
+/// Brings mirrors to their end, `jobs` at the same time; the reports are in the
+/// order of the mirrors.
+pub fn sync(
+    states: Vec<MirrorState>,
+    action: &SyncAction,
+    base_url: Option<&str>,
+    jobs: usize,
+    say: &Say,
+) -> Vec<SyncReport> {
+    let count = states.len();
+    let queue: VecDeque<_> = states.into_iter().enumerate().collect();
+    let queue = Mutex::new(queue);
+    let reports = Mutex::new(vec![None; count]);
+    let work = || {
+        loop {
+            let next = queue
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop_front();
+            let Some((at, mut state)) = next else {
+                return;
+            };
+            if let Some(base_url) = base_url {
+                base_url.clone_into(&mut state.settings.base_url);
+            }
+            let report = SyncReport {
+                run: state.records.last().cloned().unwrap_or_default(),
+                stage: state.stage.clone(),
+                wandb_run: state.run.id.clone(),
+                synced: sync_one(state, action, say),
+            };
+            reports.lock().unwrap_or_else(PoisonError::into_inner)[at] = Some(report);
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..jobs.clamp(1, count.max(1)) {
+            scope.spawn(work);
+        }
+    });
+    let reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
+    reports.into_iter().flatten().collect()
+}
+
+fn sync_one(state: MirrorState, action: &SyncAction, say: &Say) -> Synced {
+    let failed = |error: &WandbError| Synced::Failed {
+        message: error.to_string(),
+        key: matches!(error, WandbError::NoKey { .. }),
+        quota: false,
+    };
+    match act(state, action, say) {
+        Ok(synced) => synced,
+        Err(error) => failed(&error),
+    }
+}
+
+fn act(mut state: MirrorState, action: &SyncAction, say: &Say) -> Result<Synced, WandbError> {
+    if is_at_work(state.dir()) {
+        return Ok(Synced::Busy);
+    }
+    let Some(lines) = count_unsent(&state)? else {
+        return Ok(Synced::Nothing);
+    };
+    if *action == SyncAction::DryRun {
+        return Ok(Synced::Pending { lines });
+    }
+    let lease = state.dir().join("wandb.lease");
+    let lease = match Lease::try_take(&lease, "novic sync", LockSupport::default())? {
+        Attempt::Held(lease) => lease,
+        Attempt::Busy(_) => return Ok(Synced::Busy),
+    };
+    let synced = match action {
+        SyncAction::ToOffline { parent, force } => {
+            let had = state.progress.acknowledged;
+            if had.history + had.events + had.log > 0 && !force {
+                let message = "the service has a part of it, and `wandb sync` would append all \
+                               of it once more; --force writes it all the same";
+                return Ok(Synced::Failed {
+                    message: message.to_owned(),
+                    key: false,
+                    quota: false,
+                });
+            }
+            let dir = write_offline(&state, parent, true)?;
+            state.progress.offline = Some(dir.clone());
+            state.save()?;
+            Synced::Offline { dir }
+        }
+        SyncAction::DryRun | SyncAction::Upload => upload(state, say)?,
+    };
+    lease.remove()?;
+    Ok(synced)
+}
+
+fn upload(state: MirrorState, say: &Say) -> Result<Synced, WandbError> {
+    let client = Client::open(&state.settings.base_url)?;
+    let control = Arc::new(Control::default());
+    let tell = (say.clone(), Arc::new(|| {}) as Arc<dyn Fn() + Send + Sync>);
+    let mut mirror = Mirror::new(state, client, control, tell, true);
+    Ok(match mirror.run() {
+        Outcome::Complete if !mirror.state.is_sent() => Synced::Failed {
+            message: format!(
+                "{} are not uploaded",
+                mirror.state.progress.missing.join(", ")
+            ),
+            key: false,
+            quota: false,
+        },
+        Outcome::Complete => {
+            mark_offline(&mirror.state);
+            Synced::Complete {
+                page: mirror.state.page(),
+            }
+        }
+        Outcome::Stopped(Stop::OutOfTime) => Synced::Failed {
+            message: mirror
+                .state
+                .progress
+                .last_error
+                .clone()
+                .unwrap_or_else(|| "the service does not answer".to_owned()),
+            key: false,
+            quota: false,
+        },
+        Outcome::Stopped(Stop::Refused(fault)) => Synced::Failed {
+            message: fault.to_string(),
+            key: fault.is_about_the_key(),
+            quota: fault.is_about_the_account(),
+        },
+        Outcome::Stopped(Stop::Error(error)) => return Err(error),
+    })
+}
+
+/// Keeps `wandb sync` from uploading a directory once more.
+fn mark_offline(state: &MirrorState) {
+    if let Some(dir) = &state.progress.offline {
+        // A hint for another program; nothing of ours depends on it.
+        let _ = std::fs::write(dir.join(format!("run-{}.wandb.synced", state.run.id)), "");
+    }
+}
+
+/// Whether the run's process lives.
+fn is_at_work(dir: &Path) -> bool {
+    matches!(
+        Lease::inspect(&dir.join(LEASE), LockSupport::default()),
+        Ok(LeaseState::Held(_))
+    )
+}
