@@ -1,6 +1,6 @@
 //! `novic doctor`: whether this machine and this project are in order.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use super::print::print;
 use super::{CliError, Exit};
 use crate::embedders::hub_cache;
-use crate::net::KNOWN_RESOURCES;
+use crate::net::{KNOWN_RESOURCES, WANDB_SERVICE};
 use crate::runner::bytes_text;
 use crate::store::{Project, Store, StoreError};
+use crate::tracking::wandb::ApiKey;
 use crate::tracking::{Environment, RunState, list_runs};
 
 /// Check whether this machine and this project are in order
@@ -210,11 +211,9 @@ fn runs(project: &Project) -> Check {
 
 fn services() -> Vec<Check> {
     let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let home = std::env::var_os("HOME")
-        .map(PathBuf::from)
-        .unwrap_or_default();
-    let netrc = std::env::var_os("NETRC").map_or_else(|| home.join(".netrc"), PathBuf::from);
-    let in_netrc = std::fs::read_to_string(netrc).is_ok_and(|text| text.contains("api.wandb.ai"));
+    let wandb = std::env::var("WANDB_BASE_URL").ok();
+    let wandb = wandb.filter(|url| !url.is_empty());
+    let wandb = ApiKey::of_service(wandb.as_deref().unwrap_or(WANDB_SERVICE));
     let key = |what, found: bool, purpose: &str, variable: &str| {
         if found {
             good(what, "the key is there")
@@ -232,12 +231,7 @@ fn services() -> Vec<Check> {
             "hub cache",
             format!("{}: {repositories} models", cache.display()),
         ),
-        key(
-            "wandb",
-            set("WANDB_API_KEY") || in_netrc,
-            "mirroring online",
-            "WANDB_API_KEY",
-        ),
+        key("wandb", wandb.is_ok(), "mirroring online", "WANDB_API_KEY"),
         key(
             "llm",
             set("OPENAI_API_KEY"),

@@ -24,11 +24,13 @@ mod infer;
 mod labels;
 mod llm;
 mod ls;
+mod mirror;
 mod nouns;
 mod plan;
 mod plot;
 mod print;
 mod printed;
+mod replay;
 mod report;
 mod report_check;
 mod rm;
@@ -37,6 +39,7 @@ mod schema;
 mod serve;
 mod show;
 mod sweep;
+mod sync;
 mod table;
 mod top;
 mod verify;
@@ -71,6 +74,7 @@ pub use ls::{LsArgs, cmd_ls};
 pub use nouns::{NounsArgs, cmd_nouns};
 pub use plan::{PlanArgs, cmd_plan};
 pub use plot::{PlotArgs, cmd_plot};
+pub use replay::{ReplayArgs, cmd_replay};
 pub use report::{ReportArgs, cmd_report};
 pub use rm::{RmArgs, cmd_rm};
 pub use run::{RunArgs, cmd_run};
@@ -78,6 +82,7 @@ pub use schema::{SchemaArgs, cmd_schema};
 pub use serve::{ServeArgs, cmd_serve};
 pub use show::{ShowArgs, cmd_show};
 pub use sweep::{SweepArgs, cmd_sweep};
+pub use sync::{SyncArgs, cmd_sync};
 pub use table::{TableArgs, cmd_table};
 pub use top::{TopArgs, cmd_top};
 pub use verify::{VerifyArgs, cmd_verify};
@@ -119,6 +124,8 @@ enum Command {
     Note(NoteArgs),
     Rm(RmArgs),
     Export(ExportArgs),
+    Sync(SyncArgs),
+    Replay(ReplayArgs),
     Gc(GcArgs),
     Nouns(NounsArgs),
     Checkpoint(CheckpointArgs),
@@ -185,6 +192,11 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
         Command::Note(args) => cmd_note(&args),
         Command::Rm(args) => cmd_rm(&args),
         Command::Export(args) => cmd_export(&args),
+        Command::Sync(args) => cmd_sync(&args),
+        Command::Replay(args) => match cmd_replay(&args) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Command::Gc(args) => cmd_gc(&args),
         Command::Nouns(args) => cmd_nouns(&args),
         Command::Checkpoint(args) => cmd_checkpoint(&args),

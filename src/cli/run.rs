@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use clap_complete::engine::ArgValueCompleter;
 
 use super::book::write_page;
 use super::hub::fetch_missing;
+use super::mirror;
 use super::print::print;
 use super::{CliError, Exit, complete, experiment, guard};
 use crate::config::{Experiment, Request, recorded_experiment};
@@ -21,6 +23,7 @@ use crate::runner::{
 };
 use crate::stages;
 use crate::store::Project;
+use crate::tracking::wandb::{Mirrors, Say};
 use crate::tracking::{
     Environment, RunRecord, RunRecorder, RunStart, find_run, read_record, refresh_index,
 };
@@ -164,13 +167,18 @@ pub(super) fn run_experiment(
             ),
         ));
     }
-    let summary = run(args, overrides, experiment, &plan)?;
+    let (id, summary, stopped_remotely) = run(args, overrides, experiment, &plan)?;
+    let summary = (id, summary);
     let exit = match summary.1.exit_code() {
         0 => Exit::Success,
         3 => Exit::SomeInputsFailed,
         130 => Exit::Interrupted,
         _ => Exit::Failed,
     };
+    if exit == Exit::Interrupted && stopped_remotely {
+        eprintln!("stopped at Weights & Biases; the same command goes on where it stopped");
+        return Ok(Exit::Success);
+    }
     if exit == Exit::Interrupted {
         eprintln!("interrupted; the same command goes on where it stopped");
         return Ok(exit);
@@ -189,13 +197,14 @@ fn make_plan(experiment: &Experiment, paranoid: bool) -> Result<Plan, CliError> 
         .map_err(|error| CliError::from_error(Exit::Failed, &error))
 }
 
-/// Executes the plan under a new run; its id and how it went.
+/// Executes the plan under a new run; its id, how it went, and whether somebody
+/// at Weights & Biases ended it.
 fn run(
     args: &RunOptions,
     overrides: &[String],
     experiment: &Experiment,
     plan: &Plan,
-) -> Result<(String, RunSummary), CliError> {
+) -> Result<(String, RunSummary, bool), CliError> {
     let failed = |error: &dyn std::error::Error| CliError::from_error(Exit::Failed, error);
     let interrupt = Interrupt::of_signals().map_err(|error| failed(&error))?;
     let hooks = Hooks::of(&experiment.hooks);
@@ -210,6 +219,7 @@ fn run(
             config: crate::config::experiment_json(experiment, false),
             watch: hooks.as_ref().map(Hooks::watch),
             surroundings: None,
+            without_samples: false,
         },
     )
     .map_err(|error| failed(&error))?;
@@ -223,6 +233,19 @@ fn run(
             "outputs": outputs,
         }))
     });
+    let selection = Selection {
+        only: args.only.clone(),
+        from: args.from.clone(),
+        until: args.until.clone(),
+        force: args.force.clone(),
+        force_all: args.force_all,
+    };
+    let outputs = plan.project().outputs_dir().join(recorder.id().as_str());
+    let mirrored = mirror::wanted(experiment, plan, &selection, &outputs);
+    let (say, said) = say();
+    let raise = interrupt.clone();
+    let stop = Arc::new(move || raise.raise());
+    let mirrors = Mirrors::start(recorder.dir(), mirrored, say, stop);
     // For lists of many runs; of no use to this one, and no failure of it.
     let project = plan.project().clone();
     let index = thread::Builder::new()
@@ -234,13 +257,7 @@ fn run(
         registry: &registry,
         recorder: &recorder,
         interrupt: &interrupt,
-        selection: Selection {
-            only: args.only.clone(),
-            from: args.from.clone(),
-            until: args.until.clone(),
-            force: args.force.clone(),
-            force_all: args.force_all,
-        },
+        selection,
         keep_going: args.keep_going,
         retries: Retries {
             count: args.retries,
@@ -269,10 +286,35 @@ fn run(
                 .map_err(|error| failed(&error))?;
             Ok((id, summary))
         });
+    let stopped_remotely = mirrors.is_stop_requested();
+    mirrors.finish(&outputs.join("wandb"));
+    for line in said
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .drain(..)
+    {
+        eprintln!("{line}");
+    }
     for warning in hooks.into_iter().flat_map(RunningHooks::wait) {
         eprintln!("warning: {warning}");
     }
-    ended
+    ended.map(|(id, summary)| (id, summary, stopped_remotely))
+}
+
+/// Says things at once, or, where a terminal shows the run, keeps them until its
+/// end.
+fn say() -> (Say, Arc<Mutex<Vec<String>>>) {
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let keeps = kept.clone();
+    let terminal = io::stderr().is_terminal();
+    let say = Arc::new(move |text: &str| match terminal {
+        true => keeps
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(text.to_owned()),
+        false => eprintln!("{text}"),
+    });
+    (say, kept)
 }
 
 /// Prints the tables, writes the page and prints its path last.

@@ -7,6 +7,7 @@ use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
 use serde_json::{Map, Value, json};
 
+use super::mirror;
 use super::print::print;
 use super::{CliError, Exit, complete};
 use crate::runner::time_text;
@@ -49,14 +50,16 @@ pub fn cmd_show(args: &ShowArgs) -> Result<Exit, CliError> {
         find_run(&project, &args.run).map_err(|error| CliError::from_error(Exit::Usage, &error))?;
     let record = read_record(&dir).map_err(failed)?;
     if args.json {
-        print(&format!("{:#}\n", to_json(&overview, &record)))
+        let mut json = to_json(&overview, &record);
+        json["wandb"] = mirror::to_json(&dir);
+        print(&format!("{json:#}\n"))
     } else if args.console {
         print(&console_text(&record))
     } else if args.patch {
         let patch = record.git.as_ref().and_then(|git| git.patch.as_deref());
         print(patch.unwrap_or_default())
     } else {
-        print(&text(&overview, &record))
+        print(&(text(&overview, &record) + &mirror::text(&dir)))
     }
 }
 
