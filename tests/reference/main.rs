@@ -12,4 +12,5 @@ mod golden;
 mod nouns_captions;
 mod reports;
 mod reports_declarative;
+mod tracking_wandb;
 mod training;
