@@ -8,6 +8,8 @@ mod marks;
 mod published;
 mod summary;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub(super) use automatic::{Combination, Combinations, key_of, label as combination_label};
 pub use cell::{Cell, Mark, PartValue};

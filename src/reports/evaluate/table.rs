@@ -605,12 +605,27 @@ fn hide_empty(specs: &mut Vec<ColumnSpec>, columns: &mut Vec<Column>, groups: &m
     }
 }
 
-/// Sorts within groups: numbers as numbers, what is missing last.
+/// Sorts within groups: numbers as numbers, what is missing last. A line that
+/// summarizes the others stays where it is.
 fn sort(spec: &TableSpec, columns: &[Column], groups: &mut [Group]) {
     for key in spec.sort.iter().rev() {
         let at = columns.iter().position(|column| column.label == key.column);
         for group in groups.iter_mut() {
-            group.rows.sort_by(|left, right| {
+            let all = group.rows.len();
+            let summary = spec.margin_row.as_ref().filter(|own| {
+                let end = if own.first {
+                    group.rows.first()
+                } else {
+                    group.rows.last()
+                };
+                end.is_some_and(|row| row.label == own.label)
+            });
+            let sorted = match summary {
+                Some(own) if own.first => &mut group.rows[1..],
+                Some(_) => &mut group.rows[..all - 1],
+                None => &mut group.rows[..],
+            };
+            sorted.sort_by(|left, right| {
                 let value = |row: &Row| match at {
                     Some(at) => sort_value(&row.cells[at]),
                     None => Some(Value::from(row.label.as_str())),
