@@ -25,6 +25,11 @@
   for (const e of document.querySelectorAll("button, a[href], input, select, textarea, summary, progress, dialog[open], [role=region], [role=group]")) {
     if (isShown(e) && e.type !== "file" && !named(e)) faults.push(`${where(e)}: no name`);
   }
+  // Whoever speaks to a page says what is written on it.
+  for (const e of document.querySelectorAll("button[aria-label], a[aria-label]")) {
+    const [spoken, written] = [e.getAttribute("aria-label"), text(e)].map((words) => words.toLowerCase());
+    if (isShown(e) && /[\p{L}\p{N}]/u.test(written) && !spoken.includes(written)) faults.push(`${where(e)}: is called ${spoken}`);
+  }
   for (const e of document.querySelectorAll("button, select, input:not([type=file]), summary")) {
     if (!isShown(e)) continue;
     const { width, height } = e.getBoundingClientRect();

@@ -22,6 +22,7 @@ mod picture;
 mod server;
 mod session;
 mod set;
+mod set_state;
 mod sets_file;
 
 pub use compare::{Other, judges_alike};
@@ -34,6 +35,7 @@ pub use keys::{Command, KEYS, command_of_key};
 pub use lookups::Lookups;
 pub use order::{NounOrder, Order};
 pub use server::{ServerOptions, serve_session};
-pub use session::{Moved, Progress, Session, SessionOptions, Stopped};
+pub use session::{Moved, Progress, Session, SessionOptions};
 pub use set::{ImageSet, Item, Pair, SetOptions};
+pub use set_state::Stopped;
 pub use sets_file::read_sets;

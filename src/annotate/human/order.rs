@@ -61,3 +61,53 @@ pub(super) fn arrange(items: &mut Vec<Item>, order: Order, nouns: NounOrder, see
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::set::Pair;
+    use super::*;
+
+    fn item(image: &str, pairs: &[(&str, usize)]) -> Item {
+        let pair = |(noun, firsts): &(&str, usize)| Pair {
+            noun: (*noun).to_owned(),
+            models: Vec::new(),
+            firsts: *firsts,
+        };
+        Item {
+            image: image.to_owned(),
+            pairs: pairs.iter().map(pair).collect(),
+        }
+    }
+
+    fn arranged(order: Order, nouns: NounOrder, seed: u64) -> Vec<String> {
+        let mut items = vec![
+            item("b", &[("x", 0), ("w", 1)]),
+            item("c", &[("y", 1)]),
+            item("a", &[("z", 0), ("v", 3)]),
+        ];
+        arrange(&mut items, order, nouns, seed);
+        let pairs = |item: &Item| -> String {
+            let nouns = item.pairs.iter().map(|pair| pair.noun.as_str());
+            format!("{}:{}", item.image, nouns.collect::<String>())
+        };
+        items.iter().map(pairs).collect()
+    }
+
+    #[test]
+    fn each_order_is_what_it_says() {
+        let rank = NounOrder::Rank;
+        assert_eq!(arranged(Order::File, rank, 1), ["b:xw", "c:y", "a:zv"]);
+        assert_eq!(
+            arranged(Order::File, NounOrder::Name, 1),
+            ["b:wx", "c:y", "a:vz"]
+        );
+        assert_eq!(arranged(Order::Image, rank, 1), ["a:zv", "b:xw", "c:y"]);
+        assert_eq!(arranged(Order::Gain, rank, 1), ["a:vz", "b:wx", "c:y"]);
+        let shuffled = arranged(Order::Random, rank, 1);
+        assert_eq!(shuffled, arranged(Order::Random, rank, 1));
+        let orders: std::collections::HashSet<_> = (0..20)
+            .map(|seed| arranged(Order::Random, rank, seed))
+            .collect();
+        assert!(orders.len() > 3);
+    }
+}

@@ -559,11 +559,11 @@ function makeButtons() {
     const badge = mark(id);
     badge.setAttribute("aria-hidden", "true");
     const keys = keyNames(id);
-    const button = element("button", { type: "button" }, badge, element("span", { textContent: label }),
-      element("kbd", { textContent: keys[0] ?? "", hidden: !keys[0] }), element("span", { className: "points", textContent: points.toFixed(1) }));
+    const key = element("kbd", { hidden: !keys[0] }, element("span", { className: "hidden", textContent: " key " }), keys[0] ?? "");
+    const score = element("span", { className: "points" }, points.toFixed(1), element("span", { className: "hidden", textContent: " points" }));
+    const button = element("button", { type: "button" }, badge, element("span", { textContent: label }), key, score);
     button.dataset.category = id;
     button.setAttribute("aria-pressed", "false");
-    button.setAttribute("aria-label", `${label}, ${points} points${keys[0] ? `, key ${keys[0]}` : ""}`);
     button.addEventListener("click", (event) => {
       step(id);
       release(event);

@@ -1,0 +1,332 @@
+//! One set of a session: what its annotation file says, its journal, and what
+//! others write into the file meanwhile.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use super::super::error::AnnotateError;
+use super::super::file::AnnotationFile;
+use super::error::HumanError;
+use super::history::Event;
+use super::journal::Journal;
+use super::set::{ImageSet, Item};
+
+/// A pair that two people put into different categories at the same time.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Stopped {
+    /// The image.
+    pub image: String,
+    /// The noun.
+    pub noun: String,
+    /// What was said here.
+    pub ours: Option<String>,
+    /// What the file says.
+    pub theirs: Option<String>,
+}
+
+/// A set, held by this process.
+#[derive(Debug)]
+pub(super) struct SetState {
+    pub(super) set: ImageSet,
+    pub(super) file: AnnotationFile,
+    journal: Option<Journal>,
+    /// Hash of the file as it was read or written last; none if there is none.
+    on_disk: Option<String>,
+    /// Pairs whose change is not in the file yet, with the category that they
+    /// have there, in the order of the changes.
+    pub(super) changed: HashMap<(String, String), Change>,
+    pub(super) conflicts: Vec<Stopped>,
+    /// Whether a copy of the file as it was before is there.
+    backed_up: bool,
+    pub(super) done: usize,
+    pub(super) done_images: usize,
+    /// Why the file was not written, if it was not.
+    pub(super) error: Option<String>,
+}
+
+/// A change that the file does not have yet.
+#[derive(Clone, Debug)]
+pub(super) struct Change {
+    /// Place among all of them.
+    order: usize,
+    /// The category that the pair has in the file.
+    base: Option<String>,
+}
+
+impl SetState {
+    pub(super) fn load(set: ImageSet, journal: Option<Journal>) -> Result<Self, HumanError> {
+        let text = read(&set.annotations)?;
+        let file = parsed(&set.annotations, text.as_deref())?;
+        let mut state = Self {
+            set,
+            file,
+            journal,
+            on_disk: text.map(|text| hash(&text)),
+            changed: HashMap::new(),
+            conflicts: Vec::new(),
+            backed_up: false,
+            done: 0,
+            done_images: 0,
+            error: None,
+        };
+        state.count();
+        Ok(state)
+    }
+
+    fn count(&mut self) {
+        (self.done, self.done_images) = (0, 0);
+        for item in &self.set.items {
+            let done = self.labelled(item);
+            self.done += done;
+            self.done_images += usize::from(done == item.pairs.len());
+        }
+    }
+
+    /// Labelled pairs of an image.
+    fn labelled(&self, item: &Item) -> usize {
+        let Some(entry) = self.file.image(&item.image) else {
+            return 0;
+        };
+        let nouns: HashSet<&str> = entry.nouns().map(|(noun, _)| noun).collect();
+        let is_done = |pair: &&super::set::Pair| nouns.contains(pair.noun.as_str());
+        item.pairs.iter().filter(is_done).count()
+    }
+
+    pub(super) fn is_in_conflict(&self, image: &str, noun: &str) -> bool {
+        let mut conflicts = self.conflicts.iter();
+        conflicts.any(|conflict| conflict.image == image && conflict.noun == noun)
+    }
+
+    pub(super) fn record(&mut self, event: &Event) -> Result<(), HumanError> {
+        match &mut self.journal {
+            Some(journal) => journal.add(event),
+            None => Ok(()),
+        }
+    }
+
+    /// Changes a pair, and remembers that the file does not have it yet.
+    pub(super) fn put(&mut self, image: &str, noun: &str, category: Option<&str>) {
+        let item = self.set.place(image);
+        let before = item.map(|place| self.labelled(&self.set.items[place]));
+        let previous = self.file.put(image, noun, category);
+        let pair = (image.to_owned(), noun.to_owned());
+        let order = self.changed.len();
+        let change = Change {
+            order,
+            base: previous,
+        };
+        self.changed.entry(pair).or_insert(change);
+        self.conflicts
+            .retain(|conflict| conflict.image != image || conflict.noun != noun);
+        if let (Some(place), Some(before)) = (item, before) {
+            let item = &self.set.items[place];
+            let (after, all) = (self.labelled(item), item.pairs.len());
+            self.done = self.done + after - before;
+            self.done_images += usize::from(after == all);
+            self.done_images -= usize::from(before == all);
+        }
+    }
+
+    /// Does again what the journal has and the file has not.
+    pub(super) fn replay(&mut self, events: &[Event]) -> Result<(), HumanError> {
+        for event in events {
+            match event {
+                Event::Conflict {
+                    image,
+                    noun,
+                    ours,
+                    theirs,
+                } => self.conflicts.push(Stopped {
+                    image: image.clone(),
+                    noun: noun.clone(),
+                    ours: ours.clone(),
+                    theirs: theirs.clone(),
+                }),
+                Event::Label { image, noun, .. } => self
+                    .conflicts
+                    .retain(|conflict| conflict.image != *image || conflict.noun != *noun),
+                _ => {}
+            }
+        }
+        for change in not_saved(events) {
+            self.settle(
+                &change.image,
+                &change.noun,
+                change.base.as_deref(),
+                change.last.as_deref(),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Brings our change of a pair, from `base` to `ours`, to a file that may
+    /// have another category by now. Two different ones are a conflict: the
+    /// file's stays until somebody decides.
+    fn settle(
+        &mut self,
+        image: &str,
+        noun: &str,
+        base: Option<&str>,
+        ours: Option<&str>,
+    ) -> Result<(), HumanError> {
+        let theirs = self.file.category_of(image, noun).map(str::to_owned);
+        if theirs.as_deref() == ours {
+            return Ok(());
+        }
+        if theirs.as_deref() == base {
+            self.put(image, noun, ours);
+            return Ok(());
+        }
+        let conflict = Stopped {
+            image: image.to_owned(),
+            noun: noun.to_owned(),
+            ours: ours.map(str::to_owned),
+            theirs,
+        };
+        if !self.conflicts.contains(&conflict) {
+            self.record(&Event::Conflict {
+                image: conflict.image.clone(),
+                noun: conflict.noun.clone(),
+                ours: conflict.ours.clone(),
+                theirs: conflict.theirs.clone(),
+            })?;
+            self.conflicts.push(conflict);
+        }
+        Ok(())
+    }
+
+    /// Takes in what somebody else has written. Whether there was something.
+    pub(super) fn take_in(&mut self) -> Result<bool, HumanError> {
+        let text = read(&self.set.annotations)?;
+        let found = text.as_deref().map(hash);
+        if found == self.on_disk {
+            return Ok(false);
+        }
+        let mut theirs = parsed(&self.set.annotations, text.as_deref())?;
+        std::mem::swap(&mut self.file, &mut theirs);
+        let ours = theirs;
+        self.on_disk = found;
+        let mut changed: Vec<_> = std::mem::take(&mut self.changed).into_iter().collect();
+        changed.sort_by_key(|(_, change)| change.order);
+        for ((image, noun), change) in changed {
+            let last = ours.category_of(&image, &noun).map(str::to_owned);
+            self.settle(&image, &noun, change.base.as_deref(), last.as_deref())?;
+        }
+        self.count();
+        Ok(true)
+    }
+
+    /// Writes the file if it lacks something.
+    pub(super) fn write(&mut self) -> Result<bool, HumanError> {
+        if self.changed.is_empty() {
+            return Ok(false);
+        }
+        let text = self.file.text();
+        let is_there = match &self.on_disk {
+            Some(known) => *known == hash(&text),
+            None => self.file.images().is_empty(),
+        };
+        if is_there {
+            // What was done has been undone.
+            self.changed.clear();
+            return Ok(false);
+        }
+        let path = &self.set.annotations;
+        if !self.backed_up && self.on_disk.is_some() {
+            let mut name = path.file_name().unwrap_or_default().to_owned();
+            name.push(".bak");
+            let backup = path.with_file_name(name);
+            std::fs::copy(path, &backup).map_err(HumanError::file("write", &backup))?;
+        }
+        self.backed_up = true;
+        self.file.save(path)?;
+        let hash = hash(&text);
+        self.on_disk = Some(hash.clone());
+        self.changed.clear();
+        self.record(&Event::Saved { hash })?;
+        Ok(true)
+    }
+}
+
+/// A change of a pair that a journal tells of.
+#[derive(Debug)]
+struct Unsaved {
+    image: String,
+    noun: String,
+    /// Its category before all changes.
+    base: Option<String>,
+    /// Its category after them.
+    last: Option<String>,
+}
+
+/// What was done since the annotation file had everything, pair by pair.
+fn not_saved(events: &[Event]) -> Vec<Unsaved> {
+    let labels: HashMap<u64, &Event> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Label { number, .. } => Some((*number, event)),
+            _ => None,
+        })
+        .collect();
+    let is_saved = |event: &Event| matches!(event, Event::Saved { .. });
+    let begin = events.iter().rposition(is_saved).map_or(0, |at| at + 1);
+    let mut changes: Vec<Unsaved> = Vec::new();
+    let mut places: HashMap<(&str, &str), usize> = HashMap::new();
+    for event in &events[begin..] {
+        let (label, is_undo) = match event {
+            Event::Label { .. } => (Some(event), false),
+            Event::Undo { of, .. } => (labels.get(of).copied(), true),
+            Event::Redo { of, .. } => (labels.get(of).copied(), false),
+            Event::Saved { .. } | Event::Conflict { .. } => (None, false),
+        };
+        let Some(Event::Label {
+            image,
+            noun,
+            category,
+            previous,
+            ..
+        }) = label
+        else {
+            continue;
+        };
+        let (from, to) = match is_undo {
+            true => (category, previous),
+            false => (previous, category),
+        };
+        let place = *places.entry((image, noun)).or_insert_with(|| {
+            changes.push(Unsaved {
+                image: image.clone(),
+                noun: noun.clone(),
+                base: from.clone(),
+                last: None,
+            });
+            changes.len() - 1
+        });
+        changes[place].last = to.clone();
+    }
+    changes
+}
+
+fn read(path: &Path) -> Result<Option<String>, HumanError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(HumanError::file("read", path)(error)),
+    }
+}
+
+fn parsed(path: &Path, text: Option<&str>) -> Result<AnnotationFile, HumanError> {
+    let Some(text) = text else {
+        return Ok(AnnotationFile::new());
+    };
+    AnnotationFile::parse(text).map_err(|reason| {
+        HumanError::Annotate(AnnotateError::NotAnnotations {
+            path: path.to_owned(),
+            reason,
+        })
+    })
+}
+
+fn hash(text: &str) -> String {
+    blake3::hash(text.as_bytes()).to_hex().to_string()
+}
