@@ -44,7 +44,7 @@ const STAGE: &str = "replay";
 /// The exit code is the status. A script with the id of an earlier one in the
 /// same store goes on with its run.
 ///
-///   novic replay script.json --store /tmp/replayed
+///   novic replay script.json --store replayed
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct ReplayArgs {
