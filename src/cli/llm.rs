@@ -6,55 +6,46 @@ use clap::{Args, ValueEnum};
 use serde_json::{Map, Value};
 
 use super::{CliError, Exit};
+use crate::config::schema::{AnnotateAnswer, AnnotateGpt};
 use crate::net::llm::{
     AnswerChoice, AnswerForm, Backoff, Limits, LlmClient, LlmError, Pace, Price, Service, Spent,
     known_price,
 };
 
 /// Which service is asked, how fast, and for how much.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct LlmArgs {
     /// Address of an OpenAI-compatible service, with its version
     /// [default: OPENAI_BASE_URL, else OpenAI]
     #[arg(long, value_name = "URL", help_heading = "Service")]
     base_url: Option<String>,
-    /// Environment variable that holds the key, or `none`
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "OPENAI_API_KEY",
-        help_heading = "Service"
-    )]
-    api_key_env: String,
+    /// Environment variable that holds the key, or `none` [default: OPENAI_API_KEY]
+    #[arg(long, value_name = "NAME", help_heading = "Service")]
+    api_key_env: Option<String>,
     /// Send the key in the clear to other machines
     #[arg(long, help_heading = "Service")]
     insecure_http: bool,
-    /// Form of answers: JSON that keeps to a schema, JSON, or text
-    #[arg(long, value_enum, default_value_t = Form::Auto, help_heading = "Service")]
-    answer: Form,
-    /// Seconds that a request may take
-    #[arg(
-        long,
-        value_name = "SECONDS",
-        default_value_t = 120.0,
-        help_heading = "Service"
-    )]
-    timeout: f64,
+    /// Form of answers: JSON that keeps to a schema, JSON, or text [default: auto]
+    #[arg(long, value_enum, help_heading = "Service")]
+    answer: Option<Form>,
+    /// Seconds that a request may take [default: 120]
+    #[arg(long, value_name = "SECONDS", help_heading = "Service")]
+    timeout: Option<f64>,
     /// Members that requests have beside those of other options
     #[arg(long, value_name = "JSON", help_heading = "Service")]
     extra_body: Option<String>,
-    /// Requests at a time; fewer while the service is too busy
-    #[arg(long, value_name = "N", default_value_t = 8, help_heading = "Pace")]
-    concurrency: usize,
+    /// Requests at a time; fewer while the service is too busy [default: 8]
+    #[arg(long, value_name = "N", help_heading = "Pace")]
+    concurrency: Option<usize>,
     /// Requests per minute
     #[arg(long, value_name = "N", help_heading = "Pace")]
     rpm: Option<f64>,
     /// Tokens per minute
     #[arg(long, value_name = "N", help_heading = "Pace")]
     tpm: Option<f64>,
-    /// Tries per request
-    #[arg(long, value_name = "N", default_value_t = 5, help_heading = "Pace")]
-    attempts: u32,
+    /// Tries per request [default: 5]
+    #[arg(long, value_name = "N", help_heading = "Pace")]
+    attempts: Option<u32>,
     /// Longest wait before the second try, in seconds; it doubles with each
     #[arg(
         long,
@@ -63,6 +54,9 @@ pub(super) struct LlmArgs {
         help_heading = "Pace"
     )]
     backoff_base: f64,
+    /// Waits between tries: by chance, or like the original after failures in a row
+    #[arg(long, value_enum, default_value_t = Waits::Jitter, help_heading = "Pace")]
+    backoff: Waits,
     /// Send at most so many requests
     #[arg(long, value_name = "N", help_heading = "Budget")]
     max_requests: Option<u64>,
@@ -85,7 +79,51 @@ enum Form {
     Text,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Waits {
+    Jitter,
+    Novic,
+}
+
 impl LlmArgs {
+    /// With what the configuration says where nothing is given.
+    pub(super) fn filled(&self, config: &AnnotateGpt) -> Self {
+        let limit = |limit: Option<u64>, configured: Option<u64>| limit.or(configured);
+        Self {
+            base_url: self.base_url.clone().or(config.base_url.clone()),
+            api_key_env: Some(
+                self.api_key_env
+                    .clone()
+                    .unwrap_or_else(|| config.api_key_env.clone()),
+            ),
+            answer: Some(self.answer.unwrap_or(match config.answer {
+                AnnotateAnswer::Auto => Form::Auto,
+                AnnotateAnswer::Schema => Form::Schema,
+                AnnotateAnswer::Json => Form::Json,
+                AnnotateAnswer::Text => Form::Text,
+            })),
+            timeout: Some(self.timeout.unwrap_or(config.timeout)),
+            concurrency: Some(self.concurrency.unwrap_or(config.concurrency)),
+            rpm: self.rpm.or(config.rpm),
+            tpm: self.tpm.or(config.tpm),
+            attempts: Some(self.attempts.unwrap_or(config.attempts as u32)),
+            max_requests: limit(self.max_requests, config.max_requests),
+            max_cost: self.max_cost.or(config.max_cost),
+            max_tokens: limit(self.max_tokens, config.max_tokens),
+            price: self.price.or_else(|| configured_price(config)),
+            ..self.clone()
+        }
+    }
+
+    /// Whether the service may have a say in the form of answers.
+    pub(super) fn chooses_form(&self) -> bool {
+        self.form() == Form::Auto
+    }
+
+    fn form(&self) -> Form {
+        self.answer.unwrap_or(Form::Auto)
+    }
+
     /// Prices of a model, if they are known.
     pub(super) fn price(&self, model: &str) -> Option<Price> {
         self.price.or_else(|| known_price(model))
@@ -93,12 +131,12 @@ impl LlmArgs {
 
     /// Questions at a time.
     pub(super) fn concurrency(&self) -> usize {
-        self.concurrency.max(1)
+        self.concurrency.unwrap_or(8).max(1)
     }
 
     /// The form that is asked for first.
     pub(super) fn first_form(&self) -> AnswerForm {
-        match self.answer {
+        match self.form() {
             Form::Auto | Form::Schema => AnswerForm::Schema,
             Form::Json => AnswerForm::Json,
             Form::Text => AnswerForm::Text,
@@ -122,6 +160,17 @@ impl LlmArgs {
         spent: Spent,
         stop: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Result<LlmClient, CliError> {
+        self.client_from(model, spent, None, stop)
+    }
+
+    /// The same for a service of which a form of answers is `known`.
+    pub(super) fn client_from(
+        &self,
+        model: &str,
+        spent: Spent,
+        known: Option<AnswerForm>,
+        stop: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Result<LlmClient, CliError> {
         let price = self.price(model);
         if self.max_cost.is_some() && price.is_none() {
             let model = model.to_owned();
@@ -138,10 +187,10 @@ impl LlmArgs {
             }
         }
         let service = Service {
-            timeout: seconds("timeout", self.timeout)?,
+            timeout: seconds("timeout", self.timeout.unwrap_or(120.0))?,
             ..Service::from_environment(
                 self.base_url.as_deref(),
-                &self.api_key_env,
+                self.api_key_env.as_deref().unwrap_or("OPENAI_API_KEY"),
                 self.insecure_http,
             )
             .map_err(|error| llm_error(&error))?
@@ -150,7 +199,7 @@ impl LlmArgs {
             concurrency: self.concurrency(),
             requests_per_minute: self.rpm,
             tokens_per_minute: self.tpm,
-            attempts: self.attempts,
+            attempts: self.attempts.unwrap_or(5),
         };
         let limits = Limits {
             requests: self.max_requests,
@@ -159,13 +208,13 @@ impl LlmArgs {
         };
         let client = LlmClient::new(service, pace, limits, stop)
             .map_err(|error| llm_error(&error))?
-            .with_backoff(Backoff::with_base(seconds(
-                "backoff-base",
-                self.backoff_base,
-            )?))
+            .with_backoff(match self.backoff {
+                Waits::Jitter => Backoff::with_base(seconds("backoff-base", self.backoff_base)?),
+                Waits::Novic => Backoff::original(),
+            })
             .with_spent(spent)
-            .with_answers(match self.answer {
-                Form::Auto => AnswerChoice::Auto,
+            .with_answers(match self.form() {
+                Form::Auto => known.map_or(AnswerChoice::Auto, AnswerChoice::From),
                 Form::Schema => AnswerChoice::Only(AnswerForm::Schema),
                 Form::Json => AnswerChoice::Only(AnswerForm::Json),
                 Form::Text => AnswerChoice::Only(AnswerForm::Text),
@@ -193,6 +242,15 @@ fn exit(error: &LlmError) -> Exit {
         LlmError::Failed(failure) if failure.status == Some(404) => Exit::Usage,
         LlmError::Client(_) | LlmError::Unavailable(_) | LlmError::Failed(_) => Exit::Failed,
     }
+}
+
+fn configured_price(config: &AnnotateGpt) -> Option<Price> {
+    let input = config.price_input?;
+    Some(Price {
+        input,
+        cached_input: config.price_cached_input.unwrap_or(input),
+        output: config.price_output?,
+    })
 }
 
 fn parse_price(text: &str) -> Result<Price, String> {

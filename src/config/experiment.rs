@@ -16,7 +16,7 @@ use super::nearest::nearest;
 use super::origin::{Given, Origins};
 use super::problem::{ConfigErrors, Problem, Severity};
 use super::schema::{
-    self, Config, ExperimentInfo, Hooks, Key, Launcher, Section, Slots, StoreSettings,
+    self, AnnotateGpt, Config, ExperimentInfo, Hooks, Key, Launcher, Section, Slots, StoreSettings,
     key_by_flat_name,
 };
 use super::source::{Location, Source, SourceKind};
@@ -39,6 +39,8 @@ pub struct Experiment {
     pub hooks: Hooks,
     /// Where the points of a sweep run.
     pub launcher: Launcher,
+    /// Annotation by a model.
+    pub annotate_gpt: AnnotateGpt,
     /// What all stages share: defaults and sections.
     pub config: Config,
     /// Where these values come from.
@@ -140,6 +142,7 @@ impl<'a> Builder<'a> {
             slots: self.document("slots", problems),
             hooks: self.document("hooks", problems),
             launcher: self.document("launcher", problems),
+            annotate_gpt: self.document("annotate.gpt", problems),
             config,
             origins,
             stages,

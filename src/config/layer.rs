@@ -327,9 +327,10 @@ impl<'a> LayerReader<'a> {
             self.leaf(key, field, stage, false);
             return;
         }
+        let top = path.split('.').next().unwrap_or_default();
         let of_document = matches!(
-            path.as_str(),
-            "experiment" | "store" | "slots" | "hooks" | "launcher"
+            top,
+            "experiment" | "store" | "slots" | "hooks" | "launcher" | "annotate"
         );
         if !is_section(&path) || of_document && stage.is_some() {
             self.unknown(prefix, field, stage);

@@ -17,6 +17,7 @@ pub(super) const TABLES: &[&str] = &[
     "slots",
     "hooks",
     "launcher",
+    "annotate",
 ];
 /// Keys outside of tables.
 pub(super) const LOOSE: &[&str] = &["version", "extends", "unset"];

@@ -36,6 +36,7 @@ impl Show {
             printer.document("slots", &experiment.slots);
             printer.document("hooks", &experiment.hooks);
             printer.document("launcher", &experiment.launcher);
+            printer.document("annotate.gpt", &experiment.annotate_gpt);
         }
         printer.config(&experiment.config, &experiment.origins);
         for stage in &experiment.stages {
@@ -315,6 +316,7 @@ pub fn experiment_json(experiment: &Experiment, origins: bool) -> Value {
         "slots": experiment.slots,
         "hooks": without_secrets("hooks", &experiment.hooks),
         "launcher": experiment.launcher,
+        "annotate": {"gpt": experiment.annotate_gpt},
         "config": experiment.config,
         "stages": stages,
         "cells": cells,

@@ -20,6 +20,8 @@ pub struct Received {
     pub headers: HashMap<String, String>,
     /// Null unless it is JSON.
     pub body: Value,
+    /// As it came.
+    pub bytes: Vec<u8>,
 }
 
 impl Received {
@@ -146,6 +148,7 @@ fn serve(
         path: path.unwrap_or_default().to_owned(),
         headers,
         body: serde_json::from_slice(&body).unwrap_or(Value::Null),
+        bytes: body,
     };
     log.lock().unwrap().push(request.clone());
     let (status, headers, body) = match react(&request) {

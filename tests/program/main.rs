@@ -2,6 +2,8 @@
 //! and what it prints, leaves behind and answers is looked at.
 
 mod annotator;
+mod annotate;
+mod annotate_batches;
 mod bad_input;
 mod browser;
 mod captions;

@@ -169,6 +169,24 @@ fn small_names(images: &[String]) -> Result<Vec<String>> {
     }
 }
 
+/// A state whose file moves to another place: its directories stay where they
+/// are.
+///
+/// # Errors
+/// The current directory is gone.
+pub fn moved(mut state: State, from: &Path, to: &Path) -> Result<State> {
+    let (here, there) = (parent(from), parent(to));
+    let meta = &mut state.meta;
+    for folder in [
+        &mut meta.batch_dir,
+        &mut meta.images_dir,
+        &mut meta.images_small_dir,
+    ] {
+        *folder = relative(there, &here.join(&*folder))?;
+    }
+    Ok(state)
+}
+
 /// The directory of a file.
 pub fn parent(path: &Path) -> &Path {
     match path.parent() {

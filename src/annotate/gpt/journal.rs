@@ -7,7 +7,7 @@
 //! follows it. So nothing is lost and nothing counts twice, whenever a process
 //! is killed. The journal is locked while a process writes the state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write as _};
@@ -105,19 +105,23 @@ pub enum Line {
         marker: String,
     },
     /// Its results are in this journal.
-    BatchEnded {
-        /// Its number.
-        id: String,
-        /// Files at the service, and the local one, that can go.
-        files: Vec<String>,
-        /// Name of the local file.
-        local: Option<String>,
-    },
+    BatchEnded(Remains),
     /// These files are gone.
     BatchCleared {
         /// Number of the batch.
         id: String,
     },
+}
+
+/// What is left of a batch whose results were taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remains {
+    /// Its number.
+    pub id: String,
+    /// Files at the service that can go.
+    pub files: Vec<String>,
+    /// Name of the local file.
+    pub local: String,
 }
 
 /// An answer, of use or not.
@@ -185,7 +189,7 @@ impl State {
                 }
             }
             Line::BatchCreated { batch, .. } => self.pending.push(batch.json()),
-            Line::BatchEnded { id, .. } => {
+            Line::BatchEnded(Remains { id, .. }) => {
                 self.pending
                     .retain(|batch| batch["remote_batch"] != id.as_str());
             }
@@ -254,7 +258,9 @@ pub struct Undone {
     /// Batches that may have been created, with their marks and uploaded files.
     pub planned: Vec<(String, PendingBatch, Option<String>)>,
     /// Batches whose files are still at the service.
-    pub uncleared: Vec<(String, Vec<String>, Option<String>)>,
+    pub uncleared: Vec<Remains>,
+    /// Questions of batches under way that have answers here.
+    pub answered: HashMap<String, HashSet<usize>>,
     /// Answers that were not in the state file.
     pub answers: u64,
 }
@@ -303,7 +309,7 @@ impl Ledger {
         std::fs::metadata(path).map_err(AnnotateError::io("read", path))?;
         let (journal_path, mut journal) = open_journal(path)?;
         let text = std::fs::read(path).map_err(AnnotateError::io("read", path))?;
-        let (state, own_format) = State::load(path)?;
+        let (state, own_format) = State::of_bytes(path, &text)?;
         let lines = read_lines(&mut journal, &journal_path)?;
         let mut ledger = Self {
             path: path.to_owned(),
@@ -317,23 +323,15 @@ impl Ledger {
             ledger.append(&ledger.mark(&text))?;
             return Ok((ledger, Undone::default()));
         }
-        let hash = hex(&Sha256::digest(&text));
-        let is_mark = |line: &Line| matches!(line, Line::State { sha256, .. } if *sha256 == hash);
-        let Some(mark) = lines.iter().rposition(is_mark) else {
+        let mark = catch_up(&mut ledger.state, own_format, &text, &lines);
+        let Some(mark) = mark else {
             return Err(AnnotateError::ForeignState {
                 path: ledger.path,
                 journal: ledger.journal_path,
             });
         };
-        if own_format == StateFormat::One {
-            ledger.state.failures.clear();
-            for line in &lines[..mark] {
-                ledger.state.apply_failures(line);
-            }
-        }
         let mut undone = Undone::default();
         for line in &lines[mark..] {
-            ledger.state.apply(line);
             undone.answers += u64::from(matches!(line, Line::Answer(_)));
         }
         for line in &lines {
@@ -400,6 +398,49 @@ impl Ledger {
     }
 }
 
+/// Takes what follows the content of the state file. Returns its place; none if
+/// the journal does not know it.
+fn catch_up(state: &mut State, format: StateFormat, text: &[u8], lines: &[Line]) -> Option<usize> {
+    let hash = hex(&Sha256::digest(text));
+    let is_mark = |line: &Line| matches!(line, Line::State { sha256, .. } if *sha256 == hash);
+    let mark = lines.iter().rposition(is_mark)?;
+    if format == StateFormat::One {
+        state.failures.clear();
+        for line in &lines[..mark] {
+            state.apply_failures(line);
+        }
+    }
+    for line in &lines[mark..] {
+        state.apply(line);
+    }
+    Some(mark)
+}
+
+/// The state at `path` with what its journal knows more, to look at: nothing is
+/// locked or changed.
+///
+/// # Errors
+/// A file cannot be read, or they do not belong together.
+pub fn read_state(path: &Path) -> Result<State> {
+    // The state first: the journal knows all that it ever was.
+    let text = std::fs::read(path).map_err(AnnotateError::io("read", path))?;
+    let (mut state, format) = State::of_bytes(path, &text)?;
+    let journal_path = journal_path(path);
+    let bytes = match std::fs::read(&journal_path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(state),
+        Err(error) => return Err(AnnotateError::io("read", &journal_path)(error)),
+    };
+    let (lines, _) = whole_lines(&bytes, &journal_path)?;
+    if !lines.is_empty() && catch_up(&mut state, format, &text, &lines).is_none() {
+        return Err(AnnotateError::ForeignState {
+            path: path.to_owned(),
+            journal: journal_path,
+        });
+    }
+    Ok(state)
+}
+
 impl Undone {
     fn follow(&mut self, line: &Line) {
         match line {
@@ -416,11 +457,16 @@ impl Undone {
             Line::BatchCreated { marker, .. } | Line::BatchDropped { marker } => {
                 self.planned.retain(|(known, ..)| known != marker);
             }
-            Line::BatchEnded { id, files, local } => {
-                self.uncleared
-                    .push((id.clone(), files.clone(), local.clone()));
+            Line::Answer(answer) => {
+                if let Some((id, number)) = &answer.batch {
+                    self.answered.entry(id.clone()).or_default().insert(*number);
+                }
             }
-            Line::BatchCleared { id } => self.uncleared.retain(|(known, ..)| known != id),
+            Line::BatchEnded(remains) => {
+                self.answered.remove(&remains.id);
+                self.uncleared.push(remains.clone());
+            }
+            Line::BatchCleared { id } => self.uncleared.retain(|known| known.id != *id),
             _ => {}
         }
     }
@@ -466,14 +512,18 @@ fn read_lines(file: &mut File, path: &Path) -> Result<Vec<Line>> {
     file.seek(SeekFrom::Start(0))
         .and_then(|_| file.read_to_end(&mut bytes))
         .map_err(AnnotateError::io("read", path))?;
-    let whole = bytes
-        .iter()
-        .rposition(|&byte| byte == b'\n')
-        .map_or(0, |end| end + 1);
+    let (lines, whole) = whole_lines(&bytes, path)?;
     if whole < bytes.len() {
         file.set_len(whole as u64)
             .map_err(AnnotateError::io("write", path))?;
     }
+    Ok(lines)
+}
+
+/// All whole lines, and where they end.
+fn whole_lines(bytes: &[u8], path: &Path) -> Result<(Vec<Line>, usize)> {
+    let end = bytes.iter().rposition(|&byte| byte == b'\n');
+    let whole = end.map_or(0, |end| end + 1);
     let foreign = || AnnotateError::NotJournal {
         path: path.to_owned(),
     };
@@ -484,8 +534,10 @@ fn read_lines(file: &mut File, path: &Path) -> Result<Vec<Line>> {
         }
     }
     match lines.first() {
-        None => Ok(lines),
-        Some(Line::Journal { novic, format }) if novic == NAME && *format <= FORMAT => Ok(lines),
+        None => Ok((lines, whole)),
+        Some(Line::Journal { novic, format }) if novic == NAME && *format <= FORMAT => {
+            Ok((lines, whole))
+        }
         Some(_) => Err(foreign()),
     }
 }

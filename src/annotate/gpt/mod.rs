@@ -5,9 +5,11 @@
 //! comes from [`State::questions`], what an answer says from [`read_answer`],
 //! and what opinions make of a pair from an [`OpinionRule`].
 
+mod batch_run;
 mod batches;
 mod begin;
 mod deal;
+mod estimate;
 mod export;
 mod failures;
 mod grammar;
@@ -24,13 +26,17 @@ mod small;
 mod state;
 mod visual;
 
+pub use batch_run::{Batching, ask_in_batches, cancel, resolve};
 pub use batches::{BatchLimits, OpenBatch, PendingBatch, Ring};
-pub use begin::{NewState, Update, parent, update};
+pub use begin::{NewState, Update, moved, parent, update};
+pub use estimate::{Estimate, Range};
 pub use export::{ExportWarning, Exported};
 pub use failures::{Failed, FailureKind, Failures};
 pub use grammar::{Refusal, Verdicts, read_answer, read_text};
 pub use image_tokens::{Detail, ImageTokens};
-pub use journal::{AnswerLine, FailedAnswer, Ledger, Line, Undone, journal_path};
+pub use journal::{
+    AnswerLine, FailedAnswer, Ledger, Line, Remains, Undone, journal_path, read_state,
+};
 pub use judge::judge;
 pub use opinions::{OpinionRule, RuleError};
 pub use prompt::{DEFAULT_PROMPT, Prompt, Questioning};

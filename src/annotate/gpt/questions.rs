@@ -69,6 +69,34 @@ impl State {
         dealing: Dealing,
         round: u64,
     ) -> Vec<Question> {
+        self.lists(image, predicted, dealing, round, |_, need| need)
+    }
+
+    /// The same if every pair took as many opinions as allowed.
+    pub fn worst_questions(
+        &self,
+        image: usize,
+        predicted: &[String],
+        dealing: Dealing,
+    ) -> Vec<Question> {
+        let max = self.meta.rule.max() as usize;
+        let most = |noun: &str, _| {
+            let opinions = self.records[image].opinions.get(noun);
+            max.saturating_sub(opinions.map_or(0, Vec::len)).max(1)
+        };
+        self.lists(image, predicted, dealing, 0, most)
+    }
+
+    /// The lists, with the number of opinions that `times` says for a pair and
+    /// what it needs at least.
+    fn lists(
+        &self,
+        image: usize,
+        predicted: &[String],
+        dealing: Dealing,
+        round: u64,
+        times: impl Fn(&str, usize) -> usize,
+    ) -> Vec<Question> {
         let name = &self.meta.images[image];
         let known = &self.records[image].opinions;
         let (mut needed, mut done) = (Vec::new(), Vec::new());
@@ -89,6 +117,9 @@ impl State {
             });
         }
         needed.retain(|needed| !self.failures.is_parked(name, &needed.noun));
+        for needed in &mut needed {
+            needed.need = times(&needed.noun, needed.need);
+        }
         let mut draws = dealing
             .seed
             .map(|seed| Draws::new(Purpose::Annotation, seed ^ (round << 32), image as u64));

@@ -27,6 +27,8 @@ pub struct Asking {
     pub image_tokens: ImageTokens,
     /// Questions at a time.
     pub concurrency: usize,
+    /// Questions in all, at most.
+    pub most: Option<u64>,
 }
 
 /// How far a run is.

@@ -54,6 +54,8 @@ struct Shared {
     queue: VecDeque<Job>,
     in_flight: usize,
     round: u64,
+    /// Questions that were sent.
+    asked: u64,
     workers: usize,
     saved: Instant,
     /// Image of the last question that the service did not take, and how many
@@ -88,6 +90,7 @@ pub fn ask_singly(
             queue: VecDeque::new(),
             in_flight: 0,
             round: 0,
+            asked: 0,
             workers,
             saved: Instant::now(),
             bad_requests: (usize::MAX, 0),
@@ -173,6 +176,9 @@ impl Run {
             let (None, Some(ledger)) = (&state.stopped, &state.ledger) else {
                 return None;
             };
+            if self.asking.most.is_some_and(|most| state.asked >= most) {
+                return None;
+            }
             if let Some(job) = state.queue.pop_front() {
                 // It may have been answered or given up in the meantime.
                 let question = &job.question;
@@ -185,6 +191,7 @@ impl Run {
                     continue;
                 }
                 state.in_flight += 1;
+                state.asked += 1;
                 return Some(job);
             }
             if state.in_flight > 0 {

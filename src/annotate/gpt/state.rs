@@ -233,11 +233,18 @@ impl State {
     /// # Errors
     /// It is missing, cannot be read, or is something else.
     pub fn load(path: &Path) -> Result<(Self, StateFormat)> {
-        let text = std::fs::read_to_string(path).map_err(AnnotateError::io("read", path))?;
-        Self::parse(&text).map_err(|reason| AnnotateError::NotState {
+        let bytes = std::fs::read(path).map_err(AnnotateError::io("read", path))?;
+        Self::of_bytes(path, &bytes)
+    }
+
+    /// The state that the file at `path` has as its content.
+    pub(super) fn of_bytes(path: &Path, bytes: &[u8]) -> Result<(Self, StateFormat)> {
+        let wrong = |reason: String| AnnotateError::NotState {
             path: path.to_owned(),
             reason,
-        })
+        };
+        let text = std::str::from_utf8(bytes).map_err(|error| wrong(error.to_string()))?;
+        Self::parse(text).map_err(wrong)
     }
 
     /// The content of the file.

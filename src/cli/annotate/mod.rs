@@ -2,6 +2,8 @@
 
 mod check;
 mod diff;
+mod export;
+mod gpt;
 mod human;
 mod merge;
 mod status;
@@ -10,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
+use super::llm::llm_error;
 use super::{CliError, Exit};
 use crate::annotate::{AnnotateError, PredictedImage, Predictions, pool, prediction_files};
 
@@ -27,6 +30,8 @@ enum AnnotateCommand {
     Diff(diff::DiffArgs),
     Check(check::CheckArgs),
     Status(status::StatusArgs),
+    Export(export::ExportArgs),
+    Gpt(Box<gpt::GptArgs>),
 }
 
 /// Runs `novic annotate`.
@@ -37,12 +42,16 @@ pub fn cmd_annotate(args: &AnnotateArgs) -> Result<Exit, CliError> {
         AnnotateCommand::Diff(args) => diff::diff(args),
         AnnotateCommand::Check(args) => check::check(args),
         AnnotateCommand::Status(args) => status::status(args),
+        AnnotateCommand::Export(args) => export::export(args),
+        AnnotateCommand::Gpt(args) => gpt::gpt(args),
     }
 }
 
 /// An error of the room.
 fn failed(error: AnnotateError) -> CliError {
-    let exit = match error {
+    let exit = match &error {
+        AnnotateError::Service(error) => return llm_error(error),
+        AnnotateError::StatePath { .. } | AnnotateError::NoImages { .. } => Exit::Usage,
         AnnotateError::NoConfig { .. } | AnnotateError::NoPredictions { .. } => Exit::Usage,
         _ => Exit::Failed,
     };

@@ -5,6 +5,7 @@
 //! come from the same declarations, see the macro `section!`.
 
 mod action;
+mod annotate;
 mod checkpoint;
 mod choice;
 mod cls;
@@ -29,6 +30,7 @@ mod target;
 mod train;
 
 pub use action::{Action, readers};
+pub use annotate::{AnnotateAnswer, AnnotateDetail, AnnotateGpt, AnnotateMode};
 pub use checkpoint::{Checkpoint, CheckpointExport};
 pub use choice::UnknownChoice;
 pub use cls::{CLS_DATASETS, Cls, ClsSplit};

@@ -8,9 +8,9 @@ use serde_json::Value;
 use super::key::Key;
 use super::section::{Section, SetError};
 use super::{
-    Captions, Checkpoint, Cls, Data, Embedder, Eval, ExperimentInfo, Generate, Hooks, Images,
-    Infer, Launcher, Merge, Model, Multiset, Needs, Noise, Nouns, Predictions, Run, Sample, Slots,
-    StoreSettings, Tables, Target, Test, Tracking, Train, Wiki, ZeroShot,
+    AnnotateGpt, Captions, Checkpoint, Cls, Data, Embedder, Eval, ExperimentInfo, Generate, Hooks,
+    Images, Infer, Launcher, Merge, Model, Multiset, Needs, Noise, Nouns, Predictions, Run, Sample,
+    Slots, StoreSettings, Tables, Target, Test, Tracking, Train, Wiki, ZeroShot,
 };
 
 macro_rules! config {
@@ -134,6 +134,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
     Slots::collect(&mut document);
     Hooks::collect(&mut document);
     Launcher::collect(&mut document);
+    AnnotateGpt::collect(&mut document);
     Table {
         by_path: keys.iter().map(|&key| (key.path, key)).collect(),
         by_flat: keys

@@ -23,6 +23,8 @@ pub enum AnswerChoice {
     /// The most reliable one that the service offers.
     #[default]
     Auto,
+    /// The most reliable one that the service offers, from this one on.
+    From(AnswerForm),
     /// This one.
     Only(AnswerForm),
 }
@@ -47,6 +49,7 @@ impl Adaptation {
     pub(super) fn new(choice: AnswerChoice) -> Self {
         match choice {
             AnswerChoice::Auto => Self::starting_with(AnswerForm::Schema),
+            AnswerChoice::From(form) => Self::starting_with(form),
             AnswerChoice::Only(form) => Self {
                 fixed_form: true,
                 ..Self::starting_with(form)

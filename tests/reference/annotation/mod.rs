@@ -3,6 +3,9 @@
 
 mod files;
 mod model;
+mod runs;
+mod service;
+mod states;
 
 use std::path::PathBuf;
 

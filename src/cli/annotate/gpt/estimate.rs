@@ -1,0 +1,125 @@
+//! `novic annotate gpt estimate`: what a run takes.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::failed;
+use super::questions::QuestionArgs;
+use crate::annotate::gpt::{parent, read_state};
+use crate::cli::print::print;
+use crate::cli::{CliError, Exit};
+
+/// Say what a run will take, without asking anybody
+///
+/// Needs no key and no network: open pairs, questions, tokens, cost, batches,
+/// from all opinions about each pair being the same to as many as allowed.
+///
+///   novic annotate gpt estimate world.json --predictions outputs/run1
+///   novic annotate gpt estimate world.json --predictions outputs/run1 --show 1
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct EstimateArgs {
+    #[command(flatten)]
+    questions: QuestionArgs,
+    /// Print the first requests as they would be sent, without their images
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    show: usize,
+    /// Write the files of the batches that would be sent first
+    #[arg(long, value_name = "DIR")]
+    write_jsonl: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `novic annotate gpt estimate`.
+pub(super) fn estimate(args: &EstimateArgs) -> Result<Exit, CliError> {
+    print_estimate(
+        &args.questions,
+        args.show,
+        args.write_jsonl.as_ref(),
+        args.json,
+    )
+}
+
+/// The same for `run --dry-run`.
+pub(super) fn print_estimate(
+    questions: &QuestionArgs,
+    show: usize,
+    write_jsonl: Option<&PathBuf>,
+    as_json: bool,
+) -> Result<Exit, CliError> {
+    let settings = questions.settings()?;
+    let state = read_state(&settings.path).map_err(failed)?;
+    let asking = questions.asking(&settings, &state)?;
+    let form = settings.llm.first_form();
+    let beside = parent(&settings.path);
+    let price = settings.price(&state.meta.model);
+    let limits = &settings.batching.limits;
+    let share = settings.batching.price_share;
+    let found = asking
+        .estimate(&state, beside, limits, (price, share), form)
+        .map_err(failed)?;
+    let shown = asking
+        .first_requests(&state, beside, show, form)
+        .map_err(failed)?;
+    let written = match write_jsonl {
+        Some(folder) => Some(
+            asking
+                .write_batches(&state, beside, limits, form, folder)
+                .map_err(failed)?,
+        ),
+        None => None,
+    };
+    if as_json {
+        let object = json!({
+            "state": settings.path,
+            "model": state.meta.model,
+            "estimate": found,
+            "requests": shown,
+            "files_written": written,
+        });
+        return print(&format!("{object:#}\n"));
+    }
+    let mut text = format!(
+        "{} images, {} open pairs, {} given up\n",
+        found.images, found.open_pairs, found.parked_pairs
+    );
+    let _ = writeln!(text, "{:<20} {:>14} {:>14}", "", "least", "most");
+    let mut line = |name: &str, least: String, most: String| {
+        let _ = writeln!(text, "{name:<20} {least:>14} {most:>14}");
+    };
+    let ranges = [
+        ("requests", found.requests),
+        ("tokens in", found.prompt_tokens),
+        ("tokens out", found.completion_tokens),
+    ];
+    for (name, range) in ranges {
+        line(name, range.least.to_string(), range.most.to_string());
+    }
+    for (name, range) in [("USD", found.cost), ("USD in batches", found.batch_cost)] {
+        match range {
+            Some(range) => line(
+                name,
+                format!("{:.4}", range.least),
+                format!("{:.4}", range.most),
+            ),
+            None => line(name, "unknown".to_owned(), "unknown".to_owned()),
+        }
+    }
+    let _ = writeln!(
+        text,
+        "{} batch files of {} bytes in the first round",
+        found.batches, found.batch_bytes
+    );
+    if let (Some(count), Some(folder)) = (written, write_jsonl) {
+        let _ = writeln!(text, "{count} batch files written to {}", folder.display());
+    }
+    for request in shown {
+        let _ = writeln!(text, "{request:#}");
+    }
+    print(&text)
+}

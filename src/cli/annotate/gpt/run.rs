@@ -1,0 +1,364 @@
+//! `novic annotate gpt run`: asks until nothing is open.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal};
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use super::estimate::print_estimate;
+use super::questions::{QuestionArgs, Settings};
+use super::{failed, open};
+use crate::annotate::gpt::{
+    Asking, Ledger, Line, Outcome, Progress, Undone, ask_in_batches, ask_singly, resolve,
+};
+use crate::cli::llm::llm_error;
+use crate::cli::print::print;
+use crate::cli::{CliError, Exit};
+use crate::config::schema::AnnotateMode;
+use crate::net::llm::{AnswerForm, LlmClient, LlmError};
+use crate::runner::Interrupt;
+
+/// Ask until every pair has its opinions
+///
+/// Asks any OpenAI-compatible service, one by one or in batches. Every answer is
+/// in the journal beside the state file before it counts, so that nothing is
+/// paid for twice, whatever happens; the same command goes on. The key is taken
+/// from the environment only. Limits of the budget hold for all that was ever
+/// spent on the state.
+///
+///   novic annotate gpt run world.json --predictions outputs/run1 --dry-run
+///   novic annotate gpt run world.json --predictions outputs/run1 --max-cost 5
+///   novic annotate gpt run world.json --predictions p.json --base-url http://localhost:8000/v1 --api-key-env none
+///
+/// Exit codes: 3 some pairs were given up, 4 the key, 5 the quota, 6 the budget,
+/// 130 Ctrl-C.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    questions: QuestionArgs,
+    /// One by one, or in batches [default: auto: in batches if there are many questions]
+    #[arg(long, value_enum)]
+    mode: Option<Mode>,
+    /// Ask again about pairs that were given up
+    #[arg(long)]
+    retry_failed: bool,
+    /// Go on with another prompt than before
+    #[arg(long)]
+    allow_prompt_change: bool,
+    /// Say what it would take, and ask nobody
+    #[arg(long)]
+    dry_run: bool,
+    /// With --dry-run: print the first requests as they would be sent
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "dry_run")]
+    show: usize,
+    /// Version of the state file that is written [default: as it is]
+    #[arg(long, value_name = "1|2", value_parser = clap::value_parser!(u8).range(1..=2))]
+    state_format: Option<u8>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Mode {
+    Auto,
+    Single,
+    Batch,
+}
+
+/// Runs `novic annotate gpt run`.
+pub(super) fn run(args: &RunArgs) -> Result<Exit, CliError> {
+    if args.dry_run {
+        return print_estimate(&args.questions, args.show, None, args.json);
+    }
+    let settings = args.questions.settings()?;
+    // Before the state is read, so that nobody else changes it.
+    let (mut ledger, undone) = open(&settings.path, args.state_format)?;
+    if undone.answers > 0 {
+        eprintln!(
+            "going on from {} answers that a stopped run left",
+            undone.answers
+        );
+    }
+    let asking = args.questions.asking(&settings, &ledger.state)?;
+    same_prompt(args, &asking, &mut ledger)?;
+    if args.retry_failed {
+        ledger.take(&Line::Retry).map_err(failed)?;
+    }
+    asking.settle_empty_nouns(&mut ledger).map_err(failed)?;
+    let interrupt = Interrupt::of_signals().map_err(|error| CliError::failed(error.to_string()))?;
+    let stop = interrupt.clone();
+    let known = ledger.state.asked.answer.as_deref().and_then(form_named);
+    let client = settings.llm.client_from(
+        &ledger.state.meta.model,
+        settings.spent(&ledger.state),
+        known,
+        move || stop.is_raised(),
+    )?;
+    let mut session = Session {
+        client: Arc::new(client),
+        asking,
+        settings: &settings,
+        interrupt,
+        bar: Bar::new(),
+    };
+    resolve(&session.client, &mut ledger, &undone).map_err(failed)?;
+    let mode = args.mode.unwrap_or(match settings.config.mode {
+        AnnotateMode::Auto => Mode::Auto,
+        AnnotateMode::Single => Mode::Single,
+        AnnotateMode::Batch => Mode::Batch,
+    });
+    let (mut ledger, outcome) = session.ask(ledger, mode, &undone)?;
+    session.bar.clear();
+    let asked = &mut ledger.state.asked;
+    asked.answer = Some(form_name(session.client.form()).to_owned());
+    ledger.state.prices = settings
+        .price(&ledger.state.meta.model)
+        .map(|price| [price.input, price.cached_input, price.output]);
+    ledger.save().map_err(failed)?;
+    tell(args, &session, &ledger, &outcome)
+}
+
+/// Whether the model is told the same as before.
+fn same_prompt(args: &RunArgs, asking: &Asking, ledger: &mut Ledger) -> Result<(), CliError> {
+    let prompt = &asking.questioning.prompt;
+    let (id, hash) = (prompt.id.clone(), prompt.sha256());
+    let has_opinions = ledger.state.opinions() > 0;
+    let asked = &mut ledger.state.asked;
+    let other = asked
+        .prompt_sha256
+        .as_ref()
+        .is_some_and(|known| *known != hash);
+    if other && has_opinions && !args.allow_prompt_change {
+        return Err(CliError::usage(format!(
+            "the opinions so far were asked for with the prompt {:?} and another text; name it, or \
+             mix them with --allow-prompt-change",
+            asked.prompt_id.as_deref().unwrap_or("unknown")
+        )));
+    }
+    asked.prompt_id = Some(id);
+    asked.prompt_sha256 = Some(hash);
+    Ok(())
+}
+
+/// One run.
+struct Session<'a> {
+    client: Arc<LlmClient>,
+    asking: Asking,
+    settings: &'a Settings,
+    interrupt: Interrupt,
+    bar: Bar,
+}
+
+impl Session<'_> {
+    fn ask(
+        &mut self,
+        mut ledger: Ledger,
+        mode: Mode,
+        undone: &Undone,
+    ) -> Result<(Ledger, Outcome), CliError> {
+        if !self.in_batches(&ledger, mode)? {
+            return self.singly(ledger);
+        }
+        if ledger.state.asked.answer.is_none() && self.settings.llm.chooses_form() {
+            // One question tells which form of answers the service knows.
+            self.asking.most = Some(1);
+            let (probed, outcome) = self.singly_or_pending(ledger)?;
+            self.asking.most = None;
+            ledger = probed;
+            if !matches!(outcome, Outcome::Finished) {
+                return Ok((ledger, outcome));
+            }
+        }
+        ledger.state.asked.mode = Some("batch".to_owned());
+        let bar = &mut self.bar;
+        let outcome = ask_in_batches(
+            &self.client,
+            &self.asking,
+            self.settings.batching,
+            &mut ledger,
+            undone,
+            &mut |progress| bar.show(progress),
+        )
+        .map_err(failed)?;
+        match outcome {
+            Outcome::Few => self.singly(ledger),
+            outcome => Ok((ledger, outcome)),
+        }
+    }
+
+    /// Whether questions are asked in batches.
+    fn in_batches(&self, ledger: &Ledger, mode: Mode) -> Result<bool, CliError> {
+        match mode {
+            Mode::Single => return Ok(false),
+            Mode::Batch => return Ok(true),
+            Mode::Auto => {}
+        }
+        if !ledger.state.pending.is_empty() {
+            return Ok(true);
+        }
+        let asking = &self.asking;
+        let state = &ledger.state;
+        let (questions, _) = state.questions_between(&asking.predicted, asking.dealing, 0, 0, 0);
+        if questions.len() <= self.settings.batching.limits.few {
+            return Ok(false);
+        }
+        self.client.has_batches().map_err(|error| llm_error(&error))
+    }
+
+    fn singly(&mut self, mut ledger: Ledger) -> Result<(Ledger, Outcome), CliError> {
+        ledger.state.asked.mode = Some("single".to_owned());
+        let interrupt = self.interrupt.clone();
+        let bar = &mut self.bar;
+        ask_singly(
+            self.client.clone(),
+            &self.asking,
+            ledger,
+            || interrupt.is_raised(),
+            |progress| bar.show(progress),
+        )
+        .map_err(failed)
+    }
+
+    /// The same, unless batches are under way: then the form is known.
+    fn singly_or_pending(&mut self, ledger: Ledger) -> Result<(Ledger, Outcome), CliError> {
+        match ledger.state.pending.is_empty() {
+            true => self.singly(ledger),
+            false => Ok((ledger, Outcome::Finished)),
+        }
+    }
+}
+
+fn form_named(name: &str) -> Option<AnswerForm> {
+    [AnswerForm::Schema, AnswerForm::Json, AnswerForm::Text]
+        .into_iter()
+        .find(|form| form_name(*form) == name)
+}
+
+fn form_name(form: AnswerForm) -> &'static str {
+    match form {
+        AnswerForm::Schema => "schema",
+        AnswerForm::Json => "json",
+        AnswerForm::Text => "text",
+    }
+}
+
+/// What was done, and the exit code.
+fn tell(
+    args: &RunArgs,
+    session: &Session<'_>,
+    ledger: &Ledger,
+    outcome: &Outcome,
+) -> Result<Exit, CliError> {
+    let state = &ledger.state;
+    let spent = session.client.spent();
+    let progress = session.asking.progress(state, spent, None);
+    let parked: Vec<_> = state.failures.parked().collect();
+    if args.json {
+        let parked = parked
+            .iter()
+            .map(|(image, noun, why)| json!({"image": image, "noun": noun, "why": why}));
+        let object = json!({
+            "state": ledger.path(),
+            "pairs_done": progress.done,
+            "pairs_open": progress.open,
+            "given_up": parked.collect::<Vec<_>>(),
+            "batches_under_way": progress.batches,
+            "spent": spent,
+            "stopped": match outcome {
+                Outcome::Stopped(error) => Some(error.to_string()),
+                Outcome::FailedBatches(count) => Some(format!("{count} batches had no results")),
+                Outcome::Finished | Outcome::Few => None,
+            },
+        });
+        print(&format!("{object:#}\n"))?;
+    } else {
+        let mut text = format!(
+            "{} pairs have their opinions, {} are open, {} given up\n",
+            progress.done,
+            progress.open,
+            parked.len()
+        );
+        for (image, noun, why) in parked.iter().take(10) {
+            let _ = writeln!(
+                text,
+                "  {image:?}: {noun:?}: {}: {}",
+                why.class.words(),
+                why.message
+            );
+        }
+        if parked.len() > 10 {
+            let _ = writeln!(text, "  … and {} more", parked.len() - 10);
+        }
+        if progress.batches > 0 {
+            let _ = writeln!(text, "{} batches are under way", progress.batches);
+        }
+        let cost = match session.settings.price(&state.meta.model) {
+            Some(_) => format!(", {:.4} USD", spent.cost),
+            None => String::new(),
+        };
+        let _ = writeln!(
+            text,
+            "{} requests, {} + {} tokens{cost}",
+            spent.requests, spent.usage.prompt_tokens, spent.usage.completion_tokens
+        );
+        print(&text)?;
+    }
+    match outcome {
+        Outcome::Stopped(LlmError::Interrupted) if progress.open == 0 => {}
+        Outcome::Stopped(error) => return Err(llm_error(error)),
+        Outcome::FailedBatches(count) => {
+            return Err(CliError::failed(format!(
+                "{count} batches had no useful results; look at them at the service, then run the \
+                 same command again"
+            )));
+        }
+        Outcome::Finished | Outcome::Few => {}
+    }
+    Ok(match parked.is_empty() {
+        true => Exit::Success,
+        false => Exit::SomeInputsFailed,
+    })
+}
+
+/// How far it is, on terminals.
+pub(super) struct Bar(Option<ProgressBar>);
+
+impl Bar {
+    pub(super) fn new() -> Self {
+        if !io::stderr().is_terminal() {
+            return Self(None);
+        }
+        let bar = ProgressBar::new(0);
+        if let Ok(style) =
+            ProgressStyle::with_template("[{elapsed}] {bar:24} {pos}/{len} pairs {wide_msg}")
+        {
+            bar.set_style(style);
+        }
+        Self(Some(bar))
+    }
+
+    pub(super) fn show(&mut self, progress: &Progress) {
+        let Some(bar) = &self.0 else { return };
+        bar.set_length((progress.done + progress.open) as u64);
+        bar.set_position(progress.done as u64);
+        let spent = &progress.spent;
+        bar.set_message(match &progress.waits {
+            Some(waits) => waits.clone(),
+            None => format!(
+                "{} answers · {} given up · {} batches · {:.2} USD",
+                spent.answers, progress.parked, progress.batches, spent.cost
+            ),
+        });
+    }
+
+    pub(super) fn clear(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! `[annotate.gpt]`: annotation by a model, for `novic annotate gpt`.
+
+use super::choice::choice;
+use super::section::section;
+
+choice! {
+    /// Form of answers.
+    pub enum AnnotateAnswer {
+        /// The most reliable one that the service offers.
+        #[default]
+        Auto = "auto",
+        /// JSON that keeps to a schema.
+        Schema = "schema",
+        /// JSON.
+        Json = "json",
+        /// Plain text.
+        Text = "text",
+    }
+}
+
+choice! {
+    /// How questions are sent.
+    pub enum AnnotateMode {
+        /// In batches if there are many.
+        #[default]
+        Auto = "auto",
+        /// One by one.
+        Single = "single",
+        /// In batches.
+        Batch = "batch",
+    }
+}
+
+choice! {
+    /// How closely images are looked at.
+    pub enum AnnotateDetail {
+        /// At a small copy.
+        #[default]
+        Low = "low",
+        /// At tiles of it.
+        High = "high",
+        /// As the service chooses.
+        Auto = "auto",
+    }
+}
+
+section! {
+    /// Annotation by a model. What is absent has the default of `novic annotate gpt`, whose options win.
+    pub struct AnnotateGpt("annotate.gpt") {
+        /// State file.
+        state: Option<String> = None => path().cosmetic();
+        /// Directory of the images.
+        images: Option<String> = None => path().cosmetic();
+        /// Directory of their small copies, in that of the images.
+        images_small: String = "512px".to_owned() => cosmetic();
+        /// Directory of batch files, in that of the images.
+        batch_dir: String = "batches".to_owned() => cosmetic();
+        /// Prediction files, or directories of them.
+        predictions: Vec<String> = Vec::new() => or_text().cosmetic();
+        /// Nouns per sample and configuration.
+        topk: usize = 1 => at_least(1.0).cosmetic();
+        /// Model to ask.
+        model: String = "gpt-4o-2024-05-13".to_owned() => cosmetic();
+        /// Opinions per pair, at least and at most.
+        opinions: Vec<u64> = vec![3, 5] => cosmetic();
+        /// Share of equal opinions that decides.
+        confidence: f64 = 0.78 => above(0.5).cosmetic();
+        /// Nouns per question, up to twice as many.
+        min_nouns: usize = 8 => at_least(1.0).cosmetic();
+        /// Seed of the order of nouns and questions.
+        seed: u64 = 1 => cosmetic();
+        /// What the model is told.
+        prompt: String = "describe-then-judge-1".to_owned() => cosmetic();
+        /// Form of answers.
+        answer: AnnotateAnswer = AnnotateAnswer::Auto => cosmetic();
+        /// How questions are sent.
+        mode: AnnotateMode = AnnotateMode::Auto => cosmetic();
+        /// How closely images are looked at.
+        detail: AnnotateDetail = AnnotateDetail::Low => cosmetic();
+        /// Longest answer.
+        answer_tokens: usize = 512 => at_least(1.0).cosmetic().unit("tokens");
+        /// Sampling temperature; null: the service's own.
+        temperature: Option<f64> = Some(0.2) => at_least(0.0).cosmetic();
+        /// Share of the probability that is sampled from; null: the service's own.
+        top_p: Option<f64> = Some(0.6) => above(0.0).cosmetic();
+        /// Address of the service, with its version.
+        base_url: Option<String> = None => cosmetic();
+        /// Environment variable that holds the key, or `none`.
+        api_key_env: String = "OPENAI_API_KEY".to_owned() => cosmetic();
+        /// Requests at a time.
+        concurrency: usize = 8 => at_least(1.0).cosmetic();
+        /// Requests per minute.
+        rpm: Option<f64> = None => above(0.0).cosmetic();
+        /// Tokens per minute.
+        tpm: Option<f64> = None => above(0.0).cosmetic();
+        /// Tries per request.
+        attempts: usize = 5 => at_least(1.0).cosmetic();
+        /// Longest time of a request.
+        timeout: f64 = 120.0 => above(0.0).cosmetic().unit("s");
+        /// Requests in all, at most.
+        max_requests: Option<u64> = None => cosmetic();
+        /// Cost in all, at most.
+        max_cost: Option<f64> = None => at_least(0.0).cosmetic().unit("USD");
+        /// Tokens in all, at most.
+        max_tokens: Option<u64> = None => cosmetic();
+        /// Price of a million tokens of requests.
+        price_input: Option<f64> = None => at_least(0.0).cosmetic().unit("USD");
+        /// Price of a million tokens that were seen before; none: as any other.
+        price_cached_input: Option<f64> = None => at_least(0.0).cosmetic().unit("USD");
+        /// Price of a million tokens of answers.
+        price_output: Option<f64> = None => at_least(0.0).cosmetic().unit("USD");
+        /// Share of the price that batches save.
+        batch_discount: f64 = 0.5 => at_least(0.0).at_most(1.0).cosmetic();
+        /// Tokens of an image; none: as known for the model.
+        image_tokens_low: Option<u64> = None => cosmetic();
+        /// Tokens of a tile of an image that is looked at closely; none: as known for the model.
+        image_tokens_tile: Option<u64> = None => cosmetic();
+        /// Questions per batch.
+        max_batch_requests: usize = 49_000 => at_least(20.0).cosmetic();
+        /// Size of a batch.
+        max_batch_mib: u64 = 90 => at_least(1.0).cosmetic().unit("MiB");
+        /// Size of all batches under way.
+        max_files_mib: u64 = 5120 => cosmetic().unit("MiB");
+        /// Batches under way.
+        max_pending_batches: usize = 50 => at_least(1.0).cosmetic();
+        /// Thousands of tokens of all batches under way.
+        max_pending_ktokens: u64 = 10_000 => at_least(5.0).cosmetic();
+        /// Questions that are few enough to be asked one by one.
+        unbatch_thres: usize = 50 => cosmetic();
+        /// Time between the first looks at batches; it grows.
+        poll: f64 = 15.0 => above(0.0).cosmetic().unit("s");
+    }
+}

@@ -1,0 +1,301 @@
+//! `novic annotate gpt run --mode batch` against a service for batches that
+//! tests kill, and that loses answers.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::annotate::{asked, assert_complete, assert_secret, begun, gpt, reply, run, state};
+use crate::llm_server::{LlmServer, Reaction, Received, answer};
+
+/// What a service keeps.
+#[derive(Default)]
+struct Kept {
+    files: BTreeMap<String, String>,
+    /// Mark and file of questions of every batch.
+    batches: Vec<(String, String)>,
+    /// How often each batch was looked at.
+    looks: BTreeMap<usize, usize>,
+    made: usize,
+    /// Calls that were received.
+    calls: usize,
+}
+
+impl Kept {
+    fn file(&mut self, content: String) -> String {
+        self.made += 1;
+        let id = format!("file-{}", self.made);
+        self.files.insert(id.clone(), content);
+        id
+    }
+
+    fn describe(&self, at: usize, status: &str, output: Option<&str>) -> Value {
+        let (marker, input) = &self.batches[at];
+        json!({
+            "id": format!("batch_{at}"), "status": status, "input_file_id": input,
+            "output_file_id": output, "metadata": {"novic_batch": marker},
+        })
+    }
+}
+
+/// A service whose batches take some looks; `fault` may answer instead.
+fn service(
+    looks: usize,
+    mut fault: impl FnMut(&Received, &mut Kept) -> Option<Reaction> + Send + 'static,
+) -> (LlmServer, Arc<Mutex<Kept>>) {
+    let shared = Arc::new(Mutex::new(Kept::default()));
+    let kept = shared.clone();
+    let server = LlmServer::start(move |request| {
+        let mut kept = kept.lock().unwrap();
+        kept.calls += 1;
+        if let Some(reaction) = fault(request, &mut kept) {
+            return reaction;
+        }
+        let path = request.path.trim_start_matches("/v1/").to_owned();
+        let parts: Vec<&str> = path.split(['/', '?']).collect();
+        match (request.method.as_str(), parts.as_slice()) {
+            ("POST", ["chat", "completions"]) => Reaction::Answer(reply(&request.body)),
+            ("POST", ["files"]) => {
+                let form = String::from_utf8(request.bytes.clone()).unwrap();
+                let from = form.find("{\"custom_id\"").unwrap();
+                let to = form.rfind("\n\r\n--").unwrap();
+                let id = kept.file(form[from..to].to_owned());
+                Reaction::Answer(json!({"id": id}))
+            }
+            ("POST", ["batches"]) => {
+                let marker = request.body["metadata"]["novic_batch"].as_str().unwrap();
+                let input = request.body["input_file_id"].as_str().unwrap();
+                kept.batches.push((marker.to_owned(), input.to_owned()));
+                Reaction::Answer(kept.describe(kept.batches.len() - 1, "validating", None))
+            }
+            ("GET", ["batches", query]) if query.starts_with("limit=") => {
+                let all = 0..kept.batches.len();
+                let list: Vec<Value> = all
+                    .map(|at| kept.describe(at, "in_progress", None))
+                    .collect();
+                Reaction::Answer(json!({"data": list}))
+            }
+            ("GET", ["batches", id]) => {
+                let at: usize = id.trim_start_matches("batch_").parse().unwrap();
+                let seen = kept.looks.entry(at).or_default();
+                *seen += 1;
+                if *seen <= looks {
+                    return Reaction::Answer(kept.describe(at, "in_progress", None));
+                }
+                let input = kept.files[&kept.batches[at].1].clone();
+                let id = kept.file(results(&input));
+                Reaction::Answer(kept.describe(at, "completed", Some(&id)))
+            }
+            ("POST", ["batches", id, "cancel"]) => {
+                let at: usize = id.trim_start_matches("batch_").parse().unwrap();
+                kept.looks.insert(at, looks);
+                Reaction::Answer(kept.describe(at, "cancelling", None))
+            }
+            ("GET", ["files", id, "content"]) => {
+                Reaction::Status(200, Vec::new(), kept.files[*id].clone())
+            }
+            ("DELETE", ["files", id]) => {
+                kept.files.remove(*id);
+                Reaction::Answer(json!({"deleted": true}))
+            }
+            other => panic!("nobody asks for {other:?}"),
+        }
+    });
+    (server, shared)
+}
+
+fn results(input: &str) -> String {
+    let line = |line: &str| {
+        let question: Value = serde_json::from_str(line).unwrap();
+        assert!(!asked(&question["body"]).is_empty());
+        let response = json!({"status_code": 200, "body": reply(&question["body"])});
+        json!({"custom_id": question["custom_id"], "response": response, "error": null}).to_string()
+    };
+    input.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+const BATCH: [&str; 8] = [
+    "--mode",
+    "batch",
+    "--answer",
+    "text",
+    "--unbatch-thres",
+    "0",
+    "--poll",
+    "0.01",
+];
+
+#[test]
+fn batches_bring_opinions_at_half_the_price() {
+    let folder = begun(4, 9);
+    let (server, kept) = service(2, |_, _| None);
+    let more = ["--max-batch-requests", "20"];
+    run(&folder, &server, &[&BATCH[..], &more].concat()).expect(0);
+    assert_complete(&folder, 36);
+    let kept = kept.lock().unwrap();
+    assert!(kept.files.is_empty(), "{:?}", kept.files.keys());
+    assert_eq!(kept.batches.len(), 2);
+    let state = state(&folder);
+    assert_eq!(state["_metrics"]["usage"]["requests"], 27);
+    // 100 + 50 tokens at 1 and 2 USD per million, halved.
+    let cost = state["_metrics"]["cost"].as_f64().unwrap();
+    assert!((cost - 27.0 * 0.0001).abs() < 1e-9, "{cost}");
+    assert_eq!(
+        fs::read_dir(folder.path("images/batches")).unwrap().count(),
+        0
+    );
+    assert_secret(&folder);
+}
+
+#[test]
+fn a_lost_answer_makes_no_second_batch() {
+    let folder = begun(4, 3);
+    let mut lost = false;
+    let (server, kept) = service(1, move |request, kept| {
+        if request.method == "POST" && request.path == "/v1/batches" && !lost {
+            lost = true;
+            let marker = request.body["metadata"]["novic_batch"].as_str().unwrap();
+            let input = request.body["input_file_id"].as_str().unwrap();
+            kept.batches.push((marker.to_owned(), input.to_owned()));
+            return Some(Reaction::Cut);
+        }
+        None
+    });
+    run(&folder, &server, &BATCH).expect(0);
+    assert_complete(&folder, 12);
+    assert_eq!(kept.lock().unwrap().batches.len(), 1);
+}
+
+#[test]
+fn killed_at_any_call_no_batch_is_made_twice() {
+    let folder = begun(3, 6);
+    let (server, kept) = service(1, |_, _| {
+        // Long enough to be killed in between.
+        thread::sleep(Duration::from_millis(20));
+        None
+    });
+    let more = [&BATCH[..], &["--max-batch-requests", "20"]].concat();
+    let mut killed = 0;
+    for call in 1.. {
+        let mut child = gpt(&folder, &server, "run", &more)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let since = Instant::now();
+        while kept.lock().unwrap().calls < call && since.elapsed() < Duration::from_secs(60) {
+            if child.try_wait().unwrap().is_some() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        if child.try_wait().unwrap().is_some() {
+            break;
+        }
+        killed += 1;
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert!(killed >= 3, "{killed}");
+    run(&folder, &server, &more).expect(0);
+    assert_complete(&folder, 18);
+    let kept = kept.lock().unwrap();
+    let mut questions = Vec::new();
+    for (marker, _) in &kept.batches {
+        questions.push(marker.clone());
+    }
+    let all = questions.len();
+    questions.sort();
+    questions.dedup();
+    assert_eq!(questions.len(), all, "a mark was used twice");
+    // 18 questions in all; each was answered in one batch only.
+    let journal = fs::read_to_string(folder.path("state.json.journal")).unwrap();
+    let answers = journal
+        .lines()
+        .filter(|line| line.contains(r#""line":"answer""#))
+        .count();
+    assert_eq!(answers, 18);
+    assert_eq!(all, 1, "{:?}", kept.batches);
+}
+
+#[test]
+fn a_service_without_batches_is_asked_singly() {
+    let folder = begun(4, 3);
+    let (server, kept) = service(1, |request, _| {
+        request
+            .path
+            .starts_with("/v1/batches")
+            .then(|| Reaction::error(404, "not_found", "no such path"))
+    });
+    run(&folder, &server, &["--unbatch-thres", "1"]).expect(0);
+    assert_complete(&folder, 12);
+    assert!(kept.lock().unwrap().batches.is_empty());
+}
+
+#[test]
+fn cancelled_batches_leave_what_they_have() {
+    let folder = begun(4, 3);
+    let (server, kept) = service(1_000_000, |_, _| None);
+    let mut child = gpt(&folder, &server, "run", &BATCH)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let since = Instant::now();
+    while kept.lock().unwrap().looks.is_empty() && since.elapsed() < Duration::from_secs(60) {
+        thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let status = folder.call(&["annotate", "status", "state.json"]).expect(0);
+    assert!(
+        status.out.contains("is under way: 9 questions"),
+        "{}",
+        status.out
+    );
+    let cancelled = gpt(
+        &folder,
+        &server,
+        "cancel",
+        &["--poll", "0.01", "--answer", "text"],
+    )
+    .output();
+    let cancelled = crate::folder::Call::from(cancelled.unwrap()).expect(0);
+    assert!(
+        cancelled.out.contains("1 batches cancelled, 36 opinions"),
+        "{}",
+        cancelled.out
+    );
+    assert_complete(&folder, 12);
+}
+
+#[test]
+fn lines_of_errors_are_read() {
+    let folder = begun(2, 3);
+    let mut first = true;
+    let (server, _) = service(0, move |request, kept| {
+        let is_content = request.path.ends_with("/content");
+        if !is_content || !std::mem::take(&mut first) {
+            return None;
+        }
+        let id = request.path.split('/').nth(3).unwrap();
+        let mut lines: Vec<Value> = kept.files[id]
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        lines[0]["response"] = json!({"status_code": 500, "body": {"error": {"message": "x"}}});
+        lines[1]["response"]["body"] = answer("Nothing useful.");
+        let again = lines[2].clone();
+        lines.push(again);
+        lines.reverse();
+        let text: Vec<String> = lines.iter().map(Value::to_string).collect();
+        Some(Reaction::Status(200, Vec::new(), text.join("\n")))
+    });
+    run(&folder, &server, &BATCH).expect(0);
+    assert_complete(&folder, 6);
+}
