@@ -238,8 +238,8 @@ fn a_service_with_faults_gives_the_same_opinions() {
             7 => Reaction::Answer(answer(&text(&nouns[1..]))),
             8 => Reaction::Answer(answer_that_ends(&said, "length")),
             9 => Reaction::Answer(answer_that_ends("", "content_filter")),
-            10 => Reaction::Answer(json!({"choices": null})),
-            11 => Reaction::Answer(json!({"error": {"message": "bad"}})),
+            14 => Reaction::Answer(json!({"choices": null})),
+            17 => Reaction::Answer(json!({"error": {"message": "bad"}})),
             _ => Reaction::Answer(nested),
         }
     });

@@ -51,6 +51,10 @@ fn service(
     let shared = Arc::new(Mutex::new(Kept::default()));
     let kept = shared.clone();
     let server = LlmServer::start(move |request| {
+        if request.method.is_empty() {
+            // Whoever began to ask was killed.
+            return Reaction::Cut;
+        }
         let mut kept = kept.lock().unwrap();
         kept.calls += 1;
         if let Some(reaction) = fault(request, &mut kept) {

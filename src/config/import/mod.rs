@@ -5,6 +5,7 @@
 //! comments where something means more, less or something else here. Stages
 //! that read a cache which another one of the same script writes are linked.
 
+mod annotation;
 mod draft;
 mod infer;
 mod script;
@@ -15,7 +16,9 @@ mod yaml;
 use std::path::Path;
 
 use super::problem::{ConfigErrors, Problem, Severity};
+use super::show::toml_value;
 use super::source::{Location, Source, SourceKind};
+use annotation::Annotation;
 use draft::Draft;
 use script::{Command, Program};
 
@@ -35,9 +38,11 @@ pub struct Imported {
 pub fn import_command(words: &[String], name: Option<&str>) -> Result<Imported, ConfigErrors> {
     let mut problems = Vec::new();
     let command = script::command(words.to_vec(), None, &mut problems);
-    let drafts = command.iter().filter_map(|c| draft(c, &mut problems));
-    let drafts = drafts.collect();
-    finish(drafts, name, problems)
+    let mut parts = Parts::default();
+    for command in &command {
+        parts.add(command, &mut problems);
+    }
+    finish(parts, name, problems)
 }
 
 /// Imports all commands of a shell script. Only plain commands are understood:
@@ -52,15 +57,15 @@ pub fn import_script(
 ) -> Result<Imported, ConfigErrors> {
     let mut problems = Vec::new();
     let source = Source::new(SourceKind::File(path.to_owned()), text);
-    let mut drafts = Vec::new();
+    let mut parts = Parts::default();
     for command in script::commands(&source, &mut problems) {
-        drafts.extend(draft(&command, &mut problems));
+        parts.add(&command, &mut problems);
     }
-    if drafts.is_empty() && problems.is_empty() {
+    if parts.is_empty() && problems.is_empty() {
         let problem = Problem::error(format!("{} has no commands", path.display()));
         problems.push(problem.help(script::PROGRAMS));
     }
-    finish(drafts, name.or(stem(path).as_deref()), problems)
+    finish(parts, name.or(stem(path).as_deref()), problems)
 }
 
 /// Imports a flat configuration file of the original, such as the one that it
@@ -72,27 +77,55 @@ pub fn import_yaml(path: &Path, text: &str, name: Option<&str>) -> Result<Import
     let mut problems = Vec::new();
     let source = Source::new(SourceKind::File(path.to_owned()), text);
     let draft = yaml::draft(&source, &mut problems);
-    finish(draft.into_iter().collect(), name, problems)
+    let parts = Parts {
+        drafts: draft.into_iter().collect(),
+        ..Parts::default()
+    };
+    finish(parts, name, problems)
 }
 
-fn draft(command: &Command, problems: &mut Vec<Problem>) -> Option<Draft> {
-    match command.program {
-        Program::Train => train::draft(command, problems),
-        Program::Infer => infer::draft(command, problems),
+/// What commands become.
+#[derive(Default)]
+struct Parts {
+    drafts: Vec<Draft>,
+    annotations: Vec<Annotation>,
+}
+
+impl Parts {
+    fn add(&mut self, command: &Command, problems: &mut Vec<Problem>) {
+        match command.program {
+            Program::Train => self.drafts.extend(train::draft(command, problems)),
+            Program::Infer => self.drafts.extend(infer::draft(command, problems)),
+            Program::AnnotateGpt | Program::AnnotateHuman => {
+                self.annotations
+                    .extend(annotation::annotation(command, problems));
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.drafts.is_empty() && self.annotations.is_empty()
     }
 }
 
 fn finish(
-    drafts: Vec<Draft>,
+    parts: Parts,
     name: Option<&str>,
     problems: Vec<Problem>,
 ) -> Result<Imported, ConfigErrors> {
     if problems.iter().any(|p| p.severity == Severity::Error) {
         return Err(ConfigErrors { problems });
     }
-    let stages = draft::linked(drafts);
+    let stages = draft::linked(parts.drafts);
+    let text = match stages.is_empty() {
+        true => format!(
+            "[experiment]\nname = {}\n",
+            toml_value(&name.unwrap_or("annotation").into())
+        ),
+        false => write::file(&stages, name),
+    };
     Ok(Imported {
-        text: write::file(&stages, name),
+        text: text + &annotation::text(&parts.annotations),
         warnings: problems,
     })
 }

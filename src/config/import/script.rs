@@ -8,8 +8,8 @@ use crate::config::problem::Problem;
 use crate::config::source::{Location, Source};
 
 /// What can be imported, for messages.
-pub(super) const PROGRAMS: &str =
-    "commands are `./train.py action=…` and `./infer.py --checkpoint …`, files are flat YAML";
+pub(super) const PROGRAMS: &str = "commands are `./train.py action=…`, `./infer.py --checkpoint …`, `./gpt_annotation.py …` and \
+     `./dataset_annotation.py …`, files are flat YAML";
 
 /// A program of the original that an experiment stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,22 @@ pub(super) enum Program {
     Train,
     /// `infer.py`: classifies pictures with one checkpoint.
     Infer,
+    /// `gpt_annotation.py`: annotation by a model.
+    AnnotateGpt,
+    /// `dataset_annotation.py`: annotation by people.
+    AnnotateHuman,
+}
+
+impl Program {
+    /// Name of its file.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train.py",
+            Self::Infer => "infer.py",
+            Self::AnnotateGpt => "gpt_annotation.py",
+            Self::AnnotateHuman => "dataset_annotation.py",
+        }
+    }
 }
 
 /// A command line.
@@ -79,6 +95,8 @@ pub(super) fn command(
     let program = match name {
         Some("train.py") => Program::Train,
         Some("infer.py") => Program::Infer,
+        Some("gpt_annotation.py") => Program::AnnotateGpt,
+        Some("dataset_annotation.py") => Program::AnnotateHuman,
         _ => {
             problems.push(no_experiment(&words, name, place));
             return None;
@@ -97,7 +115,7 @@ pub(super) fn command(
 }
 
 /// A word as it may stand on a command line, in quotes only where it must.
-fn quoted(word: &str) -> Cow<'_, str> {
+pub(super) fn quoted(word: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./~-".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.into();
@@ -108,8 +126,6 @@ fn quoted(word: &str) -> Cow<'_, str> {
 /// Why a command line cannot be imported.
 fn no_experiment(words: &[String], name: Option<&str>, place: Option<Location>) -> Problem {
     let here = match name {
-        Some("dataset_annotation.py") => Some("novic annotate human"),
-        Some("gpt_annotation.py") => Some("novic annotate gpt"),
         Some("specificity_scores.py") => Some("novic specificity"),
         _ => None,
     };

@@ -5,6 +5,7 @@ use std::path::Path;
 use insta::assert_snapshot;
 
 use crate::config::import::{Imported, import_command, import_script, import_yaml};
+use crate::config::schema::AnnotateMode;
 use crate::config::{ConfigErrors, Experiment, Request, render};
 
 fn command(line: &str) -> Result<Imported, ConfigErrors> {
@@ -203,6 +204,49 @@ fn a_flat_configuration() {
 }
 
 #[test]
+fn annotation_by_a_model() {
+    let line = "./gpt_annotation.py annotate_batch --state s.json --predictions outputs/a p.json \
+                --topk 2 --opinions 2 4 --max_batch_mib 10 --request_queue_mib 512";
+    let imported = text(line);
+    for part in [
+        line,
+        "novic annotate gpt run --config",
+        "--request_queue_mib: requests",
+    ] {
+        assert!(imported.contains(part), "{imported}");
+    }
+    let gpt = load(&imported).annotate_gpt;
+    assert_eq!(gpt.state.as_deref(), Some("s.json"));
+    assert_eq!(gpt.predictions, ["outputs/a", "p.json"]);
+    assert_eq!(
+        (gpt.topk, gpt.opinions, gpt.max_batch_mib),
+        (2, vec![2, 4], 10)
+    );
+    assert_eq!(gpt.mode, AnnotateMode::Batch);
+    let saved = text("./gpt_annotation.py --action save_classes --state s.json --classes c.json");
+    assert!(
+        saved.contains("novic annotate export s.json --out c.json"),
+        "{saved}"
+    );
+    let reason = refused("./gpt_annotation.py --state s.json");
+    assert!(reason.contains("no action is given"), "{reason}");
+    let reason = refused("./gpt_annotation.py annotate --state s.json --topc 1");
+    assert!(reason.contains("--topc"), "{reason}");
+}
+
+#[test]
+fn annotation_by_people() {
+    let imported =
+        text("./dataset_annotation.py --image_dir 'my images' --predictions_dirs a b --k 3");
+    let command = "novic annotate human --images 'my images' --annotations \
+                   datasets/test/annotations/annotation.json -k 3 --predictions a b";
+    assert!(imported.contains(command), "{imported}");
+    load(&imported);
+    let reason = refused("./dataset_annotation.py --image_dir x");
+    assert!(reason.contains("exactly one"), "{reason}");
+}
+
+#[test]
 fn mistakes() {
     assert_snapshot!(refused("./train.py action=train max_epocs=2"), @r"
     error: there is no key `max_epocs`; write `+max_epocs=…` to add it
@@ -231,14 +275,14 @@ fn mistakes() {
      |
      = help: import one point of it, then vary keys with `novic sweep`
     ");
-    assert_snapshot!(refused("./gpt_annotation.py annotate --state s.json"), @r"
-    error: `gpt_annotation.py` is no experiment
+    assert_snapshot!(refused("./specificity_scores.py --all"), @r"
+    error: `specificity_scores.py` is no experiment
     --> command line:1:1
      |
-     | gpt_annotation.py
-     | ^^^^^^^^^^^^^^^^^
+     | specificity_scores.py
+     | ^^^^^^^^^^^^^^^^^^^^^
      |
-     = help: its command here is `novic annotate gpt`, with the same options
+     = help: its command here is `novic specificity`, with the same options
     ");
     assert_snapshot!(refused("ls -l"), @r"
     error: `ls` is no command of the original
@@ -247,7 +291,7 @@ fn mistakes() {
      | ls
      | ^^
      |
-     = help: commands are `./train.py action=…` and `./infer.py --checkpoint …`, files are flat YAML
+     = help: commands are `./train.py action=…`, `./infer.py --checkpoint …`, `./gpt_annotation.py …` and `./dataset_annotation.py …`, files are flat YAML
     ");
     assert_snapshot!(refused("./infer.py --images a.jpg"), @r"error: infer.py: the following required arguments were not provided: --checkpoint <CHECKPOINT>");
 }
