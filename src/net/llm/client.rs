@@ -147,6 +147,11 @@ impl LlmClient {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Address of the service.
+    pub fn address(&self) -> String {
+        self.transport.address()
+    }
+
     /// What has been spent so far.
     pub fn spent(&self) -> Spent {
         self.gate.spent()

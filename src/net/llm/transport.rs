@@ -58,6 +58,11 @@ impl Transport {
         Ok(Self { client, service })
     }
 
+    /// Address of the service; it has no secrets in it.
+    pub(super) fn address(&self) -> String {
+        self.service.base.to_string()
+    }
+
     /// Sends a JSON body to `path` below the base of the service.
     pub(super) fn post(&self, path: &str, body: &Value) -> Result<Reply, Failure> {
         self.object(&Call::Post(path, body))

@@ -115,6 +115,7 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CliError> {
     let (mut ledger, outcome) = session.ask(ledger, mode, &undone)?;
     session.bar.clear();
     let asked = &mut ledger.state.asked;
+    asked.endpoint = Some(session.client.address());
     asked.answer = Some(form_name(session.client.form()).to_owned());
     ledger.state.prices = settings
         .price(&ledger.state.meta.model)
