@@ -1,9 +1,9 @@
 //! The program as its users meet it: the binary is started in an empty folder,
 //! and what it prints, leaves behind and answers is looked at.
 
-mod annotator;
 mod annotate;
 mod annotate_batches;
+mod annotator;
 mod bad_input;
 mod browser;
 mod captions;

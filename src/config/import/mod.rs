@@ -39,7 +39,7 @@ pub fn import_command(words: &[String], name: Option<&str>) -> Result<Imported, 
     let mut problems = Vec::new();
     let command = script::command(words.to_vec(), None, &mut problems);
     let mut parts = Parts::default();
-    for command in &command {
+    if let Some(command) = &command {
         parts.add(command, &mut problems);
     }
     finish(parts, name, problems)
