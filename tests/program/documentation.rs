@@ -78,7 +78,9 @@ fn leaves(folder: &Path, target: &Path) -> bool {
 
 #[test]
 fn commands_that_are_named_exist() {
-    let program = novic::cli::command();
+    let mut program = novic::cli::command();
+    // Then `help` is among them.
+    program.build();
     let mut pages = markdown_in(&repository("docs"));
     pages.extend(["README.md", "CONTRIBUTING.md", "python/README.md"].map(repository));
     let mut unknown = Vec::new();
