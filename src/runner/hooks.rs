@@ -40,6 +40,7 @@ impl Hooks {
         let watch = Watch {
             plateau_metric: hooks.plateau_metric.clone(),
             plateau_rows: hooks.plateau_rows,
+            follow: None,
             tell,
         };
         Some(Hooks {
@@ -90,6 +91,8 @@ fn run_hooks(hooks: &schema::Hooks, about: &Value, happening: &Happening) -> Vec
         Happening::Plateau { .. } => ("plateau", &hooks.plateau),
         Happening::Failure { .. } => ("failure", &hooks.failure),
         Happening::Finish { .. } => ("finish", &hooks.finish),
+        // Hooks follow nothing.
+        Happening::Followed { .. } => return Vec::new(),
     };
     let mut message = about.clone();
     if let (Some(message), Value::Object(what)) = (message.as_object_mut(), json!(happening)) {

@@ -52,7 +52,7 @@ pub use recorder::{RunRecorder, RunStart, StageLog};
 pub use run_id::RunId;
 pub use system::SYSTEM;
 pub use value::Value;
-pub use watch::{Happening, Watch};
+pub use watch::{Follow, Happening, Watch};
 
 /// Name of the metrics file in an output.
 pub const METRICS_FILE: &str = "metrics.novic";

@@ -39,6 +39,13 @@ pub enum Happening {
         /// Why.
         message: String,
     },
+    /// A metric that is followed has a value.
+    Followed {
+        /// How far the stage is.
+        resource: f64,
+        /// The value.
+        value: f64,
+    },
     /// The run is over.
     Finish {
         /// Its exit code.
@@ -55,8 +62,21 @@ pub struct Watch {
     pub plateau_metric: String,
     /// After how many rows without a new minimum.
     pub plateau_rows: u64,
+    /// A metric of which every value is told.
+    pub follow: Option<Follow>,
     /// Who hears of it.
     pub tell: Sender<Happening>,
+}
+
+/// A metric that is followed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Follow {
+    /// The stage.
+    pub stage: String,
+    /// The metric.
+    pub metric: String,
+    /// The metric of the same rows that counts how far the stage is.
+    pub resource: String,
 }
 
 /// A watch and what it has seen.
@@ -111,6 +131,7 @@ impl Watching {
     }
 
     pub(super) fn rows(&mut self, stage: &str, names: &[String], block: &Block) {
+        self.follow(stage, names, block);
         for (name, column) in names.iter().zip(&block.columns) {
             let numbers = || block.positions.iter().zip(column.numbers());
             let metric = (stage.to_owned(), name.clone());
@@ -145,6 +166,24 @@ impl Watching {
                         row,
                         best,
                     });
+                }
+            }
+        }
+    }
+
+    fn follow(&self, stage: &str, names: &[String], block: &Block) {
+        let Some(follow) = self.watch.follow.as_ref().filter(|f| f.stage == stage) else {
+            return;
+        };
+        let column = |wanted: &String| {
+            let at = names.iter().position(|name| name == wanted)?;
+            Some(block.columns[at].numbers())
+        };
+        if let (Some(resources), Some(values)) = (column(&follow.resource), column(&follow.metric))
+        {
+            for pair in resources.into_iter().zip(values) {
+                if let (Some(resource), Some(value)) = pair {
+                    self.tell(Happening::Followed { resource, value });
                 }
             }
         }
@@ -195,6 +234,7 @@ mod tests {
         let watch = Watch {
             plateau_metric: "loss".into(),
             plateau_rows: 3,
+            follow: None,
             tell,
         };
         let start = RunStart {

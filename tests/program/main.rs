@@ -25,6 +25,7 @@ mod reference_experiment;
 mod reports;
 mod serve;
 mod serve_page;
+mod slurm;
 mod surroundings;
 mod sweeps;
 mod texts;

@@ -338,3 +338,30 @@ fn a_point_that_fails_leaves_the_others_alone() {
     let again = run(&[], 1);
     assert_eq!(again["summary"]["outcomes"].as_array().unwrap().len(), 1);
 }
+
+#[test]
+fn a_search_goes_by_what_came_out() {
+    let folder = Folder::new();
+    let tiny = repository("tests/program/tiny.toml");
+    let text = format!(
+        "[sweep]\nbase = {:?}\nmetric = \"train.loss\"\n\n\
+         [search]\ntrials = 5\nstartup = 3\n\n\
+         [search.space]\nnoise.vec_norm = \"interval(0.5,3)\"\n\
+         stage.train.model.layers = \"range(1,3)\"\n\n\
+         [search.prune]\nmethod = \"asha\"\nmetric = \"loss\"\nresource = \"chunk\"\nmin = 1\nmax = 3\n",
+        tiny.to_str().unwrap()
+    );
+    fs::write(folder.path("search.toml"), text).unwrap();
+    let run = ["sweep", "run", "search.toml", "--json"];
+    let first = folder.json(&run, 0);
+    let groups = first["results"]["groups"].as_array().unwrap();
+    assert_eq!(groups.len(), 5, "{first}");
+    let best = first["results"]["best"]["value"].as_f64().unwrap();
+    let values = groups
+        .iter()
+        .filter_map(|g| g["means"]["train.loss"].as_f64());
+    assert!(values.clone().count() >= 1 && values.clone().all(|value| value >= best));
+    let again = folder.json(&run, 0);
+    assert!(again["outcomes"].as_array().unwrap().is_empty(), "{again}");
+    assert_eq!(again["results"], first["results"]);
+}

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::named::{failed, open};
 use crate::cli::print::print;
 use crate::cli::{CliError, Exit};
+use crate::runner::launcher::slurm;
 use crate::store::LeaseState;
 
 /// Stop a sweep that runs, from anywhere
@@ -33,15 +34,18 @@ pub(super) fn cmd_sweep_cancel(args: &SweepCancelArgs) -> Result<Exit, CliError>
         }
         _ => None,
     };
+    let jobs = slurm::cancel(&sweep.folder).map_err(failed)?;
     if args.json {
-        return print(&format!(
-            "{:#}\n",
-            json!({"sweep": sweep.header.name, "asked": holder})
-        ));
+        let value = json!({"sweep": sweep.header.name, "asked": holder, "jobs": jobs});
+        return print(&format!("{value:#}\n"));
     }
-    match holder {
+    match &holder {
         Some(holder) => eprintln!("asked {holder} to stop"),
-        None => eprintln!("{}: nothing is running", sweep.header.name),
+        None if jobs == 0 => eprintln!("{}: nothing is running", sweep.header.name),
+        None => {}
+    }
+    if jobs > 0 {
+        eprintln!("ended {jobs} jobs");
     }
     Ok(Exit::Success)
 }

@@ -1,6 +1,8 @@
 //! Running the points of a sweep that are not done, and showing what came out.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -14,9 +16,10 @@ use crate::cli::print::print;
 use crate::cli::{CliError, Exit};
 use crate::config::schema::{Launcher, LauncherKind};
 use crate::reports::render;
-use crate::runner::launcher::Processes;
+use crate::runner::launcher::{Processes, slurm};
 use crate::runner::sweep::{
-    Graph, Sweep, SweepFolder, SweepResults, SweepSummary, Unit, Workbench, run_units, units,
+    Graph, Pruner, Sweep, SweepFolder, SweepResults, SweepSummary, Unit, Workbench, run_units,
+    units,
 };
 use crate::runner::{Display, Interrupt, Retries, Slots, time_text};
 use crate::stages;
@@ -83,19 +86,69 @@ pub(super) fn surroundings(
     Ok((Slots::of(&experiment.slots, jobs), experiment.launcher))
 }
 
+/// Gives pieces of work to the cluster, except those that it has already.
+fn submit(
+    sweep: &Sweep,
+    units: &[Unit],
+    launcher: &Launcher,
+    options: &SweepOptions,
+) -> Result<Exit, CliError> {
+    let pieces = slurm::submitted(&sweep.folder).map_err(failed)?;
+    let active: BTreeMap<String, String> = pieces
+        .into_iter()
+        .filter(|piece| piece.state.as_ref().is_some_and(|state| state.active))
+        .map(|piece| (piece.spec.unit, piece.element))
+        .collect();
+    let arguments = options.retries.arguments();
+    let arrays = slurm::submit(sweep, units, &active, launcher, &arguments).map_err(failed)?;
+    let name = &sweep.header.name;
+    if options.json {
+        return print(&format!(
+            "{:#}\n",
+            json!({"sweep": name, "submitted": arrays})
+        ));
+    }
+    for array in &arrays {
+        let jobs = if array.count == 1 { "job" } else { "jobs" };
+        eprintln!(
+            "{:>12} [{:>8}] {} {jobs}",
+            "SUBMITTED", array.job, array.count
+        );
+    }
+    if arrays.is_empty() {
+        eprintln!("{name}: all that is left to do is in the queue already");
+    }
+    eprintln!(
+        "`novic sweep status {name} --wait` waits for them, `novic sweep cancel {name}` ends them"
+    );
+    Ok(Exit::Success)
+}
+
 /// Runs pieces of work in this process.
 fn in_process(
     sweep: &Sweep,
     units: &[Unit],
     slots: Slots,
     interrupt: &Interrupt,
+    pruner: Option<&Arc<Pruner>>,
     options: &SweepOptions,
 ) -> Result<SweepSummary, CliError> {
     let registry = stages::registry();
     let bench = Workbench::new(sweep, &registry, options.retries.retries()?);
     let reporter = SweepLines::new(sweep, units.len());
     let work = |place: usize, interrupt: &Interrupt, display: &mut dyn Display| {
-        bench.work(&units[place].spec, interrupt, None, display)
+        let unit = &units[place].spec;
+        let Some(pruner) = pruner.filter(|_| unit.uses == 1) else {
+            return bench.work(unit, interrupt, None, display);
+        };
+        let watched = pruner.watch(unit.point, interrupt);
+        let watch = Some(watched.watch.clone());
+        let mut line = bench.work(unit, &watched.interrupt, watch, display)?;
+        if watched.is_ended() && line.outcome == StageOutcome::Interrupted {
+            line.pruned = true;
+            sweep.folder.add_outcome(&line)?;
+        }
+        Ok(line)
     };
     let summary = run_units(units, slots, interrupt, &sweep.folder, &reporter, &work);
     let summary = summary.map_err(failed)?;
@@ -122,8 +175,100 @@ fn in_processes(
     run_units(units, slots, interrupt, &sweep.folder, &reporter, &work).map_err(failed)
 }
 
+/// Runs a search until its trials are used up.
+fn search(mut sweep: Sweep, options: &SweepOptions) -> Result<Exit, CliError> {
+    let trials = sweep
+        .header
+        .search
+        .as_ref()
+        .map_or(0, |search| search.trials);
+    let seeds = sweep.header.seeds.len().max(1);
+    if !options.json {
+        let (name, metric) = (&sweep.header.name, sweep.header.metric.as_deref());
+        eprintln!(
+            "{name}: {trials} trials of {seeds} points by {} ({})\n",
+            metric.unwrap_or_default(),
+            sweep.header.goal
+        );
+    }
+    ask(&sweep, trials * seeds, options)?;
+    let registry = stages::registry();
+    let lease = sweep.begin().map_err(failed)?;
+    let interrupt = Interrupt::of_signals().map_err(|e| CliError::from_error(Exit::Failed, &e))?;
+    let prune = sweep
+        .header
+        .search
+        .as_ref()
+        .and_then(|search| search.prune.clone());
+    let pruner = prune
+        .map(|prune| Pruner::new(&prune, &sweep.folder))
+        .transpose()
+        .map_err(failed)?;
+    let mut summary = SweepSummary::default();
+    let mut slots = None;
+    loop {
+        let jobs = slots.map_or(options.jobs.unwrap_or(1), |slots: Slots| slots.jobs);
+        let round = sweep.next_trials(jobs, &registry).map_err(failed)?;
+        if round.is_empty() {
+            break;
+        }
+        sweep.save().map_err(failed)?;
+        let slots = match slots {
+            Some(slots) => slots,
+            None => {
+                let (found, launcher) = surroundings(&sweep, options.jobs)?;
+                if launcher.kind != LauncherKind::Local {
+                    return Err(CliError::usage(
+                        "a search runs on this machine: use launcher.kind=local",
+                    ));
+                }
+                *slots.insert(found)
+            }
+        };
+        let graph = sweep.graph_of(&round, &registry).map_err(failed)?;
+        let units = units(&graph, &round);
+        let done = in_process(&sweep, &units, slots, &interrupt, pruner.as_ref(), options)?;
+        let blocked = (0..round.len()).any(|place| {
+            let name = crate::runner::sweep::UnitSpec::point_name(round[place]);
+            let settled = done.outcomes.iter().any(|line| line.unit == name);
+            !graph.is_done(place) && !settled
+        });
+        summary.outcomes.extend(done.outcomes);
+        summary.seconds += done.seconds;
+        if interrupt.is_raised() {
+            sweep.folder.forget_stop();
+            eprintln!("stopped; the same command goes on where it stopped");
+            return Ok(Exit::Interrupted);
+        }
+        if blocked {
+            return Err(CliError::failed(
+                "a trial cannot run; `novic sweep status` says what it lacks",
+            ));
+        }
+    }
+    lease
+        .remove()
+        .map_err(|e| CliError::from_error(Exit::Failed, &e))?;
+    let _ = refresh_index(&sweep.project);
+    let graph = sweep.graph(&registry).map_err(failed)?;
+    let results = SweepResults::collect(&sweep, &graph, &sweep.project.store()).map_err(failed)?;
+    if options.json {
+        let value = json!({"outcomes": summary.outcomes, "results": results.to_json(&sweep)});
+        print(&format!("{value:#}\n"))?;
+    } else {
+        print(&results_text(&sweep, &results, Some(ROWS)))?;
+    }
+    Ok(match results.best() {
+        Some(_) => Exit::Success,
+        None => Exit::Failed,
+    })
+}
+
 /// Runs what is not done, and shows the results.
 pub(super) fn execute(mut sweep: Sweep, options: &SweepOptions) -> Result<Exit, CliError> {
+    if sweep.header.search.is_some() {
+        return search(sweep, options);
+    }
     let registry = stages::registry();
     let mut graph = sweep.graph(&registry).map_err(failed)?;
     graph.expect(&sweep.project.store()).map_err(failed)?;
@@ -145,15 +290,17 @@ pub(super) fn execute(mut sweep: Sweep, options: &SweepOptions) -> Result<Exit, 
             .map_err(|e| CliError::from_error(Exit::Failed, &e))?;
         return show(&sweep, &graph, None, to_run, options);
     }
+    if launcher.kind == LauncherKind::Slurm {
+        let submitted = submit(&sweep, &units, &launcher, options);
+        lease
+            .remove()
+            .map_err(|e| CliError::from_error(Exit::Failed, &e))?;
+        return submitted;
+    }
     let interrupt = Interrupt::of_signals().map_err(|e| CliError::from_error(Exit::Failed, &e))?;
     let summary = match launcher.kind {
         LauncherKind::Processes => in_processes(&sweep, &units, slots, &interrupt, options)?,
-        LauncherKind::Slurm => {
-            return Err(CliError::failed(
-                "this program cannot start jobs of SLURM; use launcher.kind=local",
-            ));
-        }
-        LauncherKind::Local => in_process(&sweep, &units, slots, &interrupt, options)?,
+        _ => in_process(&sweep, &units, slots, &interrupt, None, options)?,
     };
     lease
         .remove()

@@ -2,14 +2,19 @@
 
 use std::io::{self, BufRead};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use std::{env, fs};
+use std::{env, fs, thread};
 
 use clap::Args;
+use signal_hook::consts::SIGUSR1;
+use signal_hook::iterator::Signals;
 
 use super::execute::RetryOptions;
 use super::named::failed;
 use crate::cli::{CliError, Exit};
+use crate::runner::launcher::slurm;
 use crate::runner::sweep::{Sweep, SweepFolder, UnitSpec, Workbench};
 use crate::runner::{Interrupt, LineDisplay};
 use crate::stages;
@@ -38,6 +43,8 @@ pub(super) struct SweepJobArgs {
 pub(super) fn cmd_sweep_job(args: &SweepJobArgs) -> Result<Exit, CliError> {
     // First of all, so that no signal ends it in between.
     let interrupt = Interrupt::of_signals().map_err(|e| CliError::from_error(Exit::Failed, &e))?;
+    let limit = LimitNear::watch(&interrupt)
+        .map_err(|error| CliError::failed(format!("failed to listen to signals: {error}")))?;
     let unit = unit(args)?;
     let sweep = open(&args.dir)?;
     let registry = stages::registry();
@@ -52,11 +59,43 @@ pub(super) fn cmd_sweep_job(args: &SweepJobArgs) -> Result<Exit, CliError> {
     if let Some(message) = &line.message {
         eprintln!("{}: {message}", unit.unit);
     }
+    if line.outcome == StageOutcome::Interrupted
+        && limit.is_near()
+        && let Some(element) = slurm::element()
+    {
+        eprintln!("{}: the time is over; it goes on in another job", unit.unit);
+        slurm::requeue(&element).map_err(|e| CliError::from_error(Exit::Failed, &e))?;
+    }
     Ok(match line.outcome {
         StageOutcome::Done | StageOutcome::UpToDate => Exit::Success,
         StageOutcome::Interrupted => Exit::Interrupted,
         _ => Exit::Failed,
     })
+}
+
+/// Whether the cluster said that the time is nearly over (SIGUSR1).
+struct LimitNear(Arc<AtomicBool>);
+
+impl LimitNear {
+    /// Raises `interrupt` too when it says so.
+    fn watch(interrupt: &Interrupt) -> io::Result<LimitNear> {
+        let near = Arc::new(AtomicBool::new(false));
+        let mut signals = Signals::new([SIGUSR1])?;
+        let (told, interrupt) = (near.clone(), interrupt.clone());
+        thread::Builder::new()
+            .name("time limit".into())
+            .spawn(move || {
+                for _ in signals.forever() {
+                    told.store(true, Ordering::SeqCst);
+                    interrupt.raise();
+                }
+            })?;
+        Ok(LimitNear(near))
+    }
+
+    fn is_near(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
 }
 
 /// The piece of work.

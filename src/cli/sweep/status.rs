@@ -1,23 +1,27 @@
 //! `novic sweep status`.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::named::{failed, open};
 use super::preview::{Preview, unit_of};
 use crate::cli::print::print;
 use crate::cli::{CliError, Exit};
 use crate::runner::Slots;
-use crate::runner::sweep::{OutcomeLine, Sweep};
+use crate::runner::launcher::slurm::{self, Submitted};
+use crate::runner::sweep::{Graph, OutcomeLine, Sweep, units};
 use crate::stages;
 use crate::store::LeaseState;
 use crate::tracking::StageOutcome;
 
 /// Time between two looks while waiting.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+const LOOK_SELDOM: Duration = Duration::from_secs(2);
 
 /// Show how far a sweep is
 ///
@@ -47,8 +51,11 @@ pub(super) struct SweepStatusArgs {
 pub(super) fn cmd_sweep_status(args: &SweepStatusArgs) -> Result<Exit, CliError> {
     let mut sweep = open(&args.sweep)?;
     if args.wait {
+        let mut pause = LOOK_EVERY;
         while is_running(&sweep)? {
-            thread::sleep(LOOK_EVERY);
+            thread::sleep(pause);
+            // The cluster has better things to do than to answer.
+            pause = (pause * 2).min(LOOK_SELDOM);
         }
         sweep = open(&args.sweep)?;
     }
@@ -69,16 +76,48 @@ pub(super) fn cmd_sweep_status(args: &SweepStatusArgs) -> Result<Exit, CliError>
         .filter_map(|(_, point)| outcomes.get(&unit_of(point)))
         .filter(|line| line.message.is_some())
         .collect();
+    let pieces = slurm::submitted(&sweep.folder).map_err(failed)?;
+    let open = open_units(&sweep, &graph);
+    let pieces: Vec<&Submitted> = pieces
+        .iter()
+        .filter(|piece| open.contains(&piece.spec.unit))
+        .collect();
+    // Jobs that ended without a word of their own.
+    let lost: Vec<&&Submitted> = pieces
+        .iter()
+        .filter(|piece| !piece.state.as_ref().is_some_and(|state| state.active))
+        .filter(|piece| {
+            let said = outcomes.get(&piece.spec.unit);
+            said.is_none_or(|line| line.at_ms < piece.submitted_ms)
+        })
+        .collect();
     if args.json {
         let mut value = preview.json();
         value["running_by"] = json!(holder);
+        value["jobs"] = pieces.iter().map(|piece| job_json(piece)).collect();
+        value["lost"] = lost.iter().map(|piece| job_json(piece)).collect();
         value["failures"] = json!(failures);
         print(&format!("{value:#}\n"))?;
     } else {
         let mut text = preview.text(args.all);
+        let queue = queue_text(&pieces);
         match &holder {
             Some(holder) => text.push_str(&format!("\nit is being run by {holder}\n")),
-            None => text.push_str("\nnothing is running\n"),
+            None if queue.is_empty() => text.push_str("\nnothing is running\n"),
+            None => text.push_str(&format!("\njobs: {queue}\n")),
+        }
+        for piece in lost {
+            let how = match &piece.state {
+                Some(state) if state.reason.is_empty() => state.state.clone(),
+                Some(state) => format!("{} ({})", state.state, state.reason),
+                None => "it ended without a word".to_owned(),
+            };
+            text.push_str(&format!(
+                "{}: job {}: {how}; see {}\n",
+                piece.spec.label(),
+                piece.element,
+                log_of(&sweep, piece).display()
+            ));
         }
         for line in failures {
             let word = match line.outcome {
@@ -100,8 +139,55 @@ pub(super) fn cmd_sweep_status(args: &SweepStatusArgs) -> Result<Exit, CliError>
     })
 }
 
-/// Whether some process works at the sweep.
+/// Whether some process works at the sweep, or a job of it waits or runs.
 fn is_running(sweep: &Sweep) -> Result<bool, CliError> {
     let state = sweep.folder.holder(&sweep.project).map_err(failed)?;
-    Ok(matches!(state, LeaseState::Held(_)))
+    if matches!(state, LeaseState::Held(_)) {
+        return Ok(true);
+    }
+    let pieces = slurm::submitted(&sweep.folder).map_err(failed)?;
+    let mut states = pieces.iter().filter_map(|piece| piece.state.as_ref());
+    Ok(states.any(|state| state.active))
+}
+
+/// Names of the pieces of work that are not done.
+fn open_units(sweep: &Sweep, graph: &Graph) -> BTreeSet<String> {
+    let numbers: Vec<usize> = sweep.active().collect();
+    let units = units(graph, &numbers).into_iter();
+    units.map(|unit| unit.spec.unit).collect()
+}
+
+/// How many jobs are in which state, such as `2 running, 5 pending (Dependency)`.
+fn queue_text(pieces: &[&Submitted]) -> String {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for piece in pieces {
+        if let Some(state) = piece.state.as_ref().filter(|state| state.active) {
+            let word = state.state.to_lowercase();
+            let what = match state.reason.as_str() {
+                "" => word,
+                reason => format!("{word} ({reason})"),
+            };
+            *counts.entry(what).or_default() += 1;
+        }
+    }
+    let counts: Vec<_> = counts
+        .iter()
+        .map(|(what, n)| format!("{n} {what}"))
+        .collect();
+    counts.join(", ")
+}
+
+fn log_of(sweep: &Sweep, piece: &Submitted) -> PathBuf {
+    let name = format!("logs/{}.log", piece.element);
+    sweep.folder.dir().join(name)
+}
+
+fn job_json(piece: &Submitted) -> Value {
+    let state = piece.state.as_ref();
+    json!({
+        "unit": piece.spec.unit,
+        "job": piece.element,
+        "state": state.map(|state| &state.state),
+        "reason": state.map(|state| &state.reason),
+    })
 }

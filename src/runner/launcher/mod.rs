@@ -2,6 +2,7 @@
 
 mod error;
 mod processes;
+pub mod slurm;
 
 pub use error::LaunchError;
 pub use processes::Processes;

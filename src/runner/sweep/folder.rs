@@ -58,6 +58,9 @@ pub struct Header {
     pub frozen: Frozen,
     /// How points are searched for, if they are.
     pub search: Option<SearchSpec>,
+    /// Seeds of every point of a search.
+    #[serde(default)]
+    pub seeds: Vec<u64>,
 }
 
 /// An experiment with everything it was read from.

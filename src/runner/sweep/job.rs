@@ -210,6 +210,10 @@ impl<'a> Workbench<'a> {
             .into_iter()
             .find_map(|outcome| summary.steps.iter().find(|step| step.outcome == outcome));
         let (outcome, message) = match bad {
+            // What did not begin any more was skipped for no other reason.
+            Some(step) if summary.interrupted && step.outcome != StageOutcome::Failed => {
+                (StageOutcome::Interrupted, None)
+            }
             Some(step) => {
                 let why = step.message.as_ref();
                 let message = why.map(|why| format!("{}: {why}", step.name));

@@ -162,6 +162,7 @@ impl Sweep {
             show: spec.show.iter().map(Metric::to_string).collect(),
             frozen,
             search: spec.search.clone(),
+            seeds: seeds.clone(),
         };
         let mut sweep = Sweep {
             header,
@@ -370,7 +371,12 @@ impl Sweep {
     /// The steps of all active points; `graph.points` is in the order of
     /// [`Sweep::active`].
     pub fn graph(&self, registry: &Registry) -> Result<Graph, SweepError> {
-        let points: Vec<_> = self.active().map(|at| self.graph_point(at)).collect();
+        self.graph_of(&self.active().collect::<Vec<_>>(), registry)
+    }
+
+    /// The steps of some points, in their order.
+    pub fn graph_of(&self, points: &[usize], registry: &Registry) -> Result<Graph, SweepError> {
+        let points: Vec<_> = points.iter().map(|at| self.graph_point(*at)).collect();
         let hashes = ContentHashes::open(&self.project, false);
         let graph = plan(&self.family, &points, registry, &self.project, &hashes)?;
         // Only a hint for the next plan.
