@@ -52,13 +52,11 @@ fn start() -> Option<Cluster> {
         dir.display(),
         dir.display()
     );
-    Command::new("setsid")
-        .args(["bash", "-c", &watch])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let beside = format!("({watch}) < /dev/null > /dev/null 2>&1 &");
+    let begun = Command::new("setsid")
+        .args(["bash", "-c", &beside])
+        .status();
+    assert!(begun.unwrap().success());
     Some(Cluster {
         conf: dir.join("slurm.conf"),
         dir,
