@@ -185,14 +185,16 @@ fn killed_at_any_call_no_batch_is_made_twice() {
     });
     let more = [&BATCH[..], &["--max-batch-requests", "20"]].concat();
     let mut killed = 0;
-    for call in 1.. {
+    // One call more each time: every place of a run is met, and it ends.
+    for calls in 1.. {
+        let last = kept.lock().unwrap().calls + calls;
         let mut child = gpt(&folder, &server, "run", &more)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let since = Instant::now();
-        while kept.lock().unwrap().calls < call && since.elapsed() < Duration::from_secs(60) {
+        while kept.lock().unwrap().calls < last && since.elapsed() < Duration::from_secs(60) {
             if child.try_wait().unwrap().is_some() {
                 break;
             }
