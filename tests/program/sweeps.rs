@@ -365,3 +365,18 @@ fn a_search_goes_by_what_came_out() {
     assert!(again["outcomes"].as_array().unwrap().is_empty(), "{again}");
     assert_eq!(again["results"], first["results"]);
 }
+
+#[test]
+fn the_sweeps_that_are_shipped_can_be_planned() {
+    let folder = Folder::new();
+    let files = fs::read_dir(repository("sweeps")).unwrap();
+    let mut planned = 0;
+    for file in files {
+        let file = file.unwrap().path();
+        let plan = ["sweep", "plan", file.to_str().unwrap(), "--json"];
+        let plan = folder.json(&plan, 0);
+        assert!(plan["count"].as_u64().unwrap() > 5, "{}", file.display());
+        planned += 1;
+    }
+    assert!(planned > 4);
+}

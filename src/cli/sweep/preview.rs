@@ -121,7 +121,12 @@ impl<'a> Preview<'a> {
             line("varies", format!("{key}: {}", values_text(&values)));
         }
         for (stage, outputs, uses, open) in self.shared() {
+            let blocked =
+                self.graph.nodes.iter().any(|node| {
+                    *node.stage == *stage && matches!(node.state, NodeState::Blocked(_))
+                });
             let state = match open {
+                0 if blocked => "blocked".to_owned(),
                 0 => "in the store".to_owned(),
                 open if open == outputs => "will run".to_owned(),
                 open => format!("{open} will run"),
