@@ -340,6 +340,7 @@ impl Mirror {
                     body: Bytes::from_static(b"{}"),
                     lines: Counts::default(),
                     summary: false,
+                    content: 0,
                 })?;
             }
             if metadata {
@@ -453,6 +454,7 @@ impl Mirror {
             body: body.to_string().into(),
             lines: Counts::default(),
             summary: false,
+            content: 0,
         })?;
         self.state.progress.complete = true;
         Ok(())

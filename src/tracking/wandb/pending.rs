@@ -73,6 +73,8 @@ pub(super) struct Request {
     pub(super) lines: Counts,
     /// Whether it holds the summary.
     pub(super) summary: bool,
+    /// Bytes of its lines and summary.
+    pub(super) content: usize,
 }
 
 impl Pending {
@@ -107,7 +109,7 @@ impl Pending {
     /// long; whether they can be.
     pub(super) fn halve(&mut self, request: &Request) -> bool {
         let lines = request.lines.history + request.lines.events + request.lines.log;
-        self.limit = request.body.len() / 2;
+        self.limit = REQUEST_FRAME + request.content / 2;
         lines > 1 || (lines == 1 && request.summary)
     }
 
@@ -116,6 +118,7 @@ impl Pending {
     /// fits too.
     pub(super) fn request(&self, before: Counts, summary: Option<&str>) -> Request {
         let mut room = self.limit.saturating_sub(REQUEST_FRAME);
+        let mut content = 0;
         let mut body = String::with_capacity(self.bytes.min(self.limit) + REQUEST_FRAME);
         body.push_str("{\"files\":{");
         let mut all = Counts::default();
@@ -151,6 +154,7 @@ impl Pending {
                 }
                 any = true;
                 room = room.saturating_sub(text.len() + 1);
+                content += text.len() + 1;
                 body.push_str(text);
                 *taken += 1;
             }
@@ -167,6 +171,7 @@ impl Pending {
         if let Some(text) = &text {
             let comma = if any { "," } else { "" };
             body.push_str(comma);
+            content += text.len();
             body.push_str("\"wandb-summary.json\":{\"offset\":0,\"content\":[");
             body.push_str(text);
             body.push_str("]}");
@@ -179,6 +184,7 @@ impl Pending {
             body,
             lines: all,
             summary: text.is_some(),
+            content,
         }
     }
 
@@ -290,7 +296,8 @@ mod tests {
         let request = pending.request(Counts::default(), None);
         assert!(pending.halve(&request));
         let half = pending.request(Counts::default(), None);
-        assert!(half.lines.history < request.lines.history);
+        let (half, whole) = (half.lines.history, request.lines.history);
+        assert!(whole / 3 < half && half < whole, "{half} of {whole}");
     }
 
     #[test]

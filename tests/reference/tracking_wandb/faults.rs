@@ -51,6 +51,7 @@ fn every_fault_is_survived_without_loss() {
         json!({ "action": "status", "status": 503, "body": "<html>no</html>" }),
         json!({ "action": "status", "status": 429, "headers": { "Retry-After": "1" } }),
         json!({ "action": "status", "status": 408 }),
+        json!({ "action": "status", "status": 413 }),
         json!({ "action": "hang", "seconds": 4 }),
         json!({ "action": "reset" }),
         json!({ "action": "reset_after" }),
@@ -64,8 +65,14 @@ fn every_fault_is_survived_without_loss() {
     let mut ids = Vec::new();
     for (number, fault) in faults.iter().enumerate() {
         for kind in ["graphql", "file_stream", "storage"] {
-            // A full disk is an error of GraphQL, which is a refusal.
-            if fault["action"] == "disk_full" && kind == "graphql" {
+            // A full disk is an error of GraphQL, which is a refusal; only lines
+            // can be sent in smaller parts.
+            let refused = match kind {
+                "graphql" => fault["action"] == "disk_full" || fault["status"] == 413,
+                "storage" => fault["status"] == 413,
+                _ => false,
+            };
+            if refused {
                 continue;
             }
             let id = format!("{kind}-{number}");
