@@ -15,6 +15,7 @@ mod error;
 mod experiment;
 mod export;
 mod format_preds;
+mod format_wandb;
 mod gc;
 mod guard;
 mod hub;
@@ -38,6 +39,7 @@ mod run;
 mod schema;
 mod serve;
 mod show;
+mod specificity;
 mod sweep;
 mod sync;
 mod table;
@@ -64,6 +66,7 @@ pub use embed::{EmbedArgs, cmd_embed};
 pub use error::{CliError, Exit};
 pub use export::{ExportArgs, cmd_export};
 pub use format_preds::{FormatPredsArgs, cmd_format_preds};
+pub use format_wandb::{FormatWandbArgs, cmd_format_wandb};
 pub use gc::{GcArgs, cmd_gc};
 pub use hub::{HubArgs, cmd_hub};
 pub use images::{ImagesArgs, cmd_images};
@@ -81,6 +84,7 @@ pub use run::{RunArgs, cmd_run};
 pub use schema::{SchemaArgs, cmd_schema};
 pub use serve::{ServeArgs, cmd_serve};
 pub use show::{ShowArgs, cmd_show};
+pub use specificity::{SpecificityArgs, cmd_specificity};
 pub use sweep::{SweepArgs, cmd_sweep};
 pub use sync::{SyncArgs, cmd_sync};
 pub use table::{TableArgs, cmd_table};
@@ -114,6 +118,8 @@ enum Command {
     FormatPreds(FormatPredsArgs),
     Report(ReportArgs),
     Plot(PlotArgs),
+    FormatWandb(FormatWandbArgs),
+    Specificity(SpecificityArgs),
     Book(BookArgs),
     Ls(LsArgs),
     Show(ShowArgs),
@@ -182,6 +188,8 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
         Command::FormatPreds(args) => cmd_format_preds(&args),
         Command::Report(args) => cmd_report(&args),
         Command::Plot(args) => cmd_plot(&args),
+        Command::FormatWandb(args) => cmd_format_wandb(&args),
+        Command::Specificity(args) => cmd_specificity(&args),
         Command::Book(args) => cmd_book(&args),
         Command::Ls(args) => cmd_ls(&args),
         Command::Show(args) => cmd_show(&args),

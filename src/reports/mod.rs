@@ -25,6 +25,7 @@ pub mod query;
 pub mod record;
 pub mod render;
 pub mod row_sort;
+pub mod run_tables;
 pub mod schema;
 pub mod sources;
 pub mod spec;

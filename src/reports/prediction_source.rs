@@ -13,7 +13,7 @@ use super::predictions::{
 use super::record::Record;
 use super::sources::{Loader, SourceError};
 use super::spec::{PredictionOptions, SourceKind, SourceSpec};
-use super::specificity::Specificity;
+use super::specificity::{EMBEDDED, Specificity};
 
 /// Predictions that are considered where a source does not say.
 const TOPK: usize = 10;
@@ -101,6 +101,7 @@ fn base(loader: &Loader<'_>, options: &PredictionOptions) -> Result<RecordSource
     let parsed = |text: &Option<String>| text.clone().unwrap_or_else(|| "error".to_owned());
     let specificity = match &options.specificity {
         None => None,
+        Some(name) if name == EMBEDDED => Some(Specificity::embedded()?),
         Some(path) => Some(Specificity::read(&loader.file(path)?)?),
     };
     let mut lists = std::collections::BTreeMap::new();

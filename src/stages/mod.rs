@@ -14,6 +14,7 @@ mod eval;
 mod eval_cls;
 mod eval_cls_decoding;
 mod format_preds;
+mod format_wandb;
 mod image_set;
 mod infer;
 mod inputs;
@@ -52,6 +53,7 @@ pub fn registry() -> Registry {
         &eval_cls::EvalCls,
         &eval_cls_decoding::EvalClsDecoding,
         &format_preds::FormatPreds,
+        &format_wandb::FormatWandb,
         &infer::Infer,
         &merge_caches::MergeCaches,
         &sample_images::SampleImages,

@@ -1,12 +1,13 @@
 //! Programs that make the embedded assets of novic.
 
 mod embedder;
+mod specificity;
 
 use embedder::failure::{Failure, Outcome};
 use std::path::Path;
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: novic-makers embedder STEP WORK";
+const USAGE: &str = "usage: novic-makers embedder STEP WORK | specificity WORDNET DICTIONARY OUT";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -22,6 +23,9 @@ fn main() -> ExitCode {
 
 fn run(words: &[&str]) -> Outcome<()> {
     match words {
+        ["specificity", wordnet, dictionary, out] => {
+            specificity::make(Path::new(wordnet), Path::new(dictionary), Path::new(out))
+        }
         ["embedder", "pictures", work] => {
             let work = Path::new(work);
             let modules = work.join("npm/node_modules");

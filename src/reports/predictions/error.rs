@@ -63,6 +63,9 @@ pub enum PredictionsError {
         /// The nouns, sorted.
         nouns: Vec<String>,
     },
+    /// Predictions that cannot be scored because something is not known of them.
+    #[error("{}", lacking_text(.0))]
+    Lacking(Vec<(&'static str, Vec<String>)>),
     /// There is nothing to show.
     #[error("no predictions: {what}")]
     Nothing {
@@ -114,4 +117,21 @@ fn conflict_lines(conflicts: &[Conflict]) -> String {
         lines.push_str(&format!("\n  and {} more", conflicts.len() - SHOWN));
     }
     lines
+}
+
+/// What lacks, with how many there are of each, and some of them.
+fn lacking_text(lacking: &[(&'static str, Vec<String>)]) -> String {
+    const SHOWN: usize = 20;
+    let mut text = "the predictions cannot be scored".to_owned();
+    for (what, items) in lacking {
+        text.push_str(&format!("\n  {} {what}: ", items.len()));
+        text.push_str(&items[..items.len().min(SHOWN)].join(", "));
+        if items.len() > SHOWN {
+            text.push_str(", …");
+        }
+    }
+    text.push_str(
+        "\nadd what is missing, or choose --missing zero (worth nothing) or fine (as specific as can be)",
+    );
+    text
 }

@@ -66,6 +66,10 @@ pub struct ConfigurationPredictions {
     pub scores: Rows<f64>,
     /// What they are, as numbers.
     results: Rows<f64>,
+    /// Whether the file has scores; tables of scores do not need them.
+    has_scores: bool,
+    /// Likewise.
+    has_results: bool,
 }
 
 /// A list of nouns of which files keep thousands: what is needed of it.
@@ -168,15 +172,18 @@ impl ModelPredictions {
 }
 
 impl ConfigurationPredictions {
-    /// What the predictions of a sample are.
+    /// What the predictions of a sample are; [`PredictionType::Other`] where the
+    /// file does not tell.
     pub fn results(&self, sample: usize) -> impl Iterator<Item = PredictionType> {
         let row = self.results.row(sample).iter();
-        row.map(|number| type_of(*number).unwrap_or(PredictionType::Other))
+        let known = row.map(|number| type_of(*number).unwrap_or(PredictionType::Other));
+        known.chain(std::iter::repeat(PredictionType::Other))
     }
 
     /// Nouns, scores and types of a sample.
     pub fn row(&self, sample: usize) -> impl Iterator<Item = (&str, f64, PredictionType)> {
         let scores = self.scores.row(sample).iter().copied();
+        let scores = scores.chain(std::iter::repeat(f64::NAN));
         let rest = scores.zip(self.results(sample));
         self.nouns
             .row(sample)
@@ -187,12 +194,13 @@ impl ConfigurationPredictions {
     /// Rows belong to the samples, and nouns, scores and types to each other.
     fn check(&self, samples: &[String]) -> std::result::Result<(), String> {
         let at = |what: &str| format!("predictions.{}.{what}", self.name);
-        for (what, rows) in [
-            ("pred", self.nouns.len()),
-            ("score", self.scores.len()),
-            ("result", self.results.len()),
-        ] {
-            if rows != samples.len() {
+        let lists = [
+            ("pred", Some(self.nouns.len())),
+            ("score", self.has_scores.then_some(self.scores.len())),
+            ("result", self.has_results.then_some(self.results.len())),
+        ];
+        for (what, rows) in lists {
+            if let Some(rows) = rows.filter(|rows| *rows != samples.len()) {
                 return Err(format!(
                     "{}: {rows} rows for {} samples",
                     at(what),
@@ -202,10 +210,13 @@ impl ConfigurationPredictions {
         }
         for (sample, key) in samples.iter().enumerate() {
             let nouns = self.nouns.places(sample);
-            for (what, entries) in [
-                ("score", self.scores.row(sample).len()),
-                ("result", self.results.row(sample).len()),
+            for (what, entries, given) in [
+                ("score", self.scores.row(sample).len(), self.has_scores),
+                ("result", self.results.row(sample).len(), self.has_results),
             ] {
+                if !given {
+                    continue;
+                }
                 // A sample with fewer predictions may have them filled up.
                 if entries != nouns && !(nouns < entries && entries == self.topk) {
                     return Err(format!(
@@ -398,16 +409,28 @@ impl<'de> Visitor<'de> for Configuration {
                     }
                 }
                 "pred" => entry.nouns = map.next_value_seed(NounRowsSeed)?,
-                "score" => entry.scores = map.next_value_seed(NumberRowsSeed)?,
-                "result" => entry.results = map.next_value_seed(NumberRowsSeed)?,
+                "score" => {
+                    entry.scores = map.next_value_seed(NumberRowsSeed)?;
+                    entry.has_scores = true;
+                }
+                "result" => {
+                    entry.results = map.next_value_seed(NumberRowsSeed)?;
+                    entry.has_results = true;
+                }
                 other => {
                     let value = map.next_value()?;
                     entry.percentages.insert(other.to_owned(), value);
                 }
             }
         }
-        let topk = topk.ok_or_else(|| A::Error::missing_field("gen_cfg"))?;
-        entry.topk = usize::try_from(topk).unwrap_or(usize::MAX);
+        // Files of other tools may hold predictions alone.
+        let longest = (0..entry.nouns.len())
+            .map(|row| entry.nouns.places(row))
+            .max();
+        entry.topk = match topk {
+            Some(topk) => usize::try_from(topk).unwrap_or(usize::MAX),
+            None => longest.unwrap_or(0),
+        };
         Ok(entry)
     }
 }
@@ -475,7 +498,7 @@ mod tests {
     #[test]
     fn errors_name_the_place_in_the_file() {
         for (text, expected) in [
-            (file("{}"), "predictions.g: missing field `gen_cfg`"),
+            (file("{}"), "predictions.g.pred: 0 rows for 2 samples"),
             (
                 file(r#"{"gen_cfg": {"topk": "2"}}"#),
                 "gen_cfg.topk is no whole number",

@@ -37,6 +37,8 @@ pub struct Metrics {
     pub points: Score,
     /// Points of each sample, in the order of the file.
     pub sample_points: Vec<f64>,
+    /// The same times the specificity of the noun; empty without a list.
+    pub sample_overall: Vec<f64>,
     /// Prediction score.
     pub score: Option<f64>,
     /// The same with nothing for secondary categories.
@@ -107,7 +109,6 @@ impl Metrics {
             total: pairs.len() as u64,
             ..Self::default()
         };
-        let mut weighted = Vec::with_capacity(pairs.len());
         let mut without_specificity = HashSet::new();
         for ((_, noun), category) in pairs.iter().zip(&categories) {
             metrics.counter.add(*category);
@@ -116,16 +117,18 @@ impl Metrics {
             let Some(list) = measures.specificity else {
                 continue;
             };
-            weighted.push(match (list.get(noun), measures.missing) {
-                _ if points == 0.0 => 0.0,
-                (Some(specificity), _) => points * specificity,
-                (None, MissingSpecificity::Zero) => 0.0,
-                (None, MissingSpecificity::Fine) => points,
-                (None, MissingSpecificity::Error) => {
-                    without_specificity.insert((*noun).to_owned());
-                    0.0
-                }
-            });
+            metrics
+                .sample_overall
+                .push(match (list.get(noun), measures.missing) {
+                    _ if points == 0.0 => 0.0,
+                    (Some(specificity), _) => points * specificity,
+                    (None, MissingSpecificity::Zero) => 0.0,
+                    (None, MissingSpecificity::Fine) => points,
+                    (None, MissingSpecificity::Error) => {
+                        without_specificity.insert((*noun).to_owned());
+                        0.0
+                    }
+                });
         }
         metrics.without_specificity = without_specificity.into_iter().collect();
         metrics.without_specificity.sort_unstable();
@@ -133,8 +136,9 @@ impl Metrics {
         metrics.used = nouns.len() as u64;
         metrics.shares(annotations, measures.bootstrap);
         if let (Some(_), true) = (measures.specificity, metrics.without_specificity.is_empty()) {
-            metrics.overall = (metrics.total > 0)
-                .then(|| 100.0 * sum(weighted.iter().copied()) / metrics.total as f64);
+            metrics.overall = (metrics.total > 0).then(|| {
+                100.0 * sum(metrics.sample_overall.iter().copied()) / metrics.total as f64
+            });
         }
         if metrics.total > 0 {
             for (name, words) in measures.lists {

@@ -9,6 +9,14 @@ use serde_json::{Map, Value};
 
 use crate::reports::predictions::{PredictionsError, normal_form};
 
+/// Names the list in the program.
+pub const EMBEDDED: &str = "embedded";
+
+/// Made by `extras/makers` of WordNet; README and licence lie beside it.
+const COMPRESSED: &[u8] = include_bytes!("../../../extras/specificity/specificity.json.zst");
+/// No list we ship unpacks to more bytes than this.
+const SIZE_LIMIT: usize = 16 << 20;
+
 /// What counts for a noun without specificity that is worth points.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MissingSpecificity {
@@ -60,6 +68,23 @@ impl Specificity {
         Self::of(path.display().to_string(), &entries).map_err(wrong)
     }
 
+    /// The list in the program: 0.5 for nouns with many kinds below them in
+    /// WordNet, 1 for others.
+    ///
+    /// # Errors
+    /// The program is damaged.
+    pub fn embedded() -> Result<Self, PredictionsError> {
+        let wrong = |reason: String| PredictionsError::Specificity {
+            path: EMBEDDED.into(),
+            reason,
+        };
+        let text = zstd::bulk::decompress(COMPRESSED, SIZE_LIMIT)
+            .map_err(|error| wrong(error.to_string()))?;
+        let entries: Map<String, Value> =
+            serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
+        Self::of(EMBEDDED.to_owned(), &entries).map_err(wrong)
+    }
+
     /// Takes noun → number, or says what is wrong.
     pub fn of(name: String, entries: &Map<String, Value>) -> Result<Self, String> {
         let mut values = HashMap::with_capacity(entries.len());
@@ -105,6 +130,35 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn the_embedded_list_tells_coarse_nouns_from_fine_ones() {
+        let list = Specificity::embedded().unwrap();
+        assert_eq!(list.name(), "embedded");
+        for coarse in [
+            "",
+            "shrub",
+            "musical instrument",
+            "whale",
+            "land",
+            "dog",
+            "vehicle",
+        ] {
+            assert_eq!(list.get(coarse), Some(0.5), "{coarse}");
+        }
+        for fine in [
+            "flagship",
+            "glove",
+            "token",
+            "riot gun",
+            "dalmatian",
+            "violin",
+        ] {
+            assert_eq!(list.get(fine), Some(1.0), "{fine}");
+        }
+        let coarse = list.iter().filter(|(_, value)| *value == 0.5).count();
+        assert!(coarse * 20 < list.len() && list.len() > 50_000);
+    }
 
     #[test]
     fn numbers_outside_are_errors() {

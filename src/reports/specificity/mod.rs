@@ -2,5 +2,7 @@
 //! section 8).
 
 mod list;
+mod tool;
 
-pub use list::{MissingSpecificity, Specificity};
+pub use list::{EMBEDDED, MissingSpecificity, Specificity};
+pub use tool::{SpecificityRequest, specificity_scores};

@@ -2,6 +2,8 @@
 
 mod derived;
 mod format_preds;
+mod format_wandb;
+mod specificity;
 mod statistics;
 mod units;
 
