@@ -15,10 +15,11 @@ use crate::folder::{Call, Folder, repository};
 
 /// The pages, in the order in which a reader meets them; later ones need the
 /// runs of the first.
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 9] = [
     "tutorial.md",
     "from-the-original.md",
     "guide.md",
+    "reports.md",
     "howto/own-images.md",
     "howto/own-nouns.md",
     "howto/own-embedder.md",

@@ -28,4 +28,5 @@ mod serve_page;
 mod slurm;
 mod surroundings;
 mod sweeps;
+mod tables;
 mod texts;

@@ -3,3 +3,4 @@
 mod caches;
 mod import;
 mod predictions;
+mod tables;
