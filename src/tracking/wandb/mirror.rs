@@ -336,12 +336,19 @@ impl Mirror {
                 return self.finish();
             }
             if waited.is_none_or(|waited| waited >= heartbeat) {
-                self.send(&Request {
+                let sign_of_life = Request {
                     body: Bytes::from_static(b"{}"),
                     lines: Counts::default(),
                     summary: false,
                     content: 0,
-                })?;
+                };
+                match self.send(&sign_of_life) {
+                    // Nothing is smaller; what comes next may be taken.
+                    Err(Stop::Refused(Fault::TooLarge)) => {
+                        self.last_request = Some(Instant::now());
+                    }
+                    sent => sent?,
+                }
             }
             if metadata {
                 metadata = false;
