@@ -193,6 +193,12 @@ impl StageContext<'_> {
             .with(&mut |display| display.line(Some(&self.name), level, text));
     }
 
+    /// Waits until what was recorded so far is on the disk; not for a disk that
+    /// takes nothing, of which the run tells by itself.
+    pub fn settle(&self) {
+        let _ = self.recorder.flush();
+    }
+
     /// Takes metrics. They go to the run's record and, with the output, to the
     /// store (`metrics.novic`).
     pub fn metrics(&self) -> Result<&StageLog, StageError> {

@@ -438,6 +438,10 @@ impl Observer for RunObserver<'_, '_> {
         self.log(&record.metrics());
     }
 
+    fn saving(&mut self) {
+        self.context.settle();
+    }
+
     fn saved(&mut self, path: &Path, chunk: u64) {
         let name = path.file_name().unwrap_or(path.as_os_str());
         self.context.note(&format!(

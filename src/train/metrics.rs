@@ -24,6 +24,9 @@ pub trait Observer {
     fn chunk_end(&mut self, _record: &ChunkRecord) {}
     /// An epoch is done.
     fn epoch_end(&mut self, _record: &EpochRecord) {}
+    /// A checkpoint is about to be written. A training that goes on from it does
+    /// not report again what was reported so far: it must be as safe by now.
+    fn saving(&mut self) {}
     /// A checkpoint of finished chunk `chunk` lies at `path`.
     fn saved(&mut self, _path: &Path, _chunk: u64) {}
     /// The training is complete.

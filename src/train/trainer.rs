@@ -316,11 +316,11 @@ impl<'a> Trainer<'a> {
                 }
             }
             if observer.should_stop() {
-                let path = self.save_to_go_on()?;
+                let path = self.save_to_go_on(observer)?;
                 return Ok(Outcome::Interrupted { checkpoint: path });
             }
             if stepped && saved_at.elapsed() >= self.folder.interval() {
-                if let Err(error) = self.save_to_go_on() {
+                if let Err(error) = self.save_to_go_on(observer) {
                     observer.warning(&format!("no checkpoint to resume from: {error}"));
                 }
                 saved_at = Instant::now();
@@ -498,6 +498,7 @@ impl<'a> Trainer<'a> {
         if !save {
             return Ok(None);
         }
+        observer.saving();
         let path = self
             .folder
             .publish(chunk, self.state.batch_id - 1, |path| self.save(path))?;
@@ -517,7 +518,8 @@ impl<'a> Trainer<'a> {
         self.gradients.clear();
     }
 
-    fn save_to_go_on(&self) -> Result<PathBuf> {
+    fn save_to_go_on(&self, observer: &mut dyn Observer) -> Result<PathBuf> {
+        observer.saving();
         self.folder
             .keep(self.state.batch_id - 1, |path| self.save(path))
     }

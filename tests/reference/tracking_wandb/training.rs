@@ -51,11 +51,15 @@ fn wait_for(server: &Server, wished: impl Fn(&Value) -> bool) {
     }
 }
 
+/// So many chunks that a training is not over when its first rows arrive.
+const CHUNKS: u32 = 200;
+
 #[test]
 fn a_killed_training_goes_on_with_its_run() {
     let server = Server::start(&json!([]));
     let dir = tempfile::tempdir().expect("a folder");
-    let longer = ["stage.train.train.max_chunks=12"];
+    let longer = format!("stage.train.train.max_chunks={CHUNKS}");
+    let longer = [longer.as_str()];
     let mut child = training(&server, dir.path(), &longer)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -87,7 +91,7 @@ fn a_killed_training_goes_on_with_its_run() {
         .collect();
     assert_eq!(
         chunks,
-        (1..=12).map(|n| Some(f64::from(n))).collect::<Vec<_>>()
+        (1..=CHUNKS).map(|n| Some(f64::from(n))).collect::<Vec<_>>()
     );
     for key in ["lr", "loss", "top1", "top1_max", "sample", "batch"] {
         assert!(run["summary"][key].is_number(), "{key}: {}", run["summary"]);
