@@ -27,7 +27,7 @@ use crate::store::Project;
 /// experiment file will do too. Nothing is run. With --out, files are written
 /// instead: NAME.md, NAME.csv and so on.
 ///
-///   novic report reports/small/threshold.toml
+///   novic report reports/small/ablations.toml
 ///   novic report reports/paper/table6.toml --format md,latex --out paper/
 ///   novic report reports/paper/table6.toml --check       # as committed?
 ///   novic report reports/mine.toml --validate            # needs no runs
