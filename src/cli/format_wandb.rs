@@ -14,25 +14,31 @@ use crate::config::schema::{Action, Config, RunsTable};
 use crate::reports::predictions::{Ambiguous, TableStyle};
 use crate::reports::printed::Printed;
 use crate::reports::run_tables::{
-    HostTag, LocalRuns, RunSource, RunTablesError, RunsRequest, format_runs,
+    HostTag, LocalRuns, RunSource, RunTablesError, RunsRequest, WandbRuns, format_runs,
 };
 use crate::store::Project;
+use crate::tracking::wandb::WandbError;
 
 /// Show evaluations and inference of trained models as tables
 ///
-/// Reads the local run records. Values of the original's action work, too;
+/// Reads the local run records or, with --wandb, the runs of `tracking.project`
+/// at Weights & Biases. Values of the original's action work, too;
 /// `infer_image_dir`, `infer_ann_json` and `gencfg` say which inference counts.
 /// Of several runs the newest counts.
 ///
 ///   novic format-wandb --type eval_gen_cls_v1
 ///   novic format-wandb --models ovod_20261129_101500 --sort -0guided
 ///   novic format-wandb fmt_max_ago=7d infer_image_dir=extras/world
+///   novic format-wandb --wandb tracking.entity=lab tracking.project=novic
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct FormatWandbArgs {
     /// Values, as for `novic config`
     #[arg(value_name = "KEY=VALUE", add = ArgValueCompleter::new(complete::overrides))]
     overrides: Vec<String>,
+    /// Read runs at Weights & Biases (WANDB_API_KEY or ~/.netrc, WANDB_BASE_URL)
+    #[arg(long)]
+    wandb: bool,
     /// Which table: eval_gen_cls_v1, infer_v1, all_v1 or all_v2
     #[arg(long = "type", value_name = "TABLE")]
     table: Option<RunsTable>,
@@ -76,6 +82,13 @@ pub fn cmd_format_wandb(args: &FormatWandbArgs) -> Result<Exit, CliError> {
     let project =
         Project::find(None).map_err(|error| CliError::from_error(Exit::Failed, &error))?;
     let request = request(args, &config, &project).map_err(|error| of_runs(&error))?;
+    if args.wandb {
+        let base_url = std::env::var("WANDB_BASE_URL").ok();
+        let base_url = base_url.filter(|url| !url.is_empty());
+        let base_url = base_url.unwrap_or(config.tracking.wandb.base_url);
+        let source = WandbRuns::open(&base_url).map_err(|error| of_runs(&error))?;
+        return show(args, &request, &source);
+    }
     let source = LocalRuns::open(&project).map_err(|error| of_runs(&error))?;
     show(args, &request, &source)
 }
@@ -142,6 +155,13 @@ fn of_runs(error: &RunTablesError) -> CliError {
         RunTablesError::Time(_) | RunTablesError::Pattern { .. } | RunTablesError::Sort(_) => {
             CliError::from_error(Exit::Usage, error)
         }
+        RunTablesError::Wandb(WandbError::NoKey { .. }) => {
+            CliError::from_error(Exit::Authentication, error)
+        }
+        RunTablesError::Wandb(WandbError::Fault(fault)) if fault.is_about_the_key() => {
+            CliError::from_error(Exit::Authentication, error)
+        }
+        RunTablesError::Wandb(WandbError::Address(_)) => CliError::from_error(Exit::Usage, error),
         _ => CliError::from_error(Exit::Failed, error),
     }
 }

@@ -5,6 +5,7 @@ use thiserror::Error;
 use crate::reports::predictions::PredictionsError;
 use crate::reports::row_sort::SortError;
 use crate::reports::time_filter::TimeFilterError;
+use crate::tracking::wandb::WandbError;
 
 /// Result of this folder.
 pub type Result<T> = std::result::Result<T, RunTablesError>;
@@ -32,6 +33,9 @@ pub enum RunTablesError {
     /// Rows cannot be sorted.
     #[error(transparent)]
     Sort(#[from] SortError),
+    /// The tracking service did not answer as wished.
+    #[error(transparent)]
+    Wandb(#[from] WandbError),
     /// Runs cannot be read.
     #[error("failed to read runs: {0}")]
     Source(String),

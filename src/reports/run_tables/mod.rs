@@ -12,6 +12,7 @@ mod filters;
 mod local;
 mod matching;
 mod models;
+mod remote;
 mod source;
 mod tables;
 
@@ -20,5 +21,6 @@ pub use error::{Result, RunTablesError};
 pub use filters::{HostTag, Selection};
 pub use local::LocalRuns;
 pub use matching::RunFilter;
+pub use remote::WandbRuns;
 pub use source::{LogFailure, RunHead, RunOrigin, RunSource};
 pub use tables::{RunsRequest, format_runs};

@@ -196,3 +196,66 @@ fn long_histories_are_read_completely() {
         .max();
     assert!(largest.is_some_and(|bytes| bytes <= 20_000), "{largest:?}");
 }
+
+#[test]
+fn tables_are_made_of_runs_at_the_service() {
+    let server = Server::start(&json!([]));
+    let dir = tempfile::tempdir().expect("a folder");
+    let stores = crate::golden::json("reports", "runs.json");
+    let mut models = Vec::new();
+    for run in stores["main"].as_array().expect("runs") {
+        let action = run["config"]["action"].as_str().expect("an action");
+        if !action.starts_with("eval") || run["state"] != "finished" {
+            continue;
+        }
+        let rows = run["history"].as_array().expect("a history");
+        let events = rows.iter().map(|row| {
+            let mut values = row.as_object().cloned().expect("a row");
+            if let (Some(folder), Some(name)) = (
+                values.get("Eval/model_dir").and_then(Value::as_str),
+                values.get("Eval/model_name").and_then(Value::as_str),
+            ) {
+                models.push(format!("{folder}/{name}"));
+            }
+            let step = values.remove("_step");
+            json!({ "log": { "step": step, "values": values } })
+        });
+        let script = json!({
+            "settings": { "flush_interval": 0.1 },
+            "run": {
+                "id": run["id"], "project": "novic", "entity": "tester", "config": run["config"],
+            },
+            "events": events.collect::<Vec<_>>(),
+        });
+        let output = server.replay(dir.path(), &script);
+        assert!(output.status.success(), "{}", super::server::said(&output));
+    }
+    assert!(!models.is_empty());
+
+    let words = ["format-wandb", "--wandb", "--type", "eval_gen_cls_v1"];
+    let table = |more: &[&str]| {
+        let words = [&words[..], more].concat();
+        server.novic(dir.path(), &words)
+    };
+    let output = table(&["tracking.entity=tester"]).output();
+    let output = output.expect("novic starts");
+    assert!(output.status.success(), "{}", super::server::said(&output));
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let shown: Vec<&str> = printed
+        .split(['|', ' ', '\n'])
+        .filter(|word| word.starts_with("ovod_"))
+        .collect();
+    assert!(!shown.is_empty(), "{printed}");
+    assert!(
+        shown
+            .iter()
+            .all(|shown| models.iter().any(|model| model == shown)),
+        "{printed}"
+    );
+    let refused = table(&["tracking.entity=tester"])
+        .env_remove("WANDB_API_KEY")
+        .env("NETRC", dir.path().join("none"))
+        .output()
+        .expect("novic starts");
+    assert_eq!(refused.status.code(), Some(4));
+}
