@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use novic::config::{ConfigErrors, Experiment, Request};
 use novic::reports::experiment::ExperimentReport;
-use novic::reports::table;
+use novic::reports::render;
 use novic::runner::Plan;
 use novic::stages;
 use pyo3::prelude::*;
@@ -32,7 +32,7 @@ pub fn tables(
         let tables = report
             .tables(name)
             .map_err(|error| errors::experiment(&error))?;
-        let tables: Vec<_> = tables.iter().map(table::json).collect();
+        let tables: Vec<_> = tables.iter().map(render::json).collect();
         Ok(serde_json::Value::from(tables).to_string())
     })
 }
