@@ -26,23 +26,28 @@ class Table:
         #: Below it.
         self.caption: Optional[str] = content["caption"]
         #: Header of the labels.
-        self.header: str = content["header"]
+        self.header: str = content["corner"] or ""
         #: Headers of the columns.
-        self.columns: list[str] = content["columns"]
+        self.columns: list[str] = [column["label"] for column in content["columns"]]
+        rows = [row for group in content["groups"] for row in group["rows"]]
         #: Labels of the rows.
-        self.labels: list[str] = [row["label"] for row in content["rows"]]
-        cells = [row["cells"] for row in content["rows"]]
+        self.labels: list[str] = [row["label"] for row in rows]
+        #: Titles of the groups that the rows are in.
+        self.groups: list[Optional[str]] = [
+            group["title"] for group in content["groups"] for _ in group["rows"]
+        ]
+        cells = [row["cells"] for row in rows]
         shape = (len(cells), len(self.columns))
         #: Cells as they are printed, row by row.
         self.texts: list[list[str]] = [[cell["text"] for cell in row] for row in cells]
-        #: Numbers `[rows, columns]`; NaN where there is none.
+        #: Numbers `[rows, columns]`; NaN where there is none, or several.
         self.values: npt.NDArray[np.float64] = np.array(
-            [[np.nan if cell["value"] is None else cell["value"] for cell in row] for row in cells],
-            dtype=np.float64,
+            [[_number(cell) for cell in row] for row in cells], dtype=np.float64
         ).reshape(shape)
         #: How many measurements are behind each number.
         self.counts: npt.NDArray[np.int64] = np.array(
-            [[cell["n"] for cell in row] for row in cells], dtype=np.int64
+            [[cell.get("stats", {}).get("n", 0) for cell in row] for row in cells],
+            dtype=np.int64,
         ).reshape(shape)
 
     def __repr__(self) -> str:
@@ -55,6 +60,11 @@ class Table:
         arrays = [pa.array(self.labels, pa.string())]
         arrays += [pa.array(column) for column in self.values.T]
         return pa.Table.from_arrays(arrays, names=[self.header or "label", *self.columns])
+
+
+def _number(cell: dict[str, Any]) -> float:
+    value = cell.get("stats", {}).get("value")
+    return float(value) if isinstance(value, (int, float)) else float("nan")
 
 
 def tables(

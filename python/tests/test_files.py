@@ -107,12 +107,17 @@ def test_tables_are_those_that_the_command_prints(
     monkeypatch.chdir(project.folder)
     (table,) = novic.tables(TINY)
     (printed,) = project.json("table", TINY)
-    assert table.columns == printed["columns"] and table.title == printed["title"]
-    assert table.labels == [row["label"] for row in printed["rows"]]
-    for row, cells in enumerate(row["cells"] for row in printed["rows"]):
-        assert table.texts[row] == [cell["text"] for cell in cells]
-        numbers = [np.nan if cell["value"] is None else cell["value"] for cell in cells]
-        np.testing.assert_array_equal(table.values[row], numbers)
+    assert table.columns == [column["label"] for column in printed["columns"]]
+    assert table.title == printed["title"]
+    rows = [row for group in printed["groups"] for row in group["rows"]]
+    assert rows and table.labels == [row["label"] for row in rows]
+    for at, row in enumerate(rows):
+        assert table.texts[at] == [cell["text"] for cell in row["cells"]]
+        stats = [cell["stats"] for cell in row["cells"]]
+        np.testing.assert_array_equal(table.counts[at], [own["n"] for own in stats])
+        numbers = [own.get("value", np.nan) if own["n"] else np.nan for own in stats]
+        np.testing.assert_array_equal(table.values[at], numbers)
+    assert np.isfinite(table.values).any()
     arrow = table.to_arrow()
     assert arrow.num_rows == len(table.labels) and arrow.num_columns == len(table.columns) + 1
     with pytest.raises(novic.ExperimentError, match="missing.toml"):
