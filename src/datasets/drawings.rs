@@ -148,7 +148,7 @@ impl EmbeddedPack {
 
 /// All packs inside the binary.
 pub fn embedded_packs() -> &'static [EmbeddedPack] {
-    const LIST: &[u8] = include_bytes!("../../extras/embedder/drawings.json");
+    static LIST: &[u8] = include_bytes!("../../extras/embedder/drawings.json");
     &[
         EmbeddedPack {
             name: "fluent-emoji",

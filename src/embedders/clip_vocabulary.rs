@@ -25,7 +25,7 @@ const MOST_MERGES: usize = SIZE - 512 - 2;
 /// Largest file of merges.
 const MAX_BYTES: u64 = 64 << 20;
 
-const BUILT_IN: &[u8] = include_bytes!("../../extras/tokenizer/clip_merges.txt.gz");
+static BUILT_IN: &[u8] = include_bytes!("../../extras/tokenizer/clip_merges.txt.gz");
 
 /// The merges, best first.
 pub struct ClipVocabulary {

@@ -20,7 +20,7 @@ impl EmbeddedModel {
 }
 
 /// A small CLIP of drawings; `extras/embedder/README.md` is its model card.
-const DRAWINGS: EmbeddedModel = EmbeddedModel {
+static DRAWINGS: EmbeddedModel = EmbeddedModel {
     name: "novic/drawings",
     files: &[
         (
@@ -44,5 +44,5 @@ const DRAWINGS: EmbeddedModel = EmbeddedModel {
 
 /// All embedded models.
 pub fn models() -> &'static [EmbeddedModel] {
-    &[DRAWINGS]
+    std::slice::from_ref(&DRAWINGS)
 }

@@ -13,7 +13,7 @@ use crate::train::exchange;
 
 /// The decoder in the program; `extras/decoder/README.md` tells how it was
 /// trained.
-const EMBEDDED: &[u8] = include_bytes!("../../extras/decoder/embedded.safetensors");
+static EMBEDDED: &[u8] = include_bytes!("../../extras/decoder/embedded.safetensors");
 
 /// Where a decoder comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]

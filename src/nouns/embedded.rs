@@ -4,7 +4,7 @@
 use super::NounsError;
 
 /// Made by `novic nouns build`; notices and licences lie beside it.
-const COMPRESSED: &[u8] = include_bytes!("../../extras/dictionary/nouns.json.zst");
+static COMPRESSED: &[u8] = include_bytes!("../../extras/dictionary/nouns.json.zst");
 /// BLAKE3 of the unpacked JSON, so that keys need not unpack it.
 const IDENTITY: &str = include_str!("../../extras/dictionary/nouns.json.b3");
 /// No dictionary we ship unpacks to more bytes than this.

@@ -20,9 +20,9 @@ pub enum ClassNameVariant {
     Wordnet,
 }
 
-const CLIP: &[u8] = include_bytes!("../../../extras/data/cls_class_names_clip.json");
-const MULTI: &[u8] = include_bytes!("../../../extras/data/cls_class_names_multi.json");
-const WORDNET: &[u8] = include_bytes!("../../../extras/data/cls_class_names_wordnet.json");
+static CLIP: &[u8] = include_bytes!("../../../extras/data/cls_class_names_clip.json");
+static MULTI: &[u8] = include_bytes!("../../../extras/data/cls_class_names_multi.json");
+static WORDNET: &[u8] = include_bytes!("../../../extras/data/cls_class_names_wordnet.json");
 const GUIDE_FILE: &str = "cls_class_names_guide.json";
 const SIZE_LIMIT: u64 = 64 << 20;
 

@@ -3,7 +3,7 @@
 use super::lists::parse;
 use crate::nouns::NounsError;
 
-const PROMPTS: &[u8] = include_bytes!("../../../extras/data/cls_prompts_clip.json");
+static PROMPTS: &[u8] = include_bytes!("../../../extras/data/cls_prompts_clip.json");
 
 /// The datasets that can be loaded, and whose prompts they use.
 const PROMPTS_OF: [(&str, &str); 12] = [

@@ -43,7 +43,7 @@ pub struct TemplateFile {
 /// The largest template file that is read, in bytes.
 const SIZE_LIMIT: u64 = 64 << 20;
 
-const SHIPPED: &[u8] = include_bytes!("../../../extras/data/prompts.json");
+static SHIPPED: &[u8] = include_bytes!("../../../extras/data/prompts.json");
 
 impl TemplateFile {
     /// Reads a template file.

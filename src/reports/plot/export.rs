@@ -9,7 +9,7 @@ use resvg::usvg::{Options, Tree, fontdb};
 use super::draw::svg;
 use super::figure::{Figure, PlotError};
 
-const FONT: &[u8] = include_bytes!("../../../extras/font/DejaVuSans-subset.ttf");
+static FONT: &[u8] = include_bytes!("../../../extras/font/DejaVuSans-subset.ttf");
 
 /// Pixels per unit of a figure, for print: 288 per inch.
 const SCALE: f32 = 3.0;

@@ -13,7 +13,7 @@ use crate::reports::predictions::{PredictionsError, normal_form};
 pub const EMBEDDED: &str = "embedded";
 
 /// Made by `extras/makers` of WordNet; README and licence lie beside it.
-const COMPRESSED: &[u8] = include_bytes!("../../../extras/specificity/specificity.json.zst");
+static COMPRESSED: &[u8] = include_bytes!("../../../extras/specificity/specificity.json.zst");
 /// No list we ship unpacks to more bytes than this.
 const SIZE_LIMIT: usize = 16 << 20;
 
