@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::plot::PlotSpec;
 use super::render::Origin;
 use super::spec::reading::{Entry, Item, Keys, Problems, entries};
-use super::spec::{Parameters, TableSpec};
+use super::spec::{Parameters, SourceSpec, TableSpec};
 use crate::config::overrides::parse_value;
 use crate::config::{
     ConfigErrors, Location, Node, Problem, Raw, Source, SourceKind, nearest, parse_toml,
@@ -188,6 +188,19 @@ impl Reading<'_> {
                 self.problems,
             ));
         }
+        let tables = report
+            .tables
+            .iter()
+            .map(|table| (&table.sources, &table.location));
+        let plots = report
+            .plots
+            .iter()
+            .map(|plot| (&plot.sources, &plot.location));
+        for (sources, location) in tables.chain(plots) {
+            if sources.iter().any(SourceSpec::is_of_stages) {
+                self.problems.borrow_mut().push(without_source(location));
+            }
+        }
         let hash = self.hash.finalize().to_hex();
         report.origin.hash = hash.as_str()[..16].to_owned();
         report
@@ -317,6 +330,16 @@ impl Reading<'_> {
         }
         parameters
     }
+}
+
+/// Tables of experiments are about their stages; a report file has none.
+fn without_source(location: &Location) -> Problem {
+    Problem::error("there is no `source`, and a report file has no stages of its own")
+        .at(location.clone(), "")
+        .help(
+            "say where the records come from: `source = { kind = \"runs\" }` for the runs of \
+             this project; other kinds are metrics, predictions, samples, values, angles and file",
+        )
 }
 
 /// What a parameter of the command line is: as the value of an override.
