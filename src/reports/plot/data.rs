@@ -170,6 +170,10 @@ fn curves(spec: &PlotSpec, records: &[&Record], figure: &mut Figure) {
             points.extend(statistics.mean.map(|mean| (x, mean)));
             band.extend(band_of(spec, &statistics).map(|(low, high)| (x, low, high)));
         }
+        // What has no such values is no series of this plot.
+        if points.is_empty() {
+            continue;
+        }
         let (points, band) = (thinned(points), thinned_band(band));
         figure.layers.push(Layer::Line {
             name,
@@ -357,6 +361,9 @@ fn scatter(spec: &PlotSpec, records: &[&Record], figure: &mut Figure) {
                     .collect()
             }
         };
+        if points.is_empty() {
+            continue;
+        }
         all.extend(points.iter().copied());
         figure.layers.push(Layer::Dots { name, points });
     }
@@ -456,7 +463,10 @@ fn histogram(spec: &PlotSpec, records: &[&Record], figure: &mut Figure) {
             counts[bin] += times;
             total += times;
         }
-        if spec.density && total > 0.0 {
+        if total == 0.0 {
+            continue;
+        }
+        if spec.density {
             counts.iter_mut().for_each(|count| *count /= total * width);
         }
         highest = counts.iter().copied().fold(highest, f64::max);

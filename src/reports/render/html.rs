@@ -12,7 +12,7 @@ pub const HTML_STYLE: &str = "\
 body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}\
 .scroll{overflow-x:auto}\
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;margin:1rem 0}\
-caption{text-align:left;font-weight:600;padding-bottom:.4rem}\
+caption{text-align:left;max-width:calc(100vw - 2rem);font-weight:600;padding-bottom:.4rem}\
 th,td{padding:.3rem .7rem;text-align:right;white-space:nowrap}\
 th:first-child{text-align:left;font-weight:400}\
 thead th,thead th:first-child{font-weight:600;border-bottom:1px solid;border-top:2px solid}\
