@@ -2,6 +2,7 @@
 //! those in named files, scored against the annotations of their image set.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry::Vacant;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -46,10 +47,10 @@ pub(super) fn records(
     let mut of_set: HashMap<String, RecordSources> = HashMap::new();
     for (file, _) in &found {
         let set = image_set(&file.infer_cfg).unwrap_or_default();
-        if !of_set.contains_key(&set) {
+        if let Vacant(place) = of_set.entry(set) {
             let mut own = base.clone();
-            own.annotations = annotations(loader, options, &set, &mut known)?;
-            of_set.insert(set, own);
+            own.annotations = annotations(loader, options, place.key(), &mut known)?;
+            place.insert(own);
         }
     }
     let of_file = |(file, run): &(ModelPredictions, Option<Record>)| {
