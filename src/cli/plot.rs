@@ -121,7 +121,9 @@ pub fn cmd_plot(args: &PlotArgs) -> Result<Exit, CliError> {
 
 fn of_report(args: &PlotArgs) -> Result<Vec<(String, Figure)>, CliError> {
     let given = parameters(&args.overrides)?;
-    let report = Report::load(&args.file, &given).map_err(experiment::report)?;
+    let report = Report::load(&args.file, &given)
+        .and_then(Report::with_sources)
+        .map_err(experiment::report)?;
     if args.validate {
         return Ok(Vec::new());
     }

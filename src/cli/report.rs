@@ -264,7 +264,9 @@ pub(super) fn parameters(overrides: &[String]) -> Result<Vec<(String, String)>, 
 /// The evaluated tables of a report; none if it was only to be read.
 fn of_report(file: &Path, args: &ReportArgs) -> Result<Option<Vec<Unit>>, CliError> {
     let given = parameters(&args.overrides)?;
-    let mut report = Report::load(file, &given).map_err(experiment::report)?;
+    let mut report = Report::load(file, &given)
+        .and_then(Report::with_sources)
+        .map_err(experiment::report)?;
     if let Some(name) = &args.against {
         for table in &mut report.tables {
             match name.as_str() {
@@ -355,7 +357,9 @@ fn answer(args: &ReportArgs) -> Result<Exit, CliError> {
     match &args.file {
         Some(file) if is_report(file) => {
             let given = parameters(&args.overrides)?;
-            let report = Report::load(file, &given).map_err(experiment::report)?;
+            let report = Report::load(file, &given)
+                .and_then(Report::with_sources)
+                .map_err(experiment::report)?;
             let project = project()?;
             let loader = Loader::new(&project, &report.dir);
             for spec in &report.tables {

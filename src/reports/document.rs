@@ -62,6 +62,28 @@ impl Report {
             _ => Err(ConfigErrors { problems: found }),
         }
     }
+
+    /// The report, if all its tables and plots say where their records come
+    /// from: those that do not are about the stages of an experiment.
+    ///
+    /// # Errors
+    /// All that do not say it.
+    pub fn with_sources(self) -> Result<Self, ConfigErrors> {
+        let tables = self.tables.iter();
+        let tables = tables.map(|table| (&table.sources, &table.location));
+        let plots = self.plots.iter();
+        let plots = plots.map(|plot| (&plot.sources, &plot.location));
+        let without = tables
+            .chain(plots)
+            .filter(|(sources, _)| sources.iter().any(SourceSpec::is_of_stages));
+        let problems: Vec<Problem> = without
+            .map(|(_, location)| without_source(location))
+            .collect();
+        match problems.is_empty() {
+            true => Ok(self),
+            false => Err(ConfigErrors { problems }),
+        }
+    }
 }
 
 /// A table before its keys are read.
@@ -187,19 +209,6 @@ impl Reading<'_> {
                 &parameters,
                 self.problems,
             ));
-        }
-        let tables = report
-            .tables
-            .iter()
-            .map(|table| (&table.sources, &table.location));
-        let plots = report
-            .plots
-            .iter()
-            .map(|plot| (&plot.sources, &plot.location));
-        for (sources, location) in tables.chain(plots) {
-            if sources.iter().any(SourceSpec::is_of_stages) {
-                self.problems.borrow_mut().push(without_source(location));
-            }
         }
         let hash = self.hash.finalize().to_hex();
         report.origin.hash = hash.as_str()[..16].to_owned();
