@@ -310,7 +310,7 @@ fn models_are_compared_sample_by_sample() {
         "| run/bad | 25.00 | -70.00† | *12.5 – 40.0* |",
         "| run/good | 95.00 | - | *87.5 – 100.0* |",
         "| run/same | 92.50 | -2.50 | ",
-        "p < 0.05 of paired resamples of the samples (10000, seed 1) in Score; 2 comparisons with \
+        "p &lt; 0.05 of paired resamples of the samples (10000, seed 1) in Score; 2 comparisons with \
          run/good were made",
     ] {
         assert!(call.out.contains(part), "no {part} in\n{}", call.out);
