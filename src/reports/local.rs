@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::experiment::RECORDS_FILE;
 use super::record::Record;
 use super::wanted::Wanted;
-use crate::store::{Entry, Key, Project, StoreError};
+use crate::store::{Entry, Key, Manifest, Project, StoreError};
 use crate::tracking::{METRICS_FILE, read_metrics};
 
 /// Records of all finished outputs.
@@ -34,6 +34,9 @@ pub struct StoredFiles {
     pub files: Vec<PathBuf>,
     /// The run that made them.
     pub run: Record,
+    /// Runs of the trainings behind them, by the folder that their models lie
+    /// in.
+    pub trainings: HashMap<String, String>,
 }
 
 /// Prediction files in the store. Their configuration stands in themselves.
@@ -61,9 +64,18 @@ pub fn stored_predictions(project: &Project) -> Result<Vec<StoredFiles>, StoreEr
             ..Wanted::default()
         };
         describe(&mut run, entry, &by_key, &nothing);
-        // The files name their model themselves.
+        // The files name their model themselves, by its folder.
         run.0.retain(|name, _| !name.starts_with("model."));
-        (!files.is_empty()).then_some(StoredFiles { files, run })
+        let mut behind = Vec::new();
+        ancestors(entry, &by_key, &mut behind);
+        let trainings = behind.iter().map(|entry| entry.manifest());
+        let trainings = trainings.filter(|manifest| manifest.kind == "train");
+        let named = |own: &Manifest| (own.key.to_string(), own.description.run.clone());
+        (!files.is_empty()).then(|| StoredFiles {
+            trainings: trainings.map(named).collect(),
+            files,
+            run,
+        })
     });
     Ok(stored.collect())
 }
@@ -121,7 +133,10 @@ pub fn metric_records(entries: &[&Entry], wanted: &Wanted<'_>) -> Vec<Record> {
         };
         metrics.rows().into_iter().map(row).collect()
     };
-    entries.iter().flat_map(logged).collect()
+    let trainings = entries
+        .iter()
+        .filter(|entry| entry.manifest().kind == "train");
+    trainings.flat_map(logged).collect()
 }
 
 /// One record per training and value of its configuration, which includes

@@ -142,9 +142,16 @@ fn local(loader: &Loader<'_>) -> Result<Vec<(ModelPredictions, Option<Record>)>,
     let read = |stored: &StoredFiles| {
         let mut found = Vec::new();
         for path in &stored.files {
-            if let Some(file) = ModelPredictions::read(path)? {
-                found.push((file, Some(stored.run.clone())));
+            let Some(file) = ModelPredictions::read(path)? else {
+                continue;
+            };
+            let mut run = stored.run.clone();
+            // As everywhere, a model is called after the run that trained it.
+            if let Some(training) = stored.trainings.get(&file.model_dir) {
+                run.set("model.dir", training.as_str());
+                run.set("model.spec", format!("{training}/{}", file.model_name));
             }
+            found.push((file, Some(run)));
         }
         Ok(found)
     };
