@@ -18,7 +18,6 @@ use novic::reports::evaluate::evaluate;
 use novic::reports::experiment::{ExperimentReport, RECORDS_FILE};
 use novic::reports::render;
 use novic::reports::sources::Loader;
-use novic::reports::statistics::Bootstrap;
 use novic::runner::{
     Execution, Interrupt, Nothing, Plan, Quiet, Registry, Retries, Selection, Slots, execute,
 };
@@ -31,11 +30,14 @@ use serde_json::{Map, Value, json};
 const COLUMNS: usize = 50;
 /// Samples and resamples of the bootstrap.
 const SAMPLES: usize = 272;
+/// Models whose scores have intervals.
+const MODELS: usize = 60;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
     let runs: usize = args.next().map_or(Ok(10_000), |arg| arg.parse())?;
     many_runs(runs)?;
+    many_predictions()?;
     page()
 }
 
@@ -64,12 +66,7 @@ fn many_runs(runs: usize) -> Result<(), Box<dyn Error>> {
     make_outputs(&project, runs)?;
     let report = Report::load(&report_file(dir.path())?, &[])?;
     let spec = &report.tables[0];
-    let loader = Loader {
-        project: &project,
-        stages: &[],
-        outputs: &[],
-        dir: dir.path(),
-    };
+    let loader = Loader::new(&project, dir.path());
     let whole = best(3, || {
         let tables = evaluate(spec, &loader.load(spec)?)?;
         Ok(tables.iter().map(render::markdown).collect::<String>())
@@ -82,18 +79,90 @@ fn many_runs(runs: usize) -> Result<(), Box<dyn Error>> {
     let sources = loader.load(spec)?;
     let cells = best(3, || Ok(evaluate(spec, &sources)?))?;
     say(&format!("its {COLUMNS} columns alone"), cells, "1 s");
-    let points: Vec<f64> = (0..SAMPLES).map(|at| (at * 7 % 11) as f64 / 10.0).collect();
-    let models = 60;
-    let bootstrap = best(2, || {
+    let with_bootstrap = Report::load(&bootstrap_file(dir.path())?, &[])?;
+    let spec = &with_bootstrap.tables[0];
+    let shown = best(2, || {
         let tables = evaluate(spec, &loader.load(spec)?)?;
-        let intervals: Vec<_> = (0..models)
-            .into_par_iter()
-            .map(|_| Bootstrap::default().interval(&points))
-            .collect();
-        Ok((tables, intervals))
+        let text: String = tables.iter().map(render::markdown).collect();
+        match text.contains("–") {
+            true => Ok(text),
+            false => Err("there are no intervals".into()),
+        }
     })?;
-    let what = format!("with {models} bootstrap intervals of {SAMPLES} samples");
-    say(&what, bootstrap, "2 s");
+    let what = format!("the same with {MODELS} models, bootstrap of {SAMPLES} samples");
+    say(&what, shown, "2 s");
+    Ok(())
+}
+
+/// Prediction files of `models` models with their annotations.
+fn make_predictions(dir: &Path, models: usize, samples: usize, topk: usize) -> std::io::Result<()> {
+    let folder = dir.join("predictions");
+    fs::create_dir_all(&folder)?;
+    let names: Vec<String> = (0..samples).map(|at| format!("{at}.jpg")).collect();
+    let noun =
+        |model: usize, at: usize, rank: usize| format!("noun{}", (at * 7 + model * rank) % 31);
+    let annotations: Map<String, Value> = names
+        .iter()
+        .enumerate()
+        .map(|(at, name)| {
+            let of = |rest: usize| -> Vec<String> {
+                (0..31)
+                    .filter(|n| (n + at) % 3 == rest)
+                    .map(|n| format!("noun{n}"))
+                    .collect()
+            };
+            let categories = json!({
+                "correct_primary": of(0), "close_primary": of(1), "incorrect": of(2),
+            });
+            (name.clone(), categories)
+        })
+        .collect();
+    fs::write(
+        dir.join("annotations.json"),
+        Value::from(annotations).to_string(),
+    )?;
+    (0..models).into_par_iter().try_for_each(|model| {
+        let rows: Vec<Vec<String>> = (0..samples)
+            .map(|at| (0..topk).map(|rank| noun(model, at, rank + 1)).collect())
+            .collect();
+        let numbers = |value: f64| vec![vec![value; topk]; samples];
+        let file = json!({
+            "version": 1, "model": format!("run/m{model}"), "model_dir": "run",
+            "model_name": format!("m{model}"), "model_cfg": {"num_layers": model},
+            "infer_cfg": {"infer_image_dir": "extras/world", "num_layers": model}, "vocab_targets": ["noun1"],
+            "guide_targets": [], "samples": names,
+            "predictions": {"beam": {
+                "gen_cfg": {"topk": topk}, "pred": rows, "score": numbers(0.5),
+                "result": vec![vec![2; topk]; samples],
+            }},
+        });
+        fs::write(folder.join(format!("m{model:04}.json")), file.to_string())
+    })
+}
+
+/// Prediction files as records: reading and scoring.
+fn many_predictions() -> Result<(), Box<dyn Error>> {
+    let dir = tempfile::tempdir()?;
+    make_predictions(dir.path(), 1000, 1000, 10)?;
+    let project = Project::locate(dir.path(), Some(&dir.path().join(".novic")), None);
+    let path = dir.path().join("scores.toml");
+    fs::write(
+        &path,
+        "[source]\nkind = \"predictions\"\nfrom = [\"predictions/*.json\"]\n\
+         [source.predictions]\nannotations = { human = \"annotations.json\" }\n\
+         [rows]\nby = [\"model.spec\"]\n[[col]]\nlabel = \"Score\"\nvalue = \"pred.score@10\"\n",
+    )?;
+    let report = Report::load(&path, &[])?;
+    let loader = Loader::new(&project, dir.path());
+    let time = best(2, || {
+        let spec = &report.tables[0];
+        Ok(evaluate(spec, &loader.load(spec)?)?)
+    })?;
+    say(
+        "1,000 prediction files of 1,000 samples, top 10",
+        time,
+        "2 s",
+    );
     Ok(())
 }
 
@@ -140,17 +209,37 @@ fn make_outputs(project: &Project, runs: usize) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn report_file(dir: &Path) -> Result<std::path::PathBuf, Box<dyn Error>> {
-    let path = dir.join("bench.toml");
-    let text = format!(
+/// The table over runs; `more` is what it says beside.
+fn report_text(source: &str, columns: usize, more: &str) -> String {
+    format!(
         "replicates = {{ by = [\"seed\"], expected = 3 }}\nmark = {{ best = true, second = true }}\n\
-         [source]\nkind = \"runs\"\nwhere = {{ \"run.action\" = \"eval_cls_decoding\" }}\n\
+         {source}\nkind = \"runs\"\nwhere = {{ \"run.action\" = \"eval_cls_decoding\" }}\n\
          [rows]\nby = [\"config.model.layers\"]\n\
          [[col]]\nforeach = {{ k = \"0..{}\" }}\nlabel = \"M{{k}}\"\nvalue = \"metric{{k}}\"\n\
-         where = {{ \"dataset\" = \"ImageNet1K\" }}\nformat = \"{{mean:.2f}} ± {{std:.2f}}\"\n",
-        COLUMNS - 1
-    );
-    fs::write(&path, text)?;
+         where = {{ \"dataset\" = \"ImageNet1K\" }}\nformat = \"{{mean:.2f}} ± {{std:.2f}}\"\n{more}",
+        columns - 1
+    )
+}
+
+fn report_file(dir: &Path) -> Result<std::path::PathBuf, Box<dyn Error>> {
+    let path = dir.join("bench.toml");
+    fs::write(&path, report_text("[source]", COLUMNS, ""))?;
+    Ok(path)
+}
+
+/// As many columns, of which one shows bootstrap intervals of scores.
+fn bootstrap_file(dir: &Path) -> Result<std::path::PathBuf, Box<dyn Error>> {
+    make_predictions(dir, MODELS, SAMPLES, 1)?;
+    let path = dir.join("bootstrap.toml");
+    let text = report_text("[source.runs]", COLUMNS - 1, "source = \"runs\"\n");
+    let text = text.replace("[rows]\n", "[rows]\nunion = [\"runs\"]\n");
+    let more = "[[col]]\nlabel = \"Score\"\nsource = \"open\"\n\
+                values = { value = \"pred.score\", low = \"pred.ci_lo\", high = \"pred.ci_hi\" }\n\
+                format = \"{value:.1f} ({low:.1f} – {high:.1f})\"\n\
+                replicates = { by = [], expected = 1 }\n\
+                [source.open]\nkind = \"predictions\"\nfrom = [\"predictions/*.json\"]\n\
+                [source.open.predictions]\nannotations = { human = \"annotations.json\" }\n";
+    fs::write(&path, format!("{text}{more}"))?;
     Ok(path)
 }
 

@@ -149,7 +149,8 @@ fn request(
     Ok(request)
 }
 
-fn of_runs(error: &RunTablesError) -> CliError {
+/// Runs that cannot be read.
+pub(super) fn of_runs(error: &RunTablesError) -> CliError {
     match error {
         RunTablesError::Predictions(error) => of_predictions(error),
         RunTablesError::Time(_) | RunTablesError::Pattern { .. } | RunTablesError::Sort(_) => {

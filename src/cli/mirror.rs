@@ -85,7 +85,7 @@ pub(super) fn of_stage(
     tags.dedup();
     Wanted {
         stage: name.to_owned(),
-        key,
+        key: key.clone(),
         offline: tracking.wandb.mode == WandbMode::Offline,
         continues,
         settings: Settings::from(&tracking.wandb),
@@ -99,7 +99,7 @@ pub(super) fn of_stage(
             job_type: given(&tracking.job_type).or_else(|| Some(kind.to_owned())),
             tags,
             notes: given(&tracking.notes),
-            config: flat_config(config, kind, outputs),
+            config: flat_config(config, kind, &key, outputs),
             resume: tracking.wandb.resume.map(Into::into),
         },
     }
@@ -123,13 +123,15 @@ fn tell_apart(wanted: &mut [Wanted]) {
 
 /// The configuration by the original's names, with lists as lists, and what
 /// joins trainings with their evaluations.
-fn flat_config(config: &Config, kind: &str, outputs: &Path) -> Map<String, Value> {
+fn flat_config(config: &Config, kind: &str, key: &str, outputs: &Path) -> Map<String, Value> {
     let mut flat = config.flat();
     flat.retain(|name, _| name != "wandb" && !name.starts_with("wandb_"));
     flat.insert("action".to_owned(), json!(kind));
     flat.insert("hydra_dir".to_owned(), json!(outputs));
     let name = outputs.file_name().unwrap_or_default().to_string_lossy();
     flat.insert("hydra_name".to_owned(), json!(name));
+    // Rows of evaluations name a model by the folder that it lies in.
+    flat.insert("novic_key".to_owned(), json!(key));
     flat
 }
 

@@ -31,6 +31,7 @@ mod plan;
 mod plot;
 mod print;
 mod printed;
+mod records;
 mod replay;
 mod report;
 mod report_check;

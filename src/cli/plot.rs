@@ -7,11 +7,12 @@ use clap_complete::engine::ArgValueCompleter;
 use serde_json::json;
 
 use super::print::print;
+use super::records::{of_figure, of_results, warn};
 use super::report::{is_report, parameters, project};
 use super::{CliError, Exit, complete, experiment};
 use crate::reports::document::Report;
 use crate::reports::experiment::{ExperimentReport, plot_specs};
-use crate::reports::plot::{Figure, PlotKind, figure, pdf, png, print_svg};
+use crate::reports::plot::{Figure, make, pdf, png, print_svg};
 use crate::reports::sources::Loader;
 use crate::runner::Plan;
 use crate::stages;
@@ -86,6 +87,9 @@ pub fn cmd_plot(args: &PlotArgs) -> Result<Exit, CliError> {
     })?;
     let mut files = Vec::new();
     for (name, figure) in &figures {
+        if figure.is_empty() {
+            eprintln!("warning: plot `{name}` is empty: nothing has been run that it shows");
+        }
         for format in &args.format {
             let (extension, bytes) = match format {
                 Format::Svg => ("svg", print_svg(figure).map(String::into_bytes)),
@@ -117,30 +121,21 @@ pub fn cmd_plot(args: &PlotArgs) -> Result<Exit, CliError> {
 
 fn of_report(args: &PlotArgs) -> Result<Vec<(String, Figure)>, CliError> {
     let given = parameters(&args.overrides)?;
-    let report = Report::load(&args.file, &given).map_err(experiment::report)?;
+    let report = Report::load(&args.file, &given)
+        .and_then(Report::with_sources)
+        .map_err(experiment::report)?;
     if args.validate {
         return Ok(Vec::new());
     }
     let project = project()?;
-    let loader = Loader {
-        project: &project,
-        stages: &[],
-        outputs: &[],
-        dir: &report.dir,
-    };
-    let failed = |error: &dyn std::error::Error| CliError::from_error(Exit::Failed, error);
+    let loader = Loader::new(&project, &report.dir);
     let wanted = |name: &str| args.name.as_ref().is_none_or(|own| own == name);
     let mut figures = Vec::new();
     for spec in report.plots.iter().filter(|spec| wanted(&spec.name)) {
-        if spec.kind == PlotKind::Gallery {
-            continue;
-        }
-        let records = loader
-            .sources(&spec.sources, Some(&spec.fields()))
-            .map_err(|error| failed(&error))?;
-        let figure = figure(spec, &records).map_err(|error| failed(&error))?;
+        let figure = make(spec, &loader).map_err(|error| of_figure(&error))?;
         figures.push((spec.name.clone(), figure));
     }
+    warn(&loader.warnings());
     Ok(figures)
 }
 
@@ -154,7 +149,8 @@ fn of_experiment(args: &PlotArgs) -> Result<Vec<(String, Figure)>, CliError> {
     }
     let plan = Plan::of(&experiment, &stages::registry(), false).map_err(|error| failed(&error))?;
     let report = ExperimentReport::collect(&experiment, &plan).map_err(|error| failed(&error))?;
-    report
-        .figures(args.name.as_deref())
-        .map_err(|error| failed(&error))
+    let figures = report.figures(args.name.as_deref());
+    let figures = figures.map_err(|error| of_results(&error))?;
+    warn(&report.warnings());
+    Ok(figures)
 }

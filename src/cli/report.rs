@@ -7,6 +7,7 @@ use clap_complete::engine::ArgValueCompleter;
 use serde_json::{Value, json};
 
 use super::print::print;
+use super::records::{of_results, of_source, warn};
 use super::{CliError, Exit, complete, experiment, report_check};
 use crate::config::{Experiment, parse_toml};
 use crate::reports::document::{Report, builtin};
@@ -17,6 +18,7 @@ use crate::reports::query;
 use crate::reports::record::{Record, plain};
 use crate::reports::render::{self, Origin, Style};
 use crate::reports::sources::Loader;
+use crate::reports::wanted::Wanted;
 use crate::runner::Plan;
 use crate::stages;
 use crate::store::Project;
@@ -262,7 +264,9 @@ pub(super) fn parameters(overrides: &[String]) -> Result<Vec<(String, String)>, 
 /// The evaluated tables of a report; none if it was only to be read.
 fn of_report(file: &Path, args: &ReportArgs) -> Result<Option<Vec<Unit>>, CliError> {
     let given = parameters(&args.overrides)?;
-    let mut report = Report::load(file, &given).map_err(experiment::report)?;
+    let mut report = Report::load(file, &given)
+        .and_then(Report::with_sources)
+        .map_err(experiment::report)?;
     if let Some(name) = &args.against {
         for table in &mut report.tables {
             match name.as_str() {
@@ -276,24 +280,18 @@ fn of_report(file: &Path, args: &ReportArgs) -> Result<Option<Vec<Unit>>, CliErr
         return Ok(None);
     }
     let project = project()?;
-    let loader = Loader {
-        project: &project,
-        stages: &[],
-        outputs: &[],
-        dir: &report.dir,
-    };
+    let loader = Loader::new(&project, &report.dir);
     let mut tables = Vec::new();
     for spec in &report.tables {
         if args.name.as_ref().is_some_and(|name| *name != spec.name) {
             continue;
         }
-        let sources = loader
-            .load(spec)
-            .map_err(|error| CliError::from_error(Exit::Failed, &error))?;
+        let sources = loader.load(spec).map_err(|error| of_source(&error))?;
         let evaluated =
             evaluate(spec, &sources).map_err(|error| CliError::from_error(Exit::Failed, &error))?;
         tables.extend(evaluated);
     }
+    warn(&loader.warnings());
     if tables.is_empty() {
         return Err(no_table(file, args.name.as_deref()));
     }
@@ -324,9 +322,8 @@ fn of_experiment(file: &Path, args: &ReportArgs) -> Result<Option<Vec<Unit>>, Cl
     let plan = plan(&experiment)?;
     let report = ExperimentReport::collect(&experiment, &plan)
         .map_err(|error| CliError::from_error(Exit::Failed, &error))?;
-    let tables = report
-        .tables(only)
-        .map_err(|error| CliError::from_error(Exit::Failed, &error))?;
+    let tables = report.tables(only).map_err(|error| of_results(&error))?;
+    warn(&report.warnings());
     if tables.is_empty() {
         return Err(no_table(file, only));
     }
@@ -356,20 +353,19 @@ fn answer(args: &ReportArgs) -> Result<Exit, CliError> {
     let failed = |error: &dyn std::error::Error| CliError::from_error(Exit::Failed, error);
     let query = args.sql.as_deref().unwrap_or_default();
     let mut frames: Vec<(String, Vec<Record>)> = Vec::new();
+    let wanted = Wanted::by_query(query);
     match &args.file {
         Some(file) if is_report(file) => {
             let given = parameters(&args.overrides)?;
-            let report = Report::load(file, &given).map_err(experiment::report)?;
+            let report = Report::load(file, &given)
+                .and_then(Report::with_sources)
+                .map_err(experiment::report)?;
             let project = project()?;
-            let loader = Loader {
-                project: &project,
-                stages: &[],
-                outputs: &[],
-                dir: &report.dir,
-            };
+            let loader = Loader::new(&project, &report.dir);
             for spec in &report.tables {
-                let all = loader.load_all(spec).map_err(|error| failed(&error))?;
-                for (source, records) in spec.sources.iter().zip(all.0) {
+                let all = loader.sources(&spec.sources, &wanted);
+                let all = all.map_err(|error| of_source(&error))?;
+                for (source, records) in spec.sources.iter().zip(all) {
                     let name = match source.name.as_str() {
                         "" => "records",
                         name => name,
@@ -379,6 +375,7 @@ fn answer(args: &ReportArgs) -> Result<Exit, CliError> {
                     }
                 }
             }
+            warn(&loader.warnings());
         }
         Some(file) => {
             let experiment = experiment::load(file, &args.overrides)?;
@@ -387,8 +384,10 @@ fn answer(args: &ReportArgs) -> Result<Exit, CliError> {
             frames.push(("records".to_owned(), report.records().to_vec()));
         }
         None => {
-            let records = crate::reports::local::local_records(&project()?, None);
-            frames.push(("records".to_owned(), records.map_err(|e| failed(&e))?));
+            let project = project()?;
+            let loader = Loader::new(&project, Path::new(""));
+            let records = loader.local_runs(&wanted).map_err(|e| of_source(&e))?;
+            frames.push(("records".to_owned(), records));
         }
     }
     let answer =

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::plot::PlotSpec;
 use super::render::Origin;
 use super::spec::reading::{Entry, Item, Keys, Problems, entries};
-use super::spec::{Parameters, TableSpec};
+use super::spec::{Parameters, SourceSpec, TableSpec};
 use crate::config::overrides::parse_value;
 use crate::config::{
     ConfigErrors, Location, Node, Problem, Raw, Source, SourceKind, nearest, parse_toml,
@@ -60,6 +60,28 @@ impl Report {
         match report {
             Some(report) if found.is_empty() => Ok(report),
             _ => Err(ConfigErrors { problems: found }),
+        }
+    }
+
+    /// The report, if all its tables and plots say where their records come
+    /// from: those that do not are about the stages of an experiment.
+    ///
+    /// # Errors
+    /// All that do not say it.
+    pub fn with_sources(self) -> Result<Self, ConfigErrors> {
+        let tables = self.tables.iter();
+        let tables = tables.map(|table| (&table.sources, &table.location));
+        let plots = self.plots.iter();
+        let plots = plots.map(|plot| (&plot.sources, &plot.location));
+        let without = tables
+            .chain(plots)
+            .filter(|(sources, _)| sources.iter().any(SourceSpec::is_of_stages));
+        let problems: Vec<Problem> = without
+            .map(|(_, location)| without_source(location))
+            .collect();
+        match problems.is_empty() {
+            true => Ok(self),
+            false => Err(ConfigErrors { problems }),
         }
     }
 }
@@ -317,6 +339,16 @@ impl Reading<'_> {
         }
         parameters
     }
+}
+
+/// Tables of experiments are about their stages; a report file has none.
+fn without_source(location: &Location) -> Problem {
+    Problem::error("there is no `source`, and a report file has no stages of its own")
+        .at(location.clone(), "")
+        .help(
+            "say where the records come from: `source = { kind = \"runs\" }` for the runs of \
+             this project; other kinds are metrics, predictions, samples, values, angles and file",
+        )
 }
 
 /// What a parameter of the command line is: as the value of an override.

@@ -9,17 +9,13 @@ use rayon::prelude::*;
 use serde_json::Value;
 
 use super::experiment::RECORDS_FILE;
-use super::field::Field;
 use super::record::Record;
-use crate::store::{Entry, Key, Project, StoreError};
+use super::wanted::Wanted;
+use crate::store::{Entry, Key, Manifest, Project, StoreError};
 use crate::tracking::{METRICS_FILE, read_metrics};
 
-/// Records of all finished outputs. With `wanted`, only these fields of
-/// configurations are looked for; else all that there are.
-pub fn local_records(
-    project: &Project,
-    wanted: Option<&[&Field]>,
-) -> Result<Vec<Record>, StoreError> {
+/// Records of all finished outputs.
+pub fn local_records(project: &Project, wanted: &Wanted<'_>) -> Result<Vec<Record>, StoreError> {
     let entries = all_entries(project)?;
     let by_key: HashMap<Key, &Entry> = entries
         .iter()
@@ -38,6 +34,9 @@ pub struct StoredFiles {
     pub files: Vec<PathBuf>,
     /// The run that made them.
     pub run: Record,
+    /// Runs of the trainings behind them, by the folder that their models lie
+    /// in.
+    pub trainings: HashMap<String, String>,
 }
 
 /// Prediction files in the store. Their configuration stands in themselves.
@@ -60,26 +59,55 @@ pub fn stored_predictions(project: &Project) -> Result<Vec<StoredFiles>, StoreEr
             .map(|file| entry.dir().join(&file.path))
             .collect();
         let mut run = Record::new();
-        describe(&mut run, entry, &by_key, Some(&[]));
-        // The files name their model themselves.
+        let nothing = Wanted {
+            fields: Some(Vec::new()),
+            ..Wanted::default()
+        };
+        describe(&mut run, entry, &by_key, &nothing);
+        // The files name their model themselves, by its folder.
         run.0.retain(|name, _| !name.starts_with("model."));
-        (!files.is_empty()).then_some(StoredFiles { files, run })
+        let mut behind = Vec::new();
+        ancestors(entry, &by_key, &mut behind);
+        let trainings = behind.iter().map(|entry| entry.manifest());
+        let trainings = trainings.filter(|manifest| manifest.kind == "train");
+        let named = |own: &Manifest| (own.key.to_string(), own.description.run.clone());
+        (!files.is_empty()).then(|| StoredFiles {
+            trainings: trainings.map(named).collect(),
+            files,
+            run,
+        })
     });
     Ok(stored.collect())
 }
 
-/// One record per logged row of all trainings.
-pub fn local_metrics(
+/// Files of angles in the store, each with what is known of its run. The
+/// dataset is the one that they name.
+pub(super) fn stored_angles(
     project: &Project,
-    wanted: Option<&[&Field]>,
-) -> Result<Vec<Record>, StoreError> {
+    wanted: &Wanted<'_>,
+) -> Result<Vec<(PathBuf, Record)>, StoreError> {
+    let entries = all_entries(project)?;
+    let mut found = Vec::new();
+    for entry in &entries {
+        let files = entry.manifest().files.iter();
+        for file in files.filter(|file| file.path.starts_with(super::angles::FILES)) {
+            let mut run = Record::new();
+            describe(&mut run, entry, &HashMap::new(), wanted);
+            found.push((entry.dir().join(&file.path), run));
+        }
+    }
+    Ok(found)
+}
+
+/// One record per logged row of all trainings.
+pub fn local_metrics(project: &Project, wanted: &Wanted<'_>) -> Result<Vec<Record>, StoreError> {
     let entries = all_entries(project)?;
     let all: Vec<&Entry> = entries.iter().collect();
     Ok(metric_records(&all, wanted))
 }
 
 /// The same of these outputs; inputs are looked for among them.
-pub fn metric_records(entries: &[&Entry], wanted: Option<&[&Field]>) -> Vec<Record> {
+pub fn metric_records(entries: &[&Entry], wanted: &Wanted<'_>) -> Vec<Record> {
     let by_key: HashMap<Key, &Entry> = entries
         .iter()
         .map(|entry| (entry.manifest().key, *entry))
@@ -97,9 +125,7 @@ pub fn metric_records(entries: &[&Entry], wanted: Option<&[&Field]>) -> Vec<Reco
         let row = |row: crate::tracking::Row| {
             let mut record = common.clone();
             for (name, value) in row.values {
-                let wanted = wanted
-                    .is_none_or(|fields| fields.iter().any(|f| f.names().any(|own| own == name)));
-                if wanted {
+                if wanted.has(&name) {
                     record.set(&name, value.to_json());
                 }
             }
@@ -107,22 +133,30 @@ pub fn metric_records(entries: &[&Entry], wanted: Option<&[&Field]>) -> Vec<Reco
         };
         metrics.rows().into_iter().map(row).collect()
     };
-    entries.iter().flat_map(logged).collect()
+    let trainings = entries
+        .iter()
+        .filter(|entry| entry.manifest().kind == "train");
+    trainings.flat_map(logged).collect()
 }
 
 /// One record per training and value of its configuration, which includes
 /// those of what it was made from: `key`, `value`, and what else is known.
-pub fn local_values(
-    project: &Project,
-    wanted: Option<&[&Field]>,
-) -> Result<Vec<Record>, StoreError> {
+pub fn local_values(project: &Project, wanted: &Wanted<'_>) -> Result<Vec<Record>, StoreError> {
+    Ok(values_of(
+        local_records(project, &Wanted::default())?,
+        wanted,
+    ))
+}
+
+/// The values of the configurations of trainings among records.
+pub(super) fn values_of(trainings: Vec<Record>, wanted: &Wanted<'_>) -> Vec<Record> {
     let mut records = Vec::new();
-    for training in local_records(project, None)? {
+    for training in trainings {
         if training.text("run.action") != Some("train") {
             continue;
         }
         let mut common = training.clone();
-        if let Some(fields) = wanted {
+        if let Some(fields) = &wanted.fields {
             common.0.retain(|name, _| {
                 !name.contains("config.") || fields.iter().any(|f| f.names().any(|own| own == name))
             });
@@ -134,7 +168,7 @@ pub fn local_values(
             }
         }
     }
-    Ok(records)
+    records
 }
 
 fn all_entries(project: &Project) -> Result<Vec<Entry>, StoreError> {
@@ -160,11 +194,7 @@ fn all_entries(project: &Project) -> Result<Vec<Entry>, StoreError> {
 }
 
 /// The measured rows of an output; of a training, what it found out.
-fn records_of(
-    entry: &Entry,
-    by_key: &HashMap<Key, &Entry>,
-    wanted: Option<&[&Field]>,
-) -> Vec<Record> {
+fn records_of(entry: &Entry, by_key: &HashMap<Key, &Entry>, wanted: &Wanted<'_>) -> Vec<Record> {
     let manifest = entry.manifest();
     let has_rows = manifest.files.iter().any(|file| file.path == RECORDS_FILE);
     let mut records: Vec<Record> = if has_rows {
@@ -189,7 +219,7 @@ pub fn describe(
     record: &mut Record,
     entry: &Entry,
     by_key: &HashMap<Key, &Entry>,
-    wanted: Option<&[&Field]>,
+    wanted: &Wanted<'_>,
 ) {
     let manifest = entry.manifest();
     let own = &manifest.description;
@@ -241,12 +271,12 @@ pub fn describe(
 }
 
 /// Values of the configurations of outputs, the first that has one.
-fn configure(record: &mut Record, prefix: &str, from: &[&Entry], wanted: Option<&[&Field]>) {
+fn configure(record: &mut Record, prefix: &str, from: &[&Entry], wanted: &Wanted<'_>) {
     for entry in from {
         let Some(values) = entry.manifest().description.config.as_object() else {
             continue;
         };
-        match wanted {
+        match &wanted.fields {
             None => {
                 for (path, value) in values {
                     let name = format!("{prefix}{path}");

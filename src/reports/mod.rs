@@ -6,6 +6,7 @@
 //! store, from prediction files or from lists ([`sources`]); [`evaluate`] makes
 //! cells of them, and [`render`] texts.
 
+mod angles;
 pub mod condition;
 pub mod document;
 pub mod evaluate;
@@ -15,6 +16,7 @@ pub mod field;
 pub mod format;
 pub mod local;
 pub mod number_text;
+mod origins;
 pub mod page;
 pub mod plot;
 mod prediction_source;
@@ -23,6 +25,7 @@ pub mod printed;
 pub mod python_text;
 pub mod query;
 pub mod record;
+mod remote;
 pub mod render;
 pub mod row_sort;
 pub mod run_tables;
@@ -32,3 +35,4 @@ pub mod spec;
 pub mod specificity;
 pub mod statistics;
 pub mod time_filter;
+pub mod wanted;

@@ -2,18 +2,27 @@
 //! those in named files, scored against the annotations of their image set.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry::Vacant;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
+use serde_json::Value;
 
+use super::condition::Condition;
 use super::local::{StoredFiles, stored_predictions};
 use super::predictions::{
-    Annotations, ModelPredictions, RecordSources, prediction_records, sample_records,
+    Annotations, ModelPredictions, RecordSources, image_set, prediction_records, sample_records,
 };
 use super::record::Record;
+use super::remote;
 use super::sources::{Loader, SourceError};
 use super::spec::{PredictionOptions, SourceKind, SourceSpec};
 use super::specificity::{EMBEDDED, Specificity};
+use super::statistics::Bootstrap;
+use super::wanted::{Wanted, is_interval};
+
+/// Points of each sample, of which intervals are made.
+const EACH_SCORE: &str = "pred.each.score";
 
 /// Predictions that are considered where a source does not say.
 const TOPK: usize = 10;
@@ -28,56 +37,103 @@ const ANNOTATIONS: [(&str, &str); 2] = [
 pub(super) fn records(
     loader: &Loader<'_>,
     source: &SourceSpec,
+    wanted: &Wanted<'_>,
 ) -> Result<Vec<Record>, SourceError> {
     let options = &source.predictions;
-    let mut found: Vec<(ModelPredictions, Option<Record>)> = Vec::new();
-    let named = source.from.iter().chain(&options.files);
-    for from in named {
+    let found = files(loader, source, wanted)?;
+    // Which annotations there are depends on the pictures.
+    let base = base(loader, options, wanted)?;
+    let mut known: HashMap<PathBuf, Annotations> = HashMap::new();
+    let mut of_set: HashMap<String, RecordSources> = HashMap::new();
+    for (file, _) in &found {
+        let set = image_set(&file.infer_cfg).unwrap_or_default();
+        if let Vacant(place) = of_set.entry(set) {
+            let mut own = base.clone();
+            own.annotations = annotations(loader, options, place.key(), &mut known)?;
+            place.insert(own);
+        }
+    }
+    let of_file = |(file, run): &(ModelPredictions, Option<Record>)| {
+        let set = image_set(&file.infer_cfg).unwrap_or_default();
+        let sources = &of_set[&set];
+        let mut records = match source.kind {
+            SourceKind::Samples => sample_records(std::slice::from_ref(file), sources)?,
+            _ => prediction_records(std::slice::from_ref(file), sources)?,
+        };
+        for record in &mut records {
+            for (name, value) in run.iter().flat_map(|run| &run.0) {
+                record.set(name, value.clone());
+            }
+            if file.path.as_os_str().is_empty() {
+                // Of runs at a service only the nouns are known.
+                let unknown = |name: &str| name.starts_with("prob@") || name.starts_with("class@");
+                record.0.retain(|name, _| !unknown(name));
+            }
+        }
+        Ok(records)
+    };
+    let all: Result<Vec<Vec<Record>>, SourceError> = found.par_iter().map(of_file).collect();
+    let mut all: Vec<Record> = all?.into_iter().flatten().collect();
+    if wanted.intervals {
+        set_intervals(&mut all, &source.condition, wanted);
+    }
+    Ok(all)
+}
+
+/// Intervals of the scores of records that count; the others need none.
+fn set_intervals(records: &mut [Record], condition: &Condition, wanted: &Wanted<'_>) {
+    let mut asked = Vec::new();
+    condition.fields(&mut asked);
+    let depends = asked.iter().any(|field| is_interval(field));
+    records.par_iter_mut().for_each(|record| {
+        let points = record.get(EACH_SCORE).and_then(Value::as_array);
+        let points: Vec<f64> = points
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_f64)
+            .collect();
+        if (depends || condition.holds(record))
+            && let Some(interval) = Bootstrap::default().interval(&points)
+        {
+            record.set("pred.ci_lo", interval.low);
+            record.set("pred.ci_hi", interval.high);
+        }
+        if wanted.each.is_empty() {
+            record.0.retain(|name, _| !name.starts_with("pred.each."));
+        }
+    });
+}
+
+/// The prediction files of a source, each with the run that made it.
+fn files(
+    loader: &Loader<'_>,
+    source: &SourceSpec,
+    wanted: &Wanted<'_>,
+) -> Result<Vec<(ModelPredictions, Option<Record>)>, SourceError> {
+    let mut found = Vec::new();
+    for from in source.from.iter().chain(&source.predictions.files) {
         if from == "local" {
             found.extend(local(loader)?);
             continue;
         }
-        for path in loader.prediction_files(from)? {
-            match ModelPredictions::read(&path)? {
-                Some(file) => found.push((file, None)),
-                None => {
-                    return Err(SourceError::Files(format!(
-                        "{}: this is no prediction file",
-                        path.display()
-                    )));
-                }
-            }
+        if let Some(project) = from.strip_prefix(remote::PREFIX) {
+            let read =
+                |warnings: &mut Vec<String>| remote::prediction_files(project, wanted, warnings);
+            found.extend(loader.warned(read)?);
+            continue;
         }
-    }
-    let mut sources = base(loader, options)?;
-    let plain = RecordSources {
-        topk: 1,
-        ..RecordSources::default()
-    };
-    let mut known: HashMap<PathBuf, Annotations> = HashMap::new();
-    let mut all = Vec::new();
-    for (file, run) in found {
-        let files = [file];
-        // Which annotations there are depends on the pictures.
-        let dataset = prediction_records(&files, &plain)?
-            .first()
-            .and_then(|record| record.text("dataset").map(str::to_owned))
-            .unwrap_or_default();
-        sources.annotations = annotations(loader, options, &dataset, &mut known)?;
-        let mut records = match source.kind {
-            SourceKind::Samples => sample_records(&files, &sources)?,
-            _ => prediction_records(&files, &sources)?,
+        let read = |path: &PathBuf| match ModelPredictions::read(path)? {
+            Some(file) => Ok((file, None)),
+            None => Err(SourceError::Files(format!(
+                "{}: this is no prediction file",
+                path.display()
+            ))),
         };
-        for record in &mut records {
-            if let Some(run) = &run {
-                for (name, value) in &run.0 {
-                    record.set(name, value.clone());
-                }
-            }
-        }
-        all.append(&mut records);
+        let paths = loader.prediction_files(from)?;
+        let read: Result<Vec<_>, SourceError> = paths.par_iter().map(read).collect();
+        found.extend(read?);
     }
-    Ok(all)
+    Ok(found)
 }
 
 /// Prediction files in the store, with the fields of the run that made them.
@@ -86,9 +142,16 @@ fn local(loader: &Loader<'_>) -> Result<Vec<(ModelPredictions, Option<Record>)>,
     let read = |stored: &StoredFiles| {
         let mut found = Vec::new();
         for path in &stored.files {
-            if let Some(file) = ModelPredictions::read(path)? {
-                found.push((file, Some(stored.run.clone())));
+            let Some(file) = ModelPredictions::read(path)? else {
+                continue;
+            };
+            let mut run = stored.run.clone();
+            // As everywhere, a model is called after the run that trained it.
+            if let Some(training) = stored.trainings.get(&file.model_dir) {
+                run.set("model.dir", training.as_str());
+                run.set("model.spec", format!("{training}/{}", file.model_name));
             }
+            found.push((file, Some(run)));
         }
         Ok(found)
     };
@@ -97,7 +160,15 @@ fn local(loader: &Loader<'_>) -> Result<Vec<(ModelPredictions, Option<Record>)>,
 }
 
 /// What records are measured with, but for the annotations.
-fn base(loader: &Loader<'_>, options: &PredictionOptions) -> Result<RecordSources, SourceError> {
+fn base(
+    loader: &Loader<'_>,
+    options: &PredictionOptions,
+    wanted: &Wanted<'_>,
+) -> Result<RecordSources, SourceError> {
+    let mut each = wanted.each.clone();
+    if wanted.intervals && !each.contains(&"score") {
+        each.push("score");
+    }
     let parsed = |text: &Option<String>| text.clone().unwrap_or_else(|| "error".to_owned());
     let specificity = match &options.specificity {
         None => None,
@@ -130,6 +201,7 @@ fn base(loader: &Loader<'_>, options: &PredictionOptions) -> Result<RecordSource
             .map_err(SourceError::Files)?,
         topk: options.topk.unwrap_or(TOPK),
         bootstrap: None,
+        each,
         specificity,
         lists,
     })

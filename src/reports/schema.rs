@@ -48,6 +48,8 @@ fn plot_schema() -> Value {
         ("y", "Field of the y axis."),
         ("value", "Field of the shade of a heat map."),
         ("label", "Name of a series, with {FIELD}."),
+        ("weight", "Field that says how often a number occurs."),
+        ("images", "Folder of the pictures of a gallery."),
         ("x_label", "Label of the x axis."),
         ("y_label", "Label of the y axis."),
     ] {
@@ -284,6 +286,7 @@ fn sources() -> Value {
         "samples",
         "values",
         "metrics",
+        "angles",
         "file",
         "stages",
     ];

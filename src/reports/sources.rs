@@ -1,18 +1,20 @@
 //! Records of the sources of a table: of the project, of the stages of an
 //! experiment, of lists in files.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::evaluate::Sources;
-use super::field::Field;
-use super::local::{local_metrics, local_records, local_values, metric_records};
-use super::prediction_source;
+use super::local::{local_metrics, local_records, local_values, metric_records, stored_angles};
 use super::predictions::PredictionsError;
 use super::record::Record;
+use super::run_tables::RunTablesError;
 use super::spec::{SourceKind, SourceSpec, TableSpec};
+use super::wanted::Wanted;
+use super::{angles, origins, prediction_source, remote};
 use crate::store::{Entry, Project, StoreError};
 
 /// Why a source cannot be read.
@@ -45,6 +47,9 @@ pub enum SourceError {
     /// Predictions cannot be read or scored.
     #[error(transparent)]
     Predictions(#[from] PredictionsError),
+    /// Runs cannot be read.
+    #[error(transparent)]
+    Runs(#[from] RunTablesError),
 }
 
 /// Where records are looked for.
@@ -58,56 +63,105 @@ pub struct Loader<'a> {
     /// Directory of the report: paths are relative to the working directory,
     /// else to this.
     pub dir: &'a Path,
+    warnings: RefCell<Vec<String>>,
 }
 
-impl Loader<'_> {
-    /// The records of all sources of a table.
-    pub fn load(&self, table: &TableSpec) -> Result<Sources, SourceError> {
-        let fields = table.fields();
-        Ok(Sources(self.sources(&table.sources, fields.as_deref())?))
+impl<'a> Loader<'a> {
+    /// Looks in a project, and in files beside a report in `dir`.
+    pub fn new(project: &'a Project, dir: &'a Path) -> Self {
+        Self {
+            project,
+            stages: &[],
+            outputs: &[],
+            dir,
+            warnings: RefCell::default(),
+        }
     }
 
-    /// The records of sources; with `fields`, those of configurations among
-    /// them alone.
+    /// Looks at what the stages of an experiment left, too.
+    #[must_use]
+    pub fn with_stages(mut self, stages: &'a [Record], outputs: &'a [&'a Entry]) -> Self {
+        (self.stages, self.outputs) = (stages, outputs);
+        self
+    }
+
+    /// What is to be said about the records so far, each once.
+    pub fn warnings(&self) -> Vec<String> {
+        self.warnings.borrow().clone()
+    }
+
+    /// The records of all sources of a table.
+    pub fn load(&self, table: &TableSpec) -> Result<Sources, SourceError> {
+        let wanted = Wanted::by_table(table);
+        Ok(Sources(self.sources(&table.sources, &wanted)?))
+    }
+
+    /// The records of sources, with what is wanted of them.
     pub fn sources(
         &self,
         sources: &[SourceSpec],
-        fields: Option<&[&Field]>,
+        wanted: &Wanted<'_>,
     ) -> Result<Vec<Vec<Record>>, SourceError> {
-        let records = sources.iter().map(|source| self.source(source, fields));
+        let records = sources.iter().map(|source| self.source(source, wanted));
         records.collect()
     }
 
-    /// The same with all fields that there are, whatever the table needs.
-    pub fn load_all(&self, table: &TableSpec) -> Result<Sources, SourceError> {
-        Ok(Sources(self.sources(&table.sources, None)?))
+    /// Measured rows of all runs of the project.
+    pub fn local_runs(&self, wanted: &Wanted<'_>) -> Result<Vec<Record>, SourceError> {
+        let mut records = local_records(self.project, wanted)?;
+        if wanted.origins {
+            origins::add(self.project, &mut records)?;
+        }
+        Ok(records)
     }
 
-    fn source(
-        &self,
-        source: &SourceSpec,
-        fields: Option<&[&Field]>,
-    ) -> Result<Vec<Record>, SourceError> {
+    fn source(&self, source: &SourceSpec, wanted: &Wanted<'_>) -> Result<Vec<Record>, SourceError> {
+        let mut records = match source.kind {
+            SourceKind::Stages => self.stages.to_vec(),
+            SourceKind::Predictions | SourceKind::Samples => {
+                prediction_source::records(self, source, wanted)?
+            }
+            SourceKind::Metrics if source.from.is_empty() => metric_records(self.outputs, wanted),
+            _ => self.listed(source, wanted)?,
+        };
+        if wanted.origins {
+            origins::add(self.project, &mut records)?;
+        }
+        Ok(records)
+    }
+
+    /// The records of everything that a source names.
+    fn listed(&self, source: &SourceSpec, wanted: &Wanted<'_>) -> Result<Vec<Record>, SourceError> {
         let mut records = Vec::new();
-        if source.kind == SourceKind::Stages {
-            return Ok(self.stages.to_vec());
-        }
-        if matches!(source.kind, SourceKind::Predictions | SourceKind::Samples) {
-            return prediction_source::records(self, source);
-        }
-        if source.kind == SourceKind::Metrics && source.from.is_empty() {
-            return Ok(metric_records(self.outputs, fields));
-        }
         for from in &source.from {
-            match from.as_str() {
-                "local" if source.kind == SourceKind::Metrics => {
-                    records.extend(local_metrics(self.project, fields)?);
+            if let Some(project) = from.strip_prefix(remote::PREFIX) {
+                records.extend(
+                    self.warned(|warnings| remote::records(source, project, wanted, warnings))?,
+                );
+                continue;
+            }
+            match (from.as_str(), source.kind) {
+                ("local", SourceKind::Metrics) => {
+                    records.extend(local_metrics(self.project, wanted)?);
                 }
-                "local" if source.kind == SourceKind::Values => {
-                    records.extend(local_values(self.project, fields)?);
+                ("local", SourceKind::Values) => {
+                    records.extend(local_values(self.project, wanted)?);
                 }
-                "local" => records.extend(local_records(self.project, fields)?),
-                pattern => {
+                ("local", SourceKind::Angles) => {
+                    for (path, run) in stored_angles(self.project, wanted)? {
+                        for mut record in angles::records(&path)? {
+                            record.0.extend(run.0.clone());
+                            records.push(record);
+                        }
+                    }
+                }
+                ("local", _) => records.extend(local_records(self.project, wanted)?),
+                (pattern, SourceKind::Angles) => {
+                    for path in self.files(pattern)? {
+                        records.extend(angles::records(&path)?);
+                    }
+                }
+                (pattern, _) => {
                     for path in self.files(pattern)? {
                         records.extend(read_records(&path)?);
                     }
@@ -115,6 +169,22 @@ impl Loader<'_> {
             }
         }
         Ok(records)
+    }
+
+    /// Does what may have something to say.
+    pub(super) fn warned<T>(
+        &self,
+        work: impl FnOnce(&mut Vec<String>) -> Result<T, RunTablesError>,
+    ) -> Result<T, SourceError> {
+        let mut found = Vec::new();
+        let result = work(&mut found);
+        let mut known = self.warnings.borrow_mut();
+        for warning in found {
+            if !known.contains(&warning) {
+                known.push(warning);
+            }
+        }
+        Ok(result?)
     }
 
     /// The files of a path or pattern, sorted.

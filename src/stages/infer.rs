@@ -7,7 +7,7 @@ use std::sync::Arc;
 use candle_core::Tensor;
 use image::RgbImage;
 use rayon::prelude::*;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::eval_cls_decoding::guesses;
 use super::inputs;
@@ -22,6 +22,7 @@ use crate::infer::{
     prediction_file,
 };
 use crate::reports::page::{Gallery, Picture};
+use crate::reports::record::Record;
 use crate::runner::{Resource, ResourceQuery, StageContext, StageError, StageKind, StageOutput};
 use crate::store::replace_file;
 
@@ -42,7 +43,7 @@ impl StageKind for Infer {
     }
 
     fn code_version(&self) -> u32 {
-        2
+        3
     }
 
     fn reads(&self) -> &'static [&'static str] {
@@ -116,6 +117,7 @@ impl StageKind for Infer {
         let guide_nouns = guide_nouns(context, &models.open)?;
         let mut sets: Vec<(usize, Samples)> = Vec::new();
         let mut files = Vec::new();
+        let mut records = Vec::new();
         let mut first: Option<Vec<Vec<RankedNoun>>> = None;
         for (number, model) in models.open.iter().enumerate() {
             let shared = sets
@@ -141,6 +143,9 @@ impl StageKind for Infer {
                 samples,
                 &mut files,
             )?;
+            let batches = samples.keys.len().div_ceil(BATCH);
+            let of_model = predictions.iter();
+            records.extend(of_model.map(|part| record(&part.tracked(&model.decoder, batches))));
             if first.is_none() {
                 first = predictions.first().map(|part| part.rows().to_vec());
             }
@@ -148,6 +153,7 @@ impl StageKind for Infer {
         let Some((_, samples)) = sets.first() else {
             return Err(StageError::failed("no model could be used"));
         };
+        pictures::write_records(context, &records)?;
         samples.show(context, first.as_deref())?;
         let mut failures = Vec::new();
         for (count, what) in [(samples.failed, "pictures"), (models.failed, "models")] {
@@ -160,6 +166,19 @@ impl StageKind for Infer {
             parked: (!failures.is_empty()).then(|| failures.join(", ")),
         })
     }
+}
+
+/// The row of tables that a tracked row is.
+fn record(tracked: &Map<String, Value>) -> Record {
+    let mut record = Record::new();
+    for (name, value) in tracked {
+        match name.trim_start_matches("Eval/") {
+            "model_path" | "model_dir" => {}
+            "gen_cfg" => record.set("gencfg", value.clone()),
+            name => record.set(name, value.clone()),
+        }
+    }
+    record
 }
 
 /// One model under all configurations.

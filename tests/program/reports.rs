@@ -6,8 +6,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::browser::Browser;
 use crate::folder::{Folder, repository};
 
 const REPORT: &str = r#"
@@ -220,4 +221,219 @@ fn the_page_is_served_while_stages_are_open() {
     server.kill().unwrap();
     server.wait().unwrap();
     folder.call(&["book", "e.toml", "--check"]).expect(0);
+}
+
+#[test]
+fn a_report_says_what_it_lacks() {
+    let folder = folder();
+    let without = REPORT.replace("[source]\nkind = \"file\"\nfrom = [\"records.csv\"]\n", "");
+    fs::write(folder.path("r.toml"), &without).unwrap();
+    for words in [["report", "r.toml"], ["plot", "r.toml"]] {
+        let call = folder.call(&words).expect(2);
+        assert!(
+            call.err.contains("there is no `source`") && call.err.contains("kind = \"runs\""),
+            "{}",
+            call.err
+        );
+    }
+    for (from, part) in [
+        ("from = []", "needs `from`"),
+        ("from = [\"wandb:a/b/c\"]", "write wandb:PROJECT"),
+        (
+            "from = [\"wandb:lab/novic\"]",
+            "`kind = \"runs\"` reads runs",
+        ),
+    ] {
+        let from = match from {
+            "from = []" => "",
+            from => from,
+        };
+        let text = REPORT.replace("from = [\"records.csv\"]", from);
+        fs::write(folder.path("r.toml"), text).unwrap();
+        let call = folder.call(&["report", "r.toml", "--validate"]).expect(2);
+        assert!(call.err.contains(part), "{}", call.err);
+    }
+}
+
+/// Prediction files of two models over forty samples, and their annotations.
+fn predictions(folder: &Folder) {
+    fs::create_dir(folder.path("preds")).unwrap();
+    let samples: Vec<String> = (0..40).map(|at| format!("{at}.png")).collect();
+    let annotations: serde_json::Map<String, Value> = samples
+        .iter()
+        .map(|name| {
+            (
+                name.clone(),
+                json!({"correct_primary": ["fox"], "incorrect": ["key"]}),
+            )
+        })
+        .collect();
+    let annotations = Value::from(annotations).to_string();
+    fs::write(folder.path("annotations.json"), annotations).unwrap();
+    for (model, right) in [("good", 38), ("bad", 10), ("same", 37)] {
+        let noun = |at: usize| if at < right { "fox" } else { "key" };
+        let rows = |row: &dyn Fn(usize) -> Value| (0..40).map(|at| json!([row(at)])).collect();
+        let pred: Vec<Value> = rows(&|at| noun(at).into());
+        let score: Vec<Value> = rows(&|_| 0.5.into());
+        let result: Vec<Value> = rows(&|_| 2.into());
+        let file = json!({
+            "version": 1, "model": format!("run/{model}"), "model_dir": "run", "model_name": model,
+            "model_cfg": {}, "infer_cfg": {"infer_image_dir": "$SOURCE/demo"},
+            "guide_targets": [], "vocab_targets": ["fox"], "samples": samples,
+            "predictions": {"greedy": {
+                "gen_cfg": {"topk": 1}, "pred": pred, "score": score, "result": result,
+            }},
+        });
+        fs::write(
+            folder.path("preds").join(format!("{model}.json")),
+            file.to_string(),
+        )
+        .unwrap();
+    }
+}
+
+#[test]
+fn models_are_compared_sample_by_sample() {
+    let folder = folder();
+    predictions(&folder);
+    let text = "compare_to = \"run/good\"\n[source]\nkind = \"predictions\"\nfrom = [\"preds/*.json\"]\n\
+                [source.predictions]\nannotations = { human = \"annotations.json\" }\n\
+                [rows]\nheader = \"Model\"\nby = [\"model.spec\"]\n[[col]]\nlabel = \"Score\"\n\
+                value = \"pred.score\"\n[[col]]\nlabel = \"Interval\"\n\
+                values = { low = \"pred.ci_lo\", high = \"pred.ci_hi\" }\n\
+                format = \"{low:.1f} – {high:.1f}\"\nmark = false\nreference = true\n";
+    fs::write(folder.path("c.toml"), text).unwrap();
+    let call = folder
+        .call(&["report", "c.toml", "--format", "md"])
+        .expect(0);
+    for part in [
+        "| run/bad | 25.00 | -70.00† | *12.5 – 40.0* |",
+        "| run/good | 95.00 | - | *87.5 – 100.0* |",
+        "| run/same | 92.50 | -2.50 | ",
+        "p &lt; 0.05 of paired resamples of the samples (10000, seed 1) in Score; 2 comparisons with \
+         run/good were made",
+    ] {
+        assert!(call.out.contains(part), "no {part} in\n{}", call.out);
+    }
+    let json = folder.call(&["report", "c.toml", "--json"]).expect(0);
+    let table: Value = serde_json::from_str(&json.out).unwrap();
+    let cells = |row: usize| table[0]["groups"][0]["rows"][row]["cells"][1].clone();
+    assert!(cells(0)["p"].as_f64().unwrap() < 0.001, "{table:#}");
+    assert!(cells(2)["p"].as_f64().unwrap() > 0.05, "{table:#}");
+    assert!(cells(0)["stats"]["ci_hi"].as_f64().unwrap() < -50.0);
+}
+
+#[test]
+fn pictures_are_drawn_with_what_models_wrote() {
+    let folder = folder();
+    predictions(&folder);
+    for name in ["fox", "key"] {
+        let to = if name == "fox" { "0.png" } else { "1.png" };
+        fs::copy(
+            folder.path(&format!("demo/{name}.png")),
+            folder.path("demo").join(to),
+        )
+        .unwrap();
+    }
+    let text = "[source]\nkind = \"samples\"\nfrom = [\"preds/*.json\"]\n\
+                [source.predictions]\nannotations = { human = \"annotations.json\" }\n\
+                [plot.pictures]\nkind = \"gallery\"\ntitle = \"Two & more\"\ntop = 3\n\
+                label = \"{model.name}\"\nwhere = { \"model.name\" = { ne = \"same\" } }\n";
+    fs::write(folder.path("g.toml"), text).unwrap();
+    let words = ["plot", "g.toml", "--format", "svg,png,pdf", "--out", "p"];
+    folder.call(&words).expect(0);
+    let svg = fs::read_to_string(folder.path("p/pictures.svg")).unwrap();
+    // Two of the three pictures are there; the third has its name.
+    assert_eq!(svg.matches("href=\"data:image/png;base64,").count(), 2);
+    for part in [
+        "Two &amp; more",
+        ">2.png<",
+        ">good: fox<",
+        ">50.0 %<",
+        "#18794E",
+    ] {
+        assert!(svg.contains(part), "no {part} in\n{svg}");
+    }
+    let png = image::open(folder.path("p/pictures.png"))
+        .unwrap()
+        .to_rgb8();
+    let vivid = |pixel: &image::Rgb<u8>| {
+        let [r, g, b] = pixel.0;
+        r > 200 && g > 60 && g < 190 && b < 90
+    };
+    assert!(
+        png.pixels().filter(|pixel| vivid(pixel)).count() > 2000,
+        "no fox in the PNG"
+    );
+    let pdf = fs::read(folder.path("p/pictures.pdf")).unwrap();
+    let has = |name: &[u8]| pdf.windows(name.len()).any(|part| part == name);
+    assert!(has(b"/Image"), "no picture in the PDF");
+
+    // An experiment draws what its stages left.
+    let file = repository("tests/program/tiny.toml");
+    let text = format!(
+        "extends = {:?}\n[plot.shown]\nkind = \"gallery\"\ntop = 2\n",
+        file.to_str().unwrap()
+    );
+    fs::write(folder.path("e.toml"), text).unwrap();
+    let empty = folder
+        .call(&["plot", "e.toml", "--name", "shown"])
+        .expect(0);
+    assert!(empty.err.contains("plot `shown` is empty"), "{}", empty.err);
+    folder.call(&["run", "e.toml"]).expect(0);
+    let words = ["plot", "e.toml", "--name", "shown", "--out", "p"];
+    folder.call(&words).expect(0);
+    let svg = fs::read_to_string(folder.path("p/shown.svg")).unwrap();
+    assert!(
+        svg.matches("<image ").count() >= 2 && svg.contains("noun of"),
+        "{svg}"
+    );
+    // The machine and the command line of the training are fields of its runs.
+    let sql = "SELECT \"train.tag\" AS tag, \"train.command\" AS words, gencfg, valid FROM records \
+               WHERE \"run.action\" = 'infer'";
+    let call = folder.call(&["report", "--json", "--sql", sql]).expect(0);
+    let rows: Value = serde_json::from_str(&call.out).unwrap();
+    assert!(!rows[0]["tag"].as_str().unwrap().is_empty(), "{rows}");
+    assert!(rows[0]["words"].to_string().contains("e.toml"), "{rows}");
+    assert!(
+        rows[0]["valid"].is_number() && rows[0]["gencfg"].is_string(),
+        "{rows}"
+    );
+}
+
+#[test]
+fn rows_of_pages_are_sorted_by_their_headers() {
+    let folder = folder();
+    let records = "layers,seed,top1\n4,1,50\n6,1,9.5\n8,1,\n10,1,60.5\n8,2,70\n";
+    fs::write(folder.path("records.csv"), records).unwrap();
+    let text = REPORT.replace("expected = \"$seeds\"", "expected = 1");
+    let text = text.replace("[rows]", "[[table]]\nwhere = { seed = 1 }\n[table.rows]");
+    let text = text.replace("[[col]]", "[[table.col]]").replace("±", "+");
+    fs::write(folder.path("r.toml"), text).unwrap();
+    let words = ["report", "r.toml", "--format", "html", "--out", "t"];
+    folder.call(&words).expect(0);
+    let Some(mut browser) = Browser::start() else {
+        return;
+    };
+    browser.open(&format!("file://{}", folder.path("t/r.html").display()));
+    let order = "[...document.querySelectorAll('tbody th')].map((head) => head.textContent).join()";
+    let sorted = "document.querySelectorAll('thead th')[1].getAttribute('aria-sort')";
+    assert_eq!(browser.value(order), "4,6,8,10");
+    // To the header of the numbers with the keyboard alone.
+    browser.press("Tab");
+    browser.press("Tab");
+    browser.press("Enter");
+    assert_eq!(browser.value(sorted), "descending");
+    assert_eq!(
+        browser.value(order),
+        "10,4,6,8",
+        "what is missing comes last"
+    );
+    browser.press("Enter");
+    assert_eq!(browser.value(sorted), "ascending");
+    assert_eq!(browser.value(order), "6,4,10,8");
+    browser.press("Enter");
+    assert!(browser.value(sorted).is_null());
+    assert_eq!(browser.value(order), "4,6,8,10");
+    assert_eq!(browser.complaints, Vec::<String>::new());
 }

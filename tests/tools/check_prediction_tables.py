@@ -4,11 +4,13 @@
 usage: check_prediction_tables.py GOLDEN/reports
 
 Reads the prediction files and annotations again, scores them by the rules of the specification in a few lines of its
-own, and compares with every table of format_preds.json that shows scores, every row of derived.json and every output of
-specificity.json. Needs nothing but Python. Exit code 1 names the first difference.
+own, and compares with every table of format_preds.json, every row of derived.json, every number of statistics.json and
+every output of specificity.json. Needs nothing but Python. Exit code 1 names the first difference.
 """
 
 import json
+import math
+import statistics
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -67,43 +69,166 @@ def close(where, found, expected, tolerance=1e-9):
 
 
 def check_tables(golden):
-    """Details, scores and percentages of every table of models."""
+    """Every cell of every table."""
     cells = 0
     for case in load(golden / "format_preds.json"):
-        cfg = case["cfg"]
-        if not cfg["pfmt_type"].lower().startswith("model_") or case.get("exception"):
+        if case.get("exception"):
             continue
+        opened = Case(case, golden)
+        gencfg, sample_tables = None, opened.sample_tables()
+        for event in case["events"]:
+            if "log" in event and "decoded with " in event["text"]:
+                gencfg = event["text"].split("decoded with ")[1].rstrip(":")
+            if "table" not in event:
+                continue
+            headers, rows = event["table"]["headers"], event["table"]["rows"]
+            where = f"{case['name']}: {headers[0].strip()}"
+            match headers[0].strip():
+                case "Key":
+                    same(where, rows, opened.comparison())
+                case "Sample":
+                    # Headers beyond the predictions are not printed.
+                    wanted = next(sample_tables)
+                    same(where, [headers[: len(wanted[0])], *rows], wanted)
+                case "Gen Cfg":
+                    opened.check_matrix(where, headers, rows)
+                case _:
+                    opened.check_models(where, headers, rows, gencfg)
+            cells += sum(map(len, rows))
+    return cells
+
+
+def same(where, found, expected):
+    for one, other in zip(found, expected):
+        if one != other:
+            fail(where, one, other)
+    if len(found) != len(expected):
+        fail(where, len(found), len(expected))
+
+
+class Case:
+    """The files and annotations of a case."""
+
+    def __init__(self, case, golden):
+        cfg = case["cfg"]
         place = lambda text: Path(text.replace("$INPUTS", str(golden / "inputs")))
         paths = set()
         for entry in filter(None, cfg["load_pred_jsons"]):
             path = place(entry)
             paths.update(path.glob("*.json") if path.is_dir() else [path])
-        files = [(path.name, load(path)) for path in sorted(paths, key=str)]
-        image_dir = str(place(cfg["pred_image_dir"]))
-        ann = cfg["pred_ann_json"]
-        annotations = load(place(ann.replace("$IMAGEDIR", image_dir))) if ann else {}
-        name_of = lambda name, file: file["model"] if cfg["pfmt_model_spec"] else name
-        gencfg = None
-        for event in case["events"]:
-            if "log" in event and "decoded with " in event["text"]:
-                gencfg = event["text"].split("decoded with ")[1].rstrip(":")
-            if "table" not in event or event["table"]["headers"][:2][1:] != ["Top-1 Details"]:
-                continue
-            headers = event["table"]["headers"]
-            for row in event["table"]["rows"]:
-                row = dict(zip(headers, row))
-                model = row[headers[0]]
-                fitting = []
-                for name, file in files:
-                    if name_of(name, file) != model:
-                        continue
-                    for cfg_name in [gencfg] if gencfg else file["predictions"]:
-                        if cfg_name in file["predictions"]:
-                            fitting.append(expected_row(annotations, file, cfg_name, headers))
-                if not any(all(row[key] == want[key] for key in want) for want in fitting):
-                    fail(f"{case['name']}: {model}", row, fitting)
-                cells += len(row)
-    return cells
+        self.files = [(path.name, load(path)) for path in sorted(paths, key=str)]
+        annotations = cfg["pred_ann_json"].replace("$IMAGEDIR", str(place(cfg["pred_image_dir"])))
+        self.annotations = load(place(annotations)) if annotations else {}
+        self.topk, self.spec = cfg["pfmt_topk"], cfg["pfmt_model_spec"]
+
+    def comparison(self):
+        """Rows of keys that differ from the first file's: numbers by value, texts cut."""
+        flat = [flattened({k: v for k, v in file.items() if k != "predictions"}) for _, file in self.files]
+        show = lambda value: None if value is None else str(value)[:40]
+        differs = lambda key: any(file.get(key) != flat[0].get(key) for file in flat)
+        keys = sorted({key for file in flat for key in file})
+        return [[key, *(show(file.get(key)) for file in flat)] for key in keys if differs(key)]
+
+    def sample_tables(self):
+        """Headers and coloured rows of each file under each configuration."""
+        colors = {0: "92", 1: "35", 2: "33", 3: "91"}
+        for _, file in self.files:
+            for entry in file["predictions"].values():
+                table = []
+                for at, sample in enumerate(file["samples"]):
+                    row = [sample]
+                    lists = self.annotations.get(sample, {})
+                    right = lists.get("correct_primary", []) + lists.get("correct_secondary", [])
+                    columns = zip(entry["pred"][at], entry["score"][at], entry["result"][at])
+                    for noun, score, kind in list(columns)[: self.topk]:
+                        color = colors[0 if noun in right else kind]
+                        row.append(f"\x1b[{color}m{noun}\x1b[0m = {score:.3g}")
+                    table.append(row)
+                width = max((len(row) for row in table), default=self.topk + 1)
+                headers = ["Sample", *(f"Prediction {k}" for k in range(1, width))]
+                yield [headers, *table]
+
+    def check_models(self, where, headers, rows, gencfg):
+        name_of = lambda name, file: file["model"] if self.spec else name
+        for row in rows:
+            row = dict(zip(headers, row))
+            model, fitting = row[headers[0]], []
+            for name, file in self.files:
+                if name_of(name, file) != model:
+                    continue
+                for cfg_name in [gencfg] if gencfg else file["predictions"]:
+                    if cfg_name in file["predictions"]:
+                        fitting.append(expected_row(self.annotations, file, cfg_name, headers))
+            if not any(all(row[key] == want[key] for key in want) for want in fitting):
+                fail(f"{where}: {model}", row, fitting)
+
+    def check_matrix(self, where, headers, rows):
+        """Cells, means and maxima of configurations by files; the best mean stands first."""
+        width = max(len(str(len(file["samples"]))) for _, file in self.files) + 2
+        names = list(dict.fromkeys(name for _, file in self.files for name in file["predictions"]))
+        scores = {name: [self.tenths(file, name) for _, file in self.files] for name in names}
+        totals = [len(file["samples"]) for _, file in self.files]
+        deep = max(len(tenths) for cells in scores.values() for tenths in cells if tenths)
+        show = lambda points, shares: self.joined(points, shares, width, deep)
+
+        def line(cells):
+            """Means over the files that have so many scores, then the cells."""
+            present = [(c, t) for c, t in zip(cells, totals) if c]
+            columns = range(max((len(c) for c, _ in present), default=0))
+            own = [[(c[k] / 10, c[k] / 10 / t) for c, t in present if len(c) > k] for k in columns]
+            mean = lambda values: sum(values) / len(values)
+            points, shares = [mean([p for p, _ in k]) for k in own], [mean([s for _, s in k]) for k in own]
+            texts = [show([v / 10 for v in c], [v / 10 / t for v in c]) if c else None
+                     for c, t in zip(cells, totals)]
+            return points, shares, [show(points, shares), *texts]
+
+        lines = {name: line(cells) for name, cells in scores.items()}
+        best = lambda lists: [max(x[k] for x in lists if len(x) > k) for k in range(max(map(len, lists)))]
+        top = show(best([points for points, _, _ in lines.values()]), best([s for _, s, _ in lines.values()]))
+        columns = []
+        for at, total in enumerate(totals):
+            own = [cells[at] for cells in scores.values() if cells[at]]
+            high = best(own) if own else []
+            columns.append(show([v / 10 for v in high], [v / 10 / total for v in high]) if high else None)
+        same(where, [rows[0]], [["MAXIMUM (mixed gencfg)", top, *columns]])
+        found = {row[0]: row[1:] for row in rows[1:]}
+        for name in names:
+            mean, own = lines[name][2][0], lines[name][2][1:]
+            same(f"{where}: {name}", found[name][1:], own)
+            if not alike(found[name][0], mean):
+                fail(f"{where}: mean of {name}", found[name][0], mean)
+        first = [lines[row[0]][1][0] for row in rows[1:]]
+        same(f"{where}: order", first, sorted(first, reverse=True))
+
+    def tenths(self, file, gencfg):
+        entry = file["predictions"].get(gencfg)
+        if entry is None:
+            return None
+        depth = min(self.topk, entry["gen_cfg"]["topk"])
+        return [best_of_first(self.annotations, file, gencfg, k) for k in range(1, depth + 1)]
+
+    @staticmethod
+    def joined(points, shares, width, deep):
+        left = " < ".join(f"{value:>{width}.1f}" for value in points)
+        right = " < ".join(percent(100 * value) for value in shares)
+        return f"{left:<{deep * (width + 3) - 3}} = {right}"
+
+
+def alike(found, expected):
+    """The same text but for the last digit of a tie, which depends on the order of a sum."""
+    numbers = lambda text: [float(word.rstrip("%")) for word in text.split() if word[0].isdigit()]
+    near = all(abs(a - b) <= 0.1000001 for a, b in zip(numbers(found), numbers(expected), strict=True))
+    return near and len(found) == len(expected)
+
+
+def flattened(value, prefix=""):
+    flat = {}
+    for key, inner in value.items():
+        if isinstance(inner, dict):
+            flat |= flattened(inner, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = inner
+    return flat
 
 
 def expected_row(annotations, file, gencfg, headers):
@@ -165,7 +290,81 @@ def check_derived(golden):
             "annotated_only": Fraction(10 * sum(tenths), total - missing) if total > missing else None,
         }.items():
             close(f"{where}: {key}", found, row[key])
+        interval = wilson(of["correct_primary"] + of["correct_secondary"], total)
+        points = [t / 10 for t in tenths]
+        resampled = percentiles(means(points, **data["bootstrap"]))
+        for key, found in {"correct_wilson95": interval, "bootstrap95": resampled}.items():
+            for end, expected in zip(found, row[key]):
+                close(f"{where}: {key}", 100 * end, expected)
     return len(data["rows"])
+
+
+def wilson(hits, total):
+    z = 1.959963984540054
+    p, square = hits / total, z * z / total
+    half = z * math.sqrt(p * (1 - p) / total + square / 4 / total)
+    return [(p + square / 2 + sign * half) / (1 + square) for sign in (-1, 1)]
+
+
+def splitmix(seed):
+    mask = (1 << 64) - 1
+    while True:
+        seed = seed + 0x9E3779B97F4A7C15 & mask
+        z = (seed ^ seed >> 30) * 0xBF58476D1CE4E5B9 & mask
+        z = (z ^ z >> 27) * 0x94D049BB133111EB & mask
+        yield z ^ z >> 31
+
+
+def means(points, resamples, seed):
+    """The mean of each resample."""
+    draws, n = splitmix(seed), len(points)
+    return [sum(points[next(draws) * n >> 64] for _ in range(n)) / n for _ in range(resamples)]
+
+
+def quantile(values, q):
+    values = sorted(values)
+    at = (len(values) - 1) * q
+    low = math.floor(at)
+    high = min(low + 1, len(values) - 1)
+    return values[low] + (values[high] - values[low]) * (at - low)
+
+
+def percentiles(values):
+    return [quantile(values, q) for q in (0.025, 0.975)]
+
+
+def check_statistics(golden):
+    data = load(golden / "statistics.json")
+    draws = splitmix(data["splitmix64"]["seed"])
+    for expected in data["splitmix64"]["first"]:
+        close("splitmix64", next(draws) / 2**64, int(expected) / 2**64)
+    # From which small seed these are drawn is not told, only that it is one for all.
+    drawn = lambda seed, n, count: [next(draws) * n >> 64 for draws in [splitmix(seed)] for _ in range(count)]
+    below = data["splitmix64"]["below"]
+    if not any(all(drawn(seed, n, len(own)) == own for n, own in reversed(below)) for seed in range(1000)):
+        fail("splitmix64 below", below, "those of a small seed")
+    for case in data["summary"]:
+        values = case["values"]
+        close("mean", statistics.fmean(values), case["mean"])
+        close("median", statistics.median(values), case["median"])
+        close("std", statistics.stdev(values) if len(values) > 1 else None, case["std"])
+    for hits, total, expected in data["wilson95"]:
+        for end, other in zip(wilson(hits, total) if total else [], expected or []):
+            close("wilson95", end, other)
+    for values, q, expected in data["quantile"]:
+        close("quantile", quantile(values, q), expected)
+    for case in data["bootstrap"]:
+        found = percentiles(means(case["points"], case["resamples"], case["seed"]))
+        for end, expected in zip(found, case["ci95"]):
+            close("bootstrap", end, expected)
+    for case in data["paired"]:
+        differences = [a - b for a, b in zip(case["a"], case["b"])]
+        resampled = means(differences, case["resamples"], case["seed"])
+        for end, expected in zip(percentiles(resampled), case["ci"]):
+            close("paired", end, expected)
+        sides = [sum(sign * mean <= 1e-12 for mean in resampled) for sign in (1, -1)]
+        close("p", min(1, 2 * (min(sides) + 1) / (len(resampled) + 1)), case["p"])
+    return sum(len(data[name]) for name in ("summary", "wilson95", "quantile", "bootstrap", "paired"))
 
 
 def check_specificity(golden):
@@ -205,9 +404,10 @@ def main():
         sys.exit(__doc__)
     golden = Path(sys.argv[1])
     cells, rows, outputs = check_tables(golden), check_derived(golden), check_specificity(golden)
-    if not (cells and rows and outputs):
+    numbers = check_statistics(golden)
+    if not (cells and rows and outputs and numbers):
         sys.exit("nothing was checked")
-    print(f"{cells} cells, {rows} rows and {outputs} outputs agree")
+    print(f"{cells} cells, {rows} rows, {outputs} outputs and {numbers} statistics agree")
 
 
 if __name__ == "__main__":

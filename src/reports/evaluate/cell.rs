@@ -1,12 +1,16 @@
 //! One cell: its records, replicates, statistics and text.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
+use super::compare::SamplePoints;
 use super::summary::Statistics;
 use crate::reports::record::{Record, plain};
 use crate::reports::spec::{
     Aggregate, Color, ColumnSpec, Direction, Duplicates, Measure, Part, Replicates,
 };
+use crate::reports::wanted::each_name;
 
 /// A mark of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +55,11 @@ pub struct Cell {
     pub records: Vec<String>,
     /// Replicates that were found, as text.
     pub replicates: Vec<String>,
+    /// Probability of a difference like this by chance, in cells that show one.
+    pub p: Option<f64>,
+    /// What each sample adds, in cells that are the mean over the samples of
+    /// one record.
+    pub(super) each: Option<Arc<SamplePoints>>,
     /// Index of the record that won, for columns that pick it.
     pub(super) winner: Option<usize>,
     /// The texts of its groups, for cells that are joined.
@@ -128,6 +137,14 @@ fn is_measured(measure: &Measure, record: &Record) -> bool {
     }
 }
 
+/// What each sample adds to a measured value.
+fn each(measure: &Measure, record: &Record, scale: f64) -> Option<Arc<SamplePoints>> {
+    match measure {
+        Measure::Field(field) => SamplePoints::of(record, each_name(field)?, scale),
+        Measure::Expression(_) => None,
+    }
+}
+
 /// A replicate of a cell: its key and its records, oldest first.
 struct Replicate {
     key: String,
@@ -175,6 +192,9 @@ impl Content<'_> {
             part.statistics = Statistics::of(&part.values, expected, best_is_max);
             part.statistics.n = usize::from(value.is_some());
             cell.parts.push(part);
+        }
+        if let (Some(record), Some(part)) = (record, column.parts.first()) {
+            cell.each = each(&part.measure, record, column.scale);
         }
         cell.records = record.and_then(run_of).into_iter().collect();
         cell.replicates.clone_from(&from.replicates);
@@ -241,6 +261,16 @@ impl Content<'_> {
         let winner = winner(column, &shown);
         if let Some(winner) = winner.filter(|_| cell.winner.is_none()) {
             cell.winner = Some(shown[winner].1);
+        }
+        let one = match (winner, shown.as_slice()) {
+            (Some(winner), _) => Some(shown[winner].1),
+            (None, [(_, one)]) => Some(*one),
+            _ => None,
+        };
+        if let Some(one) =
+            one.filter(|_| cell.parts.is_empty() && replicates.duplicates != Duplicates::Mean)
+        {
+            cell.each = each(&part.measure, &self.records[one], column.scale);
         }
         let value = match column.aggregate {
             Aggregate::Mean => statistics.mean,

@@ -13,6 +13,16 @@ use crate::reports::spec::{
     Aggregate, AutomaticRows, ColumnSpec, Direction, Measure, Order, Part, Replicates, SourceChoice,
 };
 
+/// Whether a number was measured: all that have a plain name, those of
+/// predictions, and how a training ended.
+fn is_measured(name: &str, record: &Record) -> bool {
+    match name.split_once('.') {
+        None => name != "seed",
+        Some(("pred", _)) => true,
+        Some(_) => name.starts_with("train.summary.") && record.text("run.action") == Some("train"),
+    }
+}
+
 /// Rows and columns of these records. Fields that tell replicates apart make
 /// no rows.
 pub(super) fn rows_and_columns<'r>(
@@ -26,7 +36,7 @@ pub(super) fn rows_and_columns<'r>(
             let configured = CONFIGURATIONS.iter().any(|prefix| name.starts_with(prefix));
             if configured || matches!(name.as_str(), "dataset" | "gencfg" | "annotations") {
                 values.entry(name).or_default().insert(key_text(value));
-            } else if value.is_number() && !name.contains('.') && name != "seed" {
+            } else if value.is_number() && is_measured(name, record) {
                 measured.insert(name);
             }
         }

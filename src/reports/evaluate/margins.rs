@@ -1,9 +1,9 @@
-//! Lines and columns that summarize others, differences to a row, and cells of
-//! several parts that stand below each other.
+//! Lines and columns that summarize others, and cells of several parts that
+//! stand below each other.
 
 use super::cell::{Cell, PartValue, write};
 use super::summary::Statistics;
-use super::table::{Column, EvaluateError, Group, Note, Row};
+use super::table::{Column, Group, Row};
 use crate::reports::spec::{Aggregate, ColumnSpec, Direction, Margin, TableSpec};
 
 /// Adds the summaries that a table wants. `summarized` are the columns that
@@ -157,85 +157,5 @@ pub(super) fn align_joined(groups: &mut [Group]) {
             }
             cell.text = text;
         }
-    }
-}
-
-/// Adds behind every column the difference to a row. A difference is marked
-/// where the intervals of both over their replicates do not meet.
-pub(super) fn compare(
-    spec: &TableSpec,
-    label: &str,
-    columns: &mut Vec<Column>,
-    groups: &mut [Group],
-    notes: &mut Vec<Note>,
-) -> Result<(), EvaluateError> {
-    let rows = || groups.iter().flat_map(|group| &group.rows);
-    let Some(own) = rows().find(|row| row.label == label).cloned() else {
-        let known: Vec<&str> = rows().map(|row| row.label.as_str()).collect();
-        return Err(EvaluateError::NoRow {
-            table: spec.name.clone(),
-            row: label.to_owned(),
-            known: known.join(", "),
-        });
-    };
-    let mut comparisons = 0;
-    for at in (0..columns.len()).rev() {
-        if own.cells[at].value().is_none() || columns[at].reference {
-            continue;
-        }
-        let decimals = columns[at].decimals;
-        for row in groups.iter_mut().flat_map(|group| &mut group.rows) {
-            let mut cell = difference(&row.cells[at], &own.cells[at], decimals, &spec.missing);
-            if row.label == own.label {
-                spec.missing.clone_into(&mut cell.text);
-                cell.footnotes.clear();
-            } else if !cell.is_missing() {
-                comparisons += 1;
-            }
-            row.cells.insert(at + 1, cell);
-        }
-        let column = Column {
-            label: format!("{} Δ", columns[at].label),
-            reference: false,
-            direction: columns[at].direction,
-            decimals,
-            mark: false,
-        };
-        columns.insert(at + 1, column);
-    }
-    notes.push(Note {
-        mark: "†".to_owned(),
-        text: format!(
-            "the 95 % intervals over the replicates do not meet; {comparisons} comparisons with \
-             {label} were made"
-        ),
-    });
-    Ok(())
-}
-
-fn difference(cell: &Cell, base: &Cell, decimals: usize, missing: &str) -> Cell {
-    let (Some(value), Some(other)) = (cell.value(), base.value()) else {
-        return Cell {
-            text: missing.to_owned(),
-            ..Cell::default()
-        };
-    };
-    let difference = value - other;
-    let interval = |cell: &Cell| cell.statistics().and_then(|own| own.interval);
-    let apart = match (interval(cell), interval(base)) {
-        (Some(left), Some(right)) => left.1 < right.0 || right.1 < left.0,
-        _ => false,
-    };
-    Cell {
-        text: format!("{difference:+.decimals$}"),
-        parts: vec![PartValue {
-            value: Some(difference),
-            values: vec![difference],
-            statistics: Statistics::of(&[difference], None, true),
-            ..PartValue::default()
-        }],
-        footnotes: apart.then(|| "†".to_owned()).into_iter().collect(),
-        records: cell.records.iter().chain(&base.records).cloned().collect(),
-        ..Cell::default()
     }
 }

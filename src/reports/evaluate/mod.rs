@@ -3,6 +3,7 @@
 mod automatic;
 mod cell;
 mod changed;
+mod compare;
 mod margins;
 mod marks;
 mod published;

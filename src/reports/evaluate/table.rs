@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::automatic::{Combination, Combinations, key_of, label};
 use super::cell::{Cell, Content, Several};
-use super::{changed, margins, marks, published};
+use super::{changed, compare, margins, marks, published};
 use crate::reports::condition::Condition;
 use crate::reports::field::Field;
 use crate::reports::format::Format;
@@ -325,7 +325,7 @@ fn one(
     marks::set(&spec.mark, &columns, &mut groups);
     let mut notes = notes(&column_specs, &columns, &groups);
     if let Some(row) = &spec.compare_to {
-        margins::compare(spec, row, &mut columns, &mut groups, &mut notes)?;
+        compare::compare(spec, row, &mut columns, &mut groups, &mut notes)?;
     }
     if let Some(own) = &spec.published {
         published::add(spec, own, &mut columns, &mut groups).map_err(|reason| {

@@ -151,7 +151,7 @@ fn differences_footnotes_and_colours_belong_to_cells() {
 
     ‡ open
 
-    † the 95 % intervals over the replicates do not meet; 1 comparisons with a were made
+    † p &lt; 0.05 of Welch's t-test over the replicates in V; 1 comparisons with a were made, each tested by itself
     ");
     let colors: Vec<_> = tables[0]
         .rows()

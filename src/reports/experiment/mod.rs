@@ -1,6 +1,7 @@
 //! What an experiment's stages left in the store, gathered for its tables and
 //! its page.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -10,10 +11,11 @@ use crate::config::{CellKind, ConfigErrors, Experiment, Show};
 use crate::reports::evaluate::{EvaluateError, EvaluatedTable, evaluate};
 use crate::reports::local::describe;
 use crate::reports::page::{Gallery, Notebook};
-use crate::reports::plot::{Figure, PlotError, PlotKind, figure};
+use crate::reports::plot::{Figure, MakeError, make};
 use crate::reports::record::Record;
 use crate::reports::render::Origin;
 use crate::reports::sources::{Loader, SourceError};
+use crate::reports::wanted::Wanted;
 use crate::runner::{Plan, Step, StepState};
 use crate::store::{Entry, Key, StoreError};
 
@@ -53,7 +55,7 @@ pub enum ReportError {
     Store(#[from] StoreError),
     /// A plot cannot be drawn.
     #[error(transparent)]
-    Plot(#[from] PlotError),
+    Plot(#[from] MakeError),
 }
 
 /// Results of an experiment: only what belongs to its present configuration.
@@ -62,6 +64,7 @@ pub struct ExperimentReport<'a> {
     experiment: &'a Experiment,
     plan: &'a Plan,
     records: Vec<Record>,
+    warnings: RefCell<Vec<String>>,
 }
 
 impl<'a> ExperimentReport<'a> {
@@ -78,6 +81,7 @@ impl<'a> ExperimentReport<'a> {
             experiment,
             plan,
             records,
+            warnings: RefCell::default(),
         })
     }
 
@@ -102,7 +106,17 @@ impl<'a> ExperimentReport<'a> {
         for spec in table_specs(self.experiment, only)? {
             tables.extend(evaluate(&spec, &loader.load(&spec)?)?);
         }
+        self.keep(&loader);
         Ok(tables)
+    }
+
+    fn keep(&self, loader: &Loader<'_>) {
+        self.warnings.borrow_mut().extend(loader.warnings());
+    }
+
+    /// What is to be said about the records of the tables and plots so far.
+    pub fn warnings(&self) -> Vec<String> {
+        self.warnings.borrow().clone()
     }
 
     /// What renderings of a table name in their last line.
@@ -161,27 +175,19 @@ impl<'a> ExperimentReport<'a> {
 
     fn loader<'b>(&'b self, outputs: &'b [&'b Entry]) -> Loader<'b> {
         let dir = self.experiment.file.parent();
-        Loader {
-            project: self.plan.project(),
-            stages: &self.records,
-            outputs,
-            dir: dir.unwrap_or(Path::new("")),
-        }
+        let loader = Loader::new(self.plan.project(), dir.unwrap_or(Path::new("")));
+        loader.with_stages(&self.records, outputs)
     }
 
-    /// The plots of the experiment file; `only` names one. Galleries are no
-    /// figures and left out.
+    /// The plots of the experiment file; `only` names one.
     pub fn figures(&self, only: Option<&str>) -> Result<Vec<(String, Figure)>, ReportError> {
         let outputs: Vec<&Entry> = finished(self.plan).map(|(_, entry)| entry).collect();
         let loader = self.loader(&outputs);
         let mut figures = Vec::new();
         for spec in plot_specs(self.experiment, only)? {
-            if spec.kind == PlotKind::Gallery {
-                continue;
-            }
-            let records = loader.sources(&spec.sources, Some(&spec.fields()))?;
-            figures.push((spec.name.clone(), figure(&spec, &records)?));
+            figures.push((spec.name.clone(), make(&spec, &loader)?));
         }
+        self.keep(&loader);
         Ok(figures)
     }
 
@@ -192,8 +198,7 @@ impl<'a> ExperimentReport<'a> {
         let loader = self.loader(&outputs);
         let mut figures = Vec::new();
         for spec in default_plots() {
-            let records = loader.sources(&spec.sources, Some(&spec.fields()))?;
-            let figure = figure(&spec, &records)?;
+            let figure = make(&spec, &loader)?;
             let has_points = figure.layers.iter().any(|layer| match layer {
                 crate::reports::plot::Layer::Line { points, .. } => points.len() > 1,
                 _ => false,
@@ -206,10 +211,15 @@ impl<'a> ExperimentReport<'a> {
     }
 
     fn plots(&self) -> Result<Vec<Figure>, ReportError> {
-        let own = self.figures(None)?;
-        match own.is_empty() {
-            true => self.training_curves(),
-            false => Ok(own.into_iter().map(|(_, figure)| figure).collect()),
+        let outputs: Vec<&Entry> = finished(self.plan).map(|(_, entry)| entry).collect();
+        let loader = self.loader(&outputs);
+        let specs = plot_specs(self.experiment, None)?;
+        // The pictures that stages left have a part of the page.
+        let drawn = specs.iter().filter(|spec| !spec.is_gallery_of_stages());
+        let own: Result<Vec<Figure>, MakeError> = drawn.map(|spec| make(spec, &loader)).collect();
+        match own? {
+            none if none.is_empty() => self.training_curves(),
+            own => Ok(own),
         }
     }
 
@@ -248,7 +258,7 @@ fn step_records(
     }
     let mut records: Vec<Record> = read_json(&path)?;
     for record in &mut records {
-        describe(record, entry, by_key, None);
+        describe(record, entry, by_key, &Wanted::default());
         // The output may have been made under another name.
         record.set("stage", step.stage.as_str());
         if let Some(seed) = step.seed {

@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
 
 /// One prediction of a picture.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Guess {
     /// The predicted noun.
     pub noun: String,

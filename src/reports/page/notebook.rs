@@ -11,7 +11,7 @@ use super::gallery::Gallery;
 use super::style;
 use crate::reports::evaluate::EvaluatedTable;
 use crate::reports::plot::{self, Figure, svg};
-use crate::reports::render::{Origin, html_with_runs};
+use crate::reports::render::{Origin, SORT_SCRIPT, SORT_STYLE, html_with_runs};
 use crate::store::publish_file;
 
 /// How a stage stands when the page is written.
@@ -129,7 +129,9 @@ impl Notebook {
                     meta name="viewport" content="width=device-width, initial-scale=1";
                     meta name="color-scheme" content="light dark";
                     title { (self.title) }
-                    style { (PreEscaped(style::PAGE)) (PreEscaped(plot::STYLE)) }
+                    style {
+                        (PreEscaped(style::PAGE)) (PreEscaped(plot::STYLE)) (PreEscaped(SORT_STYLE))
+                    }
                 }
                 body {
                     main {
@@ -152,6 +154,7 @@ impl Notebook {
                         pre { code { "novic run " (self.file) } }
                         p.note { "Record of this run: " code { "novic show " (self.run_id) } }
                     }
+                    @if !self.tables.is_empty() { script { (PreEscaped(SORT_SCRIPT)) } }
                 }
             }
         }

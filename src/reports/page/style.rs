@@ -17,7 +17,7 @@ h3{margin:1.4rem 0 .5rem;font-size:1.05rem}
 a{color:var(--accent)}code{font:.9em ui-monospace,monospace}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}
-caption{text-align:left;white-space:normal;font-weight:600;padding-bottom:.4rem}
+caption{text-align:left;white-space:normal;max-width:calc(100vw - 2rem);font-weight:600;padding-bottom:.4rem}
 th,td{padding:.35rem .8rem;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
 thead th{border-bottom:2px solid var(--ink)}
 th:first-child,td.text{text-align:left}

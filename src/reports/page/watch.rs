@@ -11,8 +11,12 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 
+use crate::reports::render::SORT_SCRIPT;
 use crate::web::{ConnectionLimits, Guard, guarded, serve};
 
 /// A page is made anew when it is asked for and older than this.
@@ -33,10 +37,16 @@ async function look() {
 look();
 ";
 
-/// What the page may load: itself, and the script above.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; \
-                      img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
-                      frame-ancestors 'none'";
+/// What the page may load: itself, the script above, and the one that sorts
+/// its tables.
+fn policy() -> String {
+    let hash = STANDARD.encode(Sha256::digest(SORT_SCRIPT));
+    format!(
+        "default-src 'none'; style-src 'unsafe-inline'; script-src 'self' 'sha256-{hash}'; \
+         img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'"
+    )
+}
 
 /// Makes the page, or says why it cannot be made.
 pub type Make = dyn Fn() -> Result<String, String> + Send + Sync;
@@ -129,7 +139,7 @@ async fn made(page: Arc<Page>) -> Result<Made, Response> {
 async fn show(State(page): State<Arc<Page>>) -> Response {
     match made(page).await {
         Ok(made) => {
-            let policy = [(header::CONTENT_SECURITY_POLICY, POLICY)];
+            let policy = [(header::CONTENT_SECURITY_POLICY, policy())];
             (policy, Html(made.html.to_string())).into_response()
         }
         Err(response) => response,

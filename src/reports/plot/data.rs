@@ -15,39 +15,8 @@ const POINTS: usize = 400;
 
 /// The figure of a plot.
 pub fn figure(spec: &PlotSpec, records: &[Vec<Record>]) -> Result<Figure, PlotError> {
-    let selected: Vec<&Record> = spec
-        .sources
-        .iter()
-        .zip(records)
-        .flat_map(|(source, records)| {
-            let holds =
-                |record: &&Record| source.condition.holds(record) && spec.condition.holds(record);
-            records.iter().filter(holds)
-        })
-        .collect();
-    let name = |field: &Option<Field>| {
-        field
-            .as_ref()
-            .map_or_else(String::new, |field| field.name().to_owned())
-    };
-    let mut runs: Vec<String> = selected
-        .iter()
-        .filter_map(|record| record.text("run.id").map(str::to_owned))
-        .collect();
-    runs.sort_unstable();
-    runs.dedup();
-    let mut figure = Figure {
-        title: spec.title.clone().unwrap_or_else(|| spec.name.clone()),
-        caption: spec.caption.clone(),
-        x_label: name(&spec.x),
-        y_label: name(&spec.y),
-        x: Scale::Linear(0.0, 1.0),
-        y: Scale::Linear(0.0, 1.0),
-        size: spec.size,
-        layers: Vec::new(),
-        runs,
-        note: None,
-    };
+    let selected = selected(spec, records);
+    let mut figure = empty(spec, runs_of(&selected));
     match spec.kind {
         PlotKind::Curve => curves(spec, &selected, &mut figure),
         PlotKind::Bar => bars(spec, &selected, &mut figure),
@@ -58,10 +27,57 @@ pub fn figure(spec: &PlotSpec, records: &[Vec<Record>]) -> Result<Figure, PlotEr
         PlotKind::Gallery => {
             return Err(PlotError {
                 plot: spec.name.clone(),
-                reason: "galleries are part of pages: `novic book`".to_owned(),
+                reason: "a gallery needs its pictures, not only records".to_owned(),
             });
         }
     }
+    finish(spec, &mut figure);
+    Ok(figure)
+}
+
+/// The records of all sources that count.
+pub(super) fn selected<'r>(spec: &PlotSpec, records: &'r [Vec<Record>]) -> Vec<&'r Record> {
+    let sources = spec.sources.iter().zip(records);
+    let selected = sources.flat_map(|(source, records)| {
+        let holds =
+            |record: &&Record| source.condition.holds(record) && spec.condition.holds(record);
+        records.iter().filter(holds)
+    });
+    selected.collect()
+}
+
+/// The runs of records.
+pub(super) fn runs_of(records: &[&Record]) -> Vec<String> {
+    let runs = records.iter().filter_map(|record| record.text("run.id"));
+    let mut runs: Vec<String> = runs.map(str::to_owned).collect();
+    runs.sort_unstable();
+    runs.dedup();
+    runs
+}
+
+/// The figure before anything is in it.
+pub(super) fn empty(spec: &PlotSpec, runs: Vec<String>) -> Figure {
+    let name = |field: &Option<Field>| {
+        field
+            .as_ref()
+            .map_or_else(String::new, |field| field.name().to_owned())
+    };
+    Figure {
+        title: spec.title.clone().unwrap_or_else(|| spec.name.clone()),
+        caption: spec.caption.clone(),
+        x_label: name(&spec.x),
+        y_label: name(&spec.y),
+        x: Scale::Linear(0.0, 1.0),
+        y: Scale::Linear(0.0, 1.0),
+        size: spec.size,
+        layers: Vec::new(),
+        runs,
+        note: None,
+    }
+}
+
+/// What the keys say about the axes.
+fn finish(spec: &PlotSpec, figure: &mut Figure) {
     for (at, label) in spec.labels.iter().enumerate() {
         if let Some(label) = label {
             let own = if at == 0 {
@@ -87,7 +103,6 @@ pub fn figure(spec: &PlotSpec, records: &[Vec<Record>]) -> Result<Figure, PlotEr
     figure
         .layers
         .extend(spec.upright.iter().map(|at| Layer::Upright(*at)));
-    Ok(figure)
 }
 
 /// A series: its name and records.
@@ -154,6 +169,10 @@ fn curves(spec: &PlotSpec, records: &[&Record], figure: &mut Figure) {
             let statistics = replicates.statistics();
             points.extend(statistics.mean.map(|mean| (x, mean)));
             band.extend(band_of(spec, &statistics).map(|(low, high)| (x, low, high)));
+        }
+        // What has no such values is no series of this plot.
+        if points.is_empty() {
+            continue;
         }
         let (points, band) = (thinned(points), thinned_band(band));
         figure.layers.push(Layer::Line {
@@ -342,6 +361,9 @@ fn scatter(spec: &PlotSpec, records: &[&Record], figure: &mut Figure) {
                     .collect()
             }
         };
+        if points.is_empty() {
+            continue;
+        }
         all.extend(points.iter().copied());
         figure.layers.push(Layer::Dots { name, points });
     }
@@ -426,15 +448,25 @@ fn histogram(spec: &PlotSpec, records: &[&Record], figure: &mut Figure) {
     for (name, records) in series(spec, records) {
         let mut counts = vec![0.0; spec.bins];
         let mut total = 0.0;
-        for value in records.iter().filter_map(|record| number(&spec.x, record)) {
+        for record in records {
+            let Some(value) = number(&spec.x, record) else {
+                continue;
+            };
             if value < low || value > high {
                 continue;
             }
+            let times = match &spec.weight {
+                Some(_) => number(&spec.weight, record).unwrap_or(0.0),
+                None => 1.0,
+            };
             let bin = (((value - low) / width) as usize).min(spec.bins - 1);
-            counts[bin] += 1.0;
-            total += 1.0;
+            counts[bin] += times;
+            total += times;
         }
-        if spec.density && total > 0.0 {
+        if total == 0.0 {
+            continue;
+        }
+        if spec.density {
             counts.iter_mut().for_each(|count| *count /= total * width);
         }
         highest = counts.iter().copied().fold(highest, f64::max);

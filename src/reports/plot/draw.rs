@@ -5,9 +5,13 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::figure::{Figure, Layer, PlotError, Scale};
+use super::gallery;
 
 const INK: RGBColor = RGBColor(1, 2, 3);
 const GRID: RGBColor = RGBColor(2, 3, 4);
+/// The same as texts.
+pub(super) const INK_HEX: &str = "#010203";
+pub(super) const GRID_HEX: &str = "#020304";
 /// Okabe–Ito colours; what the style sheet replaces, like the two above.
 const SERIES: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
@@ -28,6 +32,8 @@ svg.plot [stroke=\"#0072B2\"]{stroke:var(--series-1)}svg.plot [fill=\"#0072B2\"]
 svg.plot [stroke=\"#D55E00\"]{stroke:var(--series-2)}svg.plot [fill=\"#D55E00\"]{fill:var(--series-2)}\
 svg.plot [stroke=\"#009E73\"]{stroke:var(--series-3)}svg.plot [fill=\"#009E73\"]{fill:var(--series-3)}\
 svg.plot [stroke=\"#CC79A7\"]{stroke:var(--series-4)}svg.plot [fill=\"#CC79A7\"]{fill:var(--series-4)}\
+svg.plot [fill=\"#18794E\"]{fill:var(--good)}svg.plot [fill=\"#8E4EC6\"]{fill:var(--guide)}\
+svg.plot [fill=\"#9A6700\"]{fill:var(--vocab)}svg.plot [fill=\"#CD2B31\"]{fill:var(--bad)}\
 svg.plot{max-width:100%;height:auto}\
 svg.plot text{font-family:inherit}";
 
@@ -36,22 +42,34 @@ const LEVEL: usize = 9;
 
 /// The figure as an SVG element.
 pub fn svg(figure: &Figure) -> Result<String, PlotError> {
-    let mut text = String::new();
-    draw(figure, &mut text).map_err(|reason| PlotError {
-        plot: figure.title.clone(),
-        reason,
-    })?;
-    let mut label = String::new();
-    for symbol in figure.title.chars() {
-        match symbol {
-            '&' => label.push_str("&amp;"),
-            '<' => label.push_str("&lt;"),
-            '"' => label.push_str("&quot;"),
-            other => label.push(other),
-        }
-    }
+    let text = if gallery::is_gallery(figure) {
+        gallery::draw(figure)
+    } else {
+        let mut text = String::new();
+        draw(figure, &mut text).map_err(|reason| PlotError {
+            plot: figure.title.clone(),
+            reason,
+        })?;
+        text
+    };
+    let label = escaped(&figure.title);
     let start = format!("<svg class=\"plot\" role=\"img\" aria-label=\"{label}\" ");
     Ok(text.replacen("<svg ", &start, 1))
+}
+
+/// A text as content or attribute of an element.
+pub(super) fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for symbol in text.chars() {
+        match symbol {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '"' => out.push_str("&quot;"),
+            other if other.is_control() => out.push(' '),
+            other => out.push(other),
+        }
+    }
+    out
 }
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -340,6 +358,7 @@ fn draw_layer<'c>(
             chart.draw_series(dashes).map_err(|error| failed(&error))?;
             Ok(0)
         }
+        Layer::Pictures { .. } => Ok(0),
         Layer::Trend(ends) => {
             let ends = scaled(ends);
             chart

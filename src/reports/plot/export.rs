@@ -3,11 +3,12 @@
 
 use std::sync::{Arc, OnceLock};
 
-use resvg::tiny_skia::{Color, Pixmap, Transform};
+use resvg::tiny_skia::{Color, FilterQuality, IntSize, Pixmap, PixmapPaint, Transform};
 use resvg::usvg::{Options, Tree, fontdb};
 
 use super::draw::svg;
 use super::figure::{Figure, PlotError};
+use super::gallery;
 
 static FONT: &[u8] = include_bytes!("../../../extras/font/DejaVuSans-subset.ttf");
 
@@ -28,6 +29,11 @@ pub fn png(figure: &Figure) -> Result<Vec<u8>, PlotError> {
     pixels.fill(Color::WHITE);
     let scale = Transform::from_scale(SCALE, SCALE);
     resvg::render(&tree, scale, &mut pixels.as_mut());
+    if gallery::is_gallery(figure) {
+        for place in gallery::places(figure) {
+            paste(&mut pixels, &place);
+        }
+    }
     // On white, every pixel is opaque.
     let image = image::RgbaImage::from_raw(pixels.width(), pixels.height(), pixels.data().to_vec())
         .ok_or_else(|| failed("its pixels are incomplete"))?;
@@ -37,6 +43,34 @@ pub fn png(figure: &Figure) -> Result<Vec<u8>, PlotError> {
         .write_to(&mut bytes, image::ImageFormat::Png)
         .map_err(|error| failed(&error.to_string()))?;
     Ok(bytes.into_inner())
+}
+
+/// Puts a picture of a gallery into its place.
+fn paste(pixels: &mut Pixmap, place: &gallery::Place<'_>) {
+    let Some(picture) = &place.tile.picture else {
+        return;
+    };
+    let decoded = image::load_from_memory_with_format(&picture.png, image::ImageFormat::Png);
+    let Ok(decoded) = decoded.map(image::DynamicImage::into_rgba8) else {
+        return;
+    };
+    let Some(size) = IntSize::from_wh(decoded.width(), decoded.height()) else {
+        return;
+    };
+    // Opaque pictures are the same with alpha multiplied.
+    let Some(own) = Pixmap::from_vec(decoded.into_raw(), size) else {
+        return;
+    };
+    let (left, top, scale) = gallery::fitted(place, picture);
+    let at = Transform::from_translate(left as f32 * SCALE, top as f32 * SCALE);
+    let scale = scale as f32 * SCALE;
+    let paint = PixmapPaint {
+        quality: FilterQuality::Bilinear,
+        ..PixmapPaint::default()
+    };
+    let at = at.pre_scale(scale, scale);
+    let mut target = pixels.as_mut();
+    target.draw_pixmap(0, 0, own.as_ref(), &paint, at, None);
 }
 
 /// The figure as PDF, with text as text.

@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::reports::page::Guess;
+
 /// A plot that cannot be made.
 #[derive(Debug, Error)]
 #[error("plot `{plot}`: {reason}")]
@@ -79,6 +81,38 @@ pub enum Layer {
     Upright(f64),
     /// A straight line without a name, such as a trend.
     Trend([(f64, f64); 2]),
+    /// Pictures with what was written under them; a figure that has some has
+    /// no axes.
+    Pictures {
+        /// Heading of these.
+        title: Option<String>,
+        /// The pictures.
+        tiles: Vec<Tile>,
+    },
+}
+
+/// A picture small enough for a gallery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Thumbnail {
+    /// The PNG file.
+    pub png: Vec<u8>,
+    /// Its width in pixels.
+    pub width: u32,
+    /// Its height in pixels.
+    pub height: u32,
+}
+
+/// A picture of a gallery with its labels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tile {
+    /// Name of the picture, shown if it cannot be read.
+    pub name: String,
+    /// The picture.
+    pub picture: Option<Thumbnail>,
+    /// What it shows, if that is known.
+    pub label: Option<String>,
+    /// What models wrote, best first; a probability that is not known is NaN.
+    pub guesses: Vec<Guess>,
 }
 
 /// A figure.
@@ -113,6 +147,7 @@ impl Figure {
             Layer::Line { points, .. } | Layer::Dots { points, .. } => points.is_empty(),
             Layer::Bars { bars, .. } => bars.is_empty(),
             Layer::Squares(squares) => squares.is_empty(),
+            Layer::Pictures { tiles, .. } => tiles.is_empty(),
             Layer::Upright(_) | Layer::Trend(_) => true,
         })
     }

@@ -9,10 +9,13 @@ mod data;
 mod draw;
 mod export;
 mod figure;
+mod gallery;
+mod make;
 mod spec;
 
 pub use data::figure;
 pub use draw::{STYLE, svg};
 pub use export::{pdf, png, print_svg};
-pub use figure::{Bar, Figure, Layer, PlotError, Scale, Square};
+pub use figure::{Bar, Figure, Layer, PlotError, Scale, Square, Thumbnail, Tile};
+pub use make::{MakeError, make};
 pub use spec::{Band, PlotKind, PlotSpec};

@@ -6,8 +6,8 @@ use crate::reports::field::Field;
 use crate::reports::format::Format;
 use crate::reports::spec::reading::{Entry, Keys, Problems};
 use crate::reports::spec::{
-    Parameters, SourceKind, SourceSpec, read_condition, read_field, read_fields, read_format,
-    substituted,
+    Parameters, SourceKind, SourceSpec, read_cell, read_condition, read_field, read_fields,
+    read_format,
 };
 
 /// What a plot looks like.
@@ -65,6 +65,8 @@ pub struct PlotSpec {
     pub y: Option<Field>,
     /// Field of the shade of a heat map.
     pub value: Option<Field>,
+    /// Field that says how often a number of a histogram occurs; else once.
+    pub weight: Option<Field>,
     /// Conditions of the records that x and y are taken from, where they are
     /// different records.
     pub pair: Option<(Condition, Condition)>,
@@ -98,6 +100,8 @@ pub struct PlotSpec {
     pub fill: bool,
     /// Factor of y.
     pub scale: f64,
+    /// Folder of the pictures of a gallery.
+    pub images: Option<String>,
     /// Width and height.
     pub size: (u32, u32),
     /// Where it stands.
@@ -117,22 +121,13 @@ impl PlotSpec {
         given: &Parameters,
         problems: &Problems,
     ) -> Option<Self> {
-        let before = problems.borrow().len();
-        let (entries, _) = substituted(entries, given, problems);
-        let keys = Keys::new(
-            format!("plot `{name}`"),
-            location.clone(),
-            entries,
-            problems,
-        );
-        let plot = Self::of(name, &keys, problems);
-        keys.finish();
-        let failed = problems.borrow().len() > before;
-        plot.filter(|_| !failed)
+        let place = format!("plot `{name}`");
+        read_cell(&place, location, entries, given, problems, |keys, _| {
+            Self::of(name, keys)
+        })
     }
 
-    fn of(name: &str, keys: &Keys<'_>, problems: &Problems) -> Option<Self> {
-        let _ = keys.item("params");
+    fn of(name: &str, keys: &Keys<'_>) -> Option<Self> {
         let kind = keys.choice(
             "kind",
             &[
@@ -151,16 +146,11 @@ impl PlotSpec {
                 "`kind` is missing: curve, bar, scatter, heat, histogram, rank, confusion or gallery",
             );
         }
-        let sources = match keys.entry("source") {
-            Some(entry) => SourceSpec::read_all(entry, problems),
-            None => {
-                let mut own = SourceSpec::of_stages(keys.location.clone());
-                if kind == Some(PlotKind::Curve) {
-                    own.kind = SourceKind::Metrics;
-                }
-                vec![own]
-            }
-        };
+        let mut own = SourceSpec::of_stages(keys.location.clone());
+        if kind == Some(PlotKind::Curve) {
+            own.kind = SourceKind::Metrics;
+        }
+        let sources = SourceSpec::read_or(keys, own);
         let pair = match (keys.has("x_where"), keys.has("y_where")) {
             (false, false) => None,
             _ => Some((
@@ -177,6 +167,7 @@ impl PlotSpec {
             x: read_field(keys, "x"),
             y: read_field(keys, "y"),
             value: read_field(keys, "value"),
+            weight: read_field(keys, "weight"),
             join: read_fields(keys, "join").unwrap_or_default(),
             by: read_fields(keys, "by").unwrap_or_default(),
             label: read_format(keys, "label"),
@@ -202,6 +193,7 @@ impl PlotSpec {
             upright: numbers(keys, "upright").unwrap_or_default(),
             fill: keys.flag("fill").unwrap_or(false),
             scale: keys.number("scale").unwrap_or(1.0),
+            images: keys.text("images"),
             size: size(keys),
             location: keys.location.clone(),
             sources,
@@ -229,6 +221,12 @@ impl PlotSpec {
         kind.map(|_| plot)
     }
 
+    /// Whether it shows the pictures that the stages of the experiment left.
+    pub fn is_gallery_of_stages(&self) -> bool {
+        let of_stages = |source: &SourceSpec| source.kind == SourceKind::Stages;
+        self.kind == PlotKind::Gallery && self.sources.iter().all(of_stages)
+    }
+
     /// All fields that its records must have.
     pub fn fields(&self) -> Vec<&Field> {
         let mut found: Vec<&Field> = Vec::new();
@@ -240,7 +238,8 @@ impl PlotSpec {
             x.fields(&mut found);
             y.fields(&mut found);
         }
-        found.extend([&self.x, &self.y, &self.value].into_iter().flatten());
+        let own = [&self.x, &self.y, &self.value, &self.weight];
+        found.extend(own.into_iter().flatten());
         found.extend(self.join.iter().chain(&self.by).chain(&self.replicates));
         found
     }

@@ -35,7 +35,9 @@ pub struct Metrics {
     pub counter: Counter,
     /// Sum of points.
     pub points: Score,
-    /// Points of each sample, in the order of the file.
+    /// Category of each sample, in the order of the file.
+    pub sample_categories: Vec<Option<CategoryId>>,
+    /// Points of each sample, likewise.
     pub sample_points: Vec<f64>,
     /// The same times the specificity of the noun; empty without a list.
     pub sample_overall: Vec<f64>,
@@ -134,6 +136,7 @@ impl Metrics {
         metrics.without_specificity.sort_unstable();
         let nouns: HashSet<&str> = pairs.iter().map(|(_, noun)| *noun).collect();
         metrics.used = nouns.len() as u64;
+        metrics.sample_categories = categories;
         metrics.shares(annotations, measures.bootstrap);
         if let (Some(_), true) = (measures.specificity, metrics.without_specificity.is_empty()) {
             metrics.overall = (metrics.total > 0).then(|| {

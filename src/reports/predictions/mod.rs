@@ -23,7 +23,7 @@ pub use error::{PredictionsError, Result};
 pub use file::{ConfigurationPredictions, ModelPredictions, NounList};
 pub use metrics::{Measures, Metrics};
 pub use missing::missing_predictions;
-pub use records::{RecordSources, prediction_records, sample_records};
+pub use records::{EACH, RecordSources, image_set, prediction_records, sample_records};
 pub use rows::{NounRows, Rows};
 pub use score::{
     Ambiguous, Conflict, Counter, Findings, Rounding, Score, Scorer, details_text,

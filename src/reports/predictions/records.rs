@@ -33,7 +33,20 @@ pub struct RecordSources {
     pub topk: usize,
     /// Resampling for `pred.ci_lo` and `pred.ci_hi`; none without.
     pub bootstrap: Option<Bootstrap>,
+    /// Measures of which records also have the value of every sample, as a list
+    /// `pred.each.NAME` beside the samples in `pred.each.sample`: of [`EACH`].
+    pub each: Vec<&'static str>,
 }
+
+/// Measures that are means over samples, so that models can be compared sample
+/// by sample.
+pub const EACH: [&str; 5] = [
+    "score",
+    "primary",
+    "correct",
+    "secondary_as_primary",
+    "overall",
+];
 
 impl RecordSources {
     fn measures<'a>(&'a self, annotations: &'a Annotations) -> Measures<'a> {
@@ -147,6 +160,7 @@ fn of_entry(
         let mut record = common.clone();
         record.set("annotations", name.as_str());
         set_metrics(&mut record, &metrics, annotations);
+        set_each(&mut record, file, &metrics, annotations, &sources.each);
         set_ranks(
             &mut record,
             file,
@@ -165,7 +179,7 @@ fn common(file: &ModelPredictions, entry: &ConfigurationPredictions) -> Record {
     let mut record = Record::new()
         .with("file", file.file_name())
         .with("gencfg", entry.name.as_str())
-        .with("dataset", dataset(&file.infer_cfg))
+        .with("dataset", image_set(&file.infer_cfg))
         .with("run.action", "infer")
         .with("model.spec", file.model.as_str())
         .with("model.dir", file.model_dir.as_str())
@@ -190,7 +204,7 @@ fn common(file: &ModelPredictions, entry: &ConfigurationPredictions) -> Record {
 }
 
 /// The image set by its directory: the three of the paper by their names.
-fn dataset(infer_cfg: &Map<String, Value>) -> Option<String> {
+pub fn image_set(infer_cfg: &Map<String, Value>) -> Option<String> {
     let named = |key: &str| infer_cfg.get(key).and_then(Value::as_str);
     let path = named("infer_all_images_dir")
         .filter(|path| !path.is_empty())
@@ -238,6 +252,49 @@ fn set_metrics(record: &mut Record, metrics: &Metrics, annotations: &Annotations
     for category in annotations.categories() {
         let count = metrics.counter.of(&category.name, annotations);
         record.set(&format!("pred.count.{}", category.name), count);
+    }
+}
+
+/// What each sample adds to a measure, in percent.
+fn set_each(
+    record: &mut Record,
+    file: &ModelPredictions,
+    metrics: &Metrics,
+    annotations: &Annotations,
+    wanted: &[&str],
+) {
+    for name in wanted {
+        let points: Vec<f64> = match *name {
+            "score" => metrics.sample_points.clone(),
+            "overall" => metrics.sample_overall.clone(),
+            name => {
+                let categories = metrics.sample_categories.iter();
+                categories
+                    .map(|category| {
+                        let category = category.map(|id| annotations.category_name(id));
+                        worth(name, category.unwrap_or_default())
+                    })
+                    .collect()
+            }
+        };
+        if points.len() == file.samples.len() {
+            let percent: Vec<f64> = points.iter().map(|points| 100.0 * points).collect();
+            record.set(&format!("pred.each.{name}"), percent);
+        }
+    }
+    if !wanted.is_empty() {
+        record.set("pred.each.sample", file.samples.clone());
+    }
+}
+
+/// Points of a category in a measure that is not the prediction score.
+fn worth(measure: &str, category: &str) -> f64 {
+    match (measure, category) {
+        (_, "correct_primary") => 1.0,
+        ("correct" | "secondary_as_primary", "correct_secondary") => 1.0,
+        ("primary" | "secondary_as_primary", "close_primary") => 0.5,
+        ("secondary_as_primary", "close_secondary") => 0.5,
+        _ => 0.0,
     }
 }
 

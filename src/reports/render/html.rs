@@ -12,7 +12,7 @@ pub const HTML_STYLE: &str = "\
 body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}\
 .scroll{overflow-x:auto}\
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;margin:1rem 0}\
-caption{text-align:left;font-weight:600;padding-bottom:.4rem}\
+caption{text-align:left;max-width:calc(100vw - 2rem);font-weight:600;padding-bottom:.4rem}\
 th,td{padding:.3rem .7rem;text-align:right;white-space:nowrap}\
 th:first-child{text-align:left;font-weight:400}\
 thead th,thead th:first-child{font-weight:600;border-bottom:1px solid;border-top:2px solid}\
@@ -24,6 +24,18 @@ tbody th[colspan]{font-style:italic}\
 [data-color=vocab],[data-color=orange],[data-color=yellow]{color:var(--vocab)}\
 [data-color=other],[data-color=incorrect],[data-color=red],[data-color=I]{color:var(--bad)}\
 @media print{body{max-width:none;margin:0}}";
+
+/// Makes headers of tables sort their rows, where scripts run.
+pub const SORT_SCRIPT: &str = include_str!("sort.js");
+
+/// How such headers look.
+pub const SORT_STYLE: &str = "\
+th button{all:unset;cursor:pointer}\
+th button:focus-visible{outline:2px solid currentColor;outline-offset:2px}\
+th button::after{content:\"\\2195\";opacity:.35;margin-left:.3em}\
+th[aria-sort=descending] button::after{content:\"\\2193\";opacity:1}\
+th[aria-sort=ascending] button::after{content:\"\\2191\";opacity:1}\
+@media print{th button::after{content:none}}";
 
 /// The table as an HTML element.
 pub fn html(table: &EvaluatedTable) -> String {
@@ -41,7 +53,7 @@ pub fn html_page(title: &str, text: &str, tables: &[EvaluatedTable], origin: &Or
     let mut out = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{}</title>\n<style>{HTML_STYLE}</style>\n</head>\n<body>\n",
+         <title>{}</title>\n<style>{HTML_STYLE}{SORT_STYLE}</style>\n</head>\n<body>\n",
         escaped(title)
     );
     if !text.is_empty() {
@@ -65,7 +77,7 @@ pub fn html_page(title: &str, text: &str, tables: &[EvaluatedTable], origin: &Or
         ));
     }
     out.push_str(&format!(
-        "</body>\n</html>\n<!-- {} -->\n",
+        "<script>\n{SORT_SCRIPT}</script>\n</body>\n</html>\n<!-- {} -->\n",
         comment(&origin.line())
     ));
     out

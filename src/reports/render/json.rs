@@ -66,6 +66,9 @@ pub fn cell_json(cell: &Cell) -> Value {
     if !cell.footnotes.is_empty() {
         fields.insert("footnotes".into(), cell.footnotes.clone().into());
     }
+    if let Some(p) = cell.p {
+        fields.insert("p".into(), p.into());
+    }
     fields.insert("records".into(), cell.records.clone().into());
     fields.into()
 }
@@ -89,8 +92,10 @@ fn statistics(part: &PartValue) -> Value {
     ] {
         fields.insert(name.into(), number.into());
     }
-    if let (Some(sem), Some((low, high))) = (own.sem, own.interval) {
+    if let Some(sem) = own.sem {
         fields.insert("sem".into(), sem.into());
+    }
+    if let Some((low, high)) = own.interval {
         fields.insert("ci_lo".into(), low.into());
         fields.insert("ci_hi".into(), high.into());
     }

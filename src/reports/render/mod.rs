@@ -10,7 +10,7 @@ mod parquet;
 mod text;
 
 pub use csv::{csv, csv_lines};
-pub use html::{HTML_STYLE, html, html_page, html_with_runs};
+pub use html::{HTML_STYLE, SORT_SCRIPT, SORT_STYLE, html, html_page, html_with_runs};
 pub use json::{cell_json, json};
 pub use latex::latex;
 pub use markdown::markdown;

@@ -17,6 +17,7 @@ use crate::reports::python_text::python_repr;
 use crate::store::{Manifest, Project};
 use crate::tracking::{
     RunOverview, RunRecord, StageOutcome, StageOverview, TrackingError, list_runs, read_record,
+    read_record_without_metrics,
 };
 
 /// The runs of a project.
@@ -27,6 +28,26 @@ pub struct LocalRuns {
     unreadable: Vec<TrackingError>,
     origins: RefCell<HashMap<String, RunOrigin>>,
     trainings: RefCell<HashMap<PathBuf, Option<Training>>>,
+}
+
+/// Where and how a run of a project was started.
+///
+/// # Errors
+/// Its record cannot be read.
+pub fn recorded_origin(project: &Project, run: &str) -> Result<RunOrigin> {
+    // Names come from files of others, too.
+    if Path::new(run).file_name() != Some(run.as_ref()) {
+        return Err(RunTablesError::Source(format!("there is no run {run}")));
+    }
+    let record = read_record_without_metrics(&project.runs_dir().join(run))
+        .map_err(|error| RunTablesError::Source(error.to_string()))?;
+    Ok(RunOrigin {
+        host: record
+            .environment
+            .map(|found| found.host)
+            .unwrap_or_default(),
+        args: record.header.command.into_iter().skip(1).collect(),
+    })
 }
 
 /// Which run trained a model.
@@ -68,15 +89,7 @@ impl LocalRuns {
         if let Some(known) = self.origins.borrow().get(run) {
             return Ok(known.clone());
         }
-        let record = read_record(&self.project.runs_dir().join(run))
-            .map_err(|error| RunTablesError::Source(error.to_string()))?;
-        let origin = RunOrigin {
-            host: record
-                .environment
-                .map(|found| found.host)
-                .unwrap_or_default(),
-            args: record.header.command.into_iter().skip(1).collect(),
-        };
+        let origin = recorded_origin(&self.project, run)?;
         let mut origins = self.origins.borrow_mut();
         origins.insert(run.to_owned(), origin.clone());
         Ok(origin)

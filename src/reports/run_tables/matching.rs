@@ -143,7 +143,7 @@ fn compare(found: Option<&Value>, operand: &Value) -> Option<std::cmp::Ordering>
 }
 
 /// An ISO time; UTC where it names no zone.
-pub(super) fn time(text: &str) -> Option<Timestamp> {
+pub fn time(text: &str) -> Option<Timestamp> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Some(time);
     }

@@ -31,6 +31,30 @@ impl WandbRuns {
         Ok(Self { client })
     }
 
+    /// Runs of a project that fulfil conditions, with all that the service tells
+    /// of them, newest first.
+    ///
+    /// # Errors
+    /// They cannot be asked for.
+    pub fn list(&self, project: &str, conditions: &Value) -> Result<Vec<RemoteRun>> {
+        let (entity, project) = split(project);
+        Ok(self.client.runs(&RunQuery {
+            entity: entity.map(str::to_owned),
+            project: project.to_owned(),
+            filters: conditions.clone(),
+            order: Some("-created_at".to_owned()),
+        })?)
+    }
+
+    /// All rows that a run logged, in order.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn rows(&self, project: &str, run: &RemoteRun) -> Result<Vec<Map<String, Value>>> {
+        let (entity, project) = split(project);
+        Ok(self.client.history(entity, project, run, &[])?)
+    }
+
     fn run(&self, project: &str, id: &str) -> Result<RemoteRun> {
         let (entity, project) = split(project);
         Ok(self.client.run(entity, project, id)?)
@@ -57,20 +81,13 @@ impl RunSource for WandbRuns {
     }
 
     fn find(&self, project: &str, conditions: &Value) -> Result<Vec<RunHead>> {
-        let (entity, project) = split(project);
-        let runs = self.client.runs(&RunQuery {
-            entity: entity.map(str::to_owned),
-            project: project.to_owned(),
-            filters: conditions.clone(),
-            order: Some("-created_at".to_owned()),
-        })?;
+        let runs = self.list(project, conditions)?;
         Ok(runs.into_iter().map(head).collect())
     }
 
     fn history(&self, project: &str, run: &RunHead) -> Result<Vec<Map<String, Value>>> {
         let remote = self.run(project, &run.id)?;
-        let (entity, project) = split(project);
-        Ok(self.client.history(entity, project, &remote, &[])?)
+        self.rows(project, &remote)
     }
 
     fn origin(&self, project: &str, run: &RunHead) -> Result<RunOrigin> {
@@ -110,7 +127,8 @@ impl RunSource for WandbRuns {
     }
 }
 
-fn head(run: RemoteRun) -> RunHead {
+/// What lists tell of a run.
+pub fn head(run: RemoteRun) -> RunHead {
     RunHead {
         id: run.id,
         state: run.state,

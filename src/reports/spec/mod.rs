@@ -18,7 +18,7 @@ pub(super) use rows::{
 };
 pub use source::{PredictionOptions, SourceKind, SourceSpec};
 pub use substitution::{Parameters, with_parameters, with_placeholders};
-pub(super) use table::substituted;
+pub(super) use table::read_cell;
 pub use table::{
     AutomaticColumns, Duplicates, Margin, MarkAxis, MarkScope, MarkSpec, PartialPolicy, Published,
     Replicates, SortKey, TableSpec,

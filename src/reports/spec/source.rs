@@ -1,6 +1,6 @@
 //! Where records come from: `[source]` and `[source.NAME]`.
 
-use super::reading::{Entry, Keys, Problems};
+use super::reading::{Entry, Item, Keys, Problems};
 use crate::config::Location;
 use crate::reports::condition::Condition;
 
@@ -17,6 +17,8 @@ pub enum SourceKind {
     Values,
     /// A logged row of a training.
     Metrics,
+    /// An angle between pictures and texts, with how often it occurs.
+    Angles,
     /// A line of a file.
     File,
     /// A measured row of the stages of this experiment.
@@ -72,6 +74,19 @@ impl SourceSpec {
         }
     }
 
+    /// The sources that a cell names, else `own`.
+    pub(in crate::reports) fn read_or(keys: &Keys<'_>, own: Self) -> Vec<Self> {
+        match keys.entry("source") {
+            Some(entry) => Self::read_all(entry, keys.problems),
+            None => vec![own],
+        }
+    }
+
+    /// Whether its records are those of an experiment's stages.
+    pub fn is_of_stages(&self) -> bool {
+        self.kind == SourceKind::Stages || self.kind == SourceKind::Metrics && self.from.is_empty()
+    }
+
     /// Reads `source`: one, or a table of several.
     pub(in crate::reports) fn read_all(entry: &Entry, problems: &Problems) -> Vec<Self> {
         let Some(keys) = Keys::of(&entry.item, "`source`", problems) else {
@@ -101,13 +116,14 @@ impl SourceSpec {
                 ("samples", SourceKind::Samples),
                 ("values", SourceKind::Values),
                 ("metrics", SourceKind::Metrics),
+                ("angles", SourceKind::Angles),
                 ("file", SourceKind::File),
                 ("stages", SourceKind::Stages),
             ],
         );
         if !keys.has("kind") {
             keys.missing(
-                "`kind` is missing: runs, predictions, samples, values, metrics, file or stages",
+                "`kind` is missing: runs, predictions, samples, values, metrics, angles, file or stages",
             );
         }
         let from = keys.texts("from");
@@ -120,6 +136,12 @@ impl SourceSpec {
             .map(PredictionOptions::read)
             .unwrap_or_default();
         let location = keys.location.clone();
+        if kind == Some(SourceKind::File) && from.is_none() && !keys.has("from") {
+            keys.missing("`kind = \"file\"` needs `from`: .jsonl, .json or .csv files");
+        }
+        if let Some(item) = keys.item("from") {
+            check_projects(item, from.as_deref().unwrap_or_default(), kind, problems);
+        }
         keys.finish();
         let kind = kind?;
         Some(Self {
@@ -130,6 +152,31 @@ impl SourceSpec {
             predictions,
             location,
         })
+    }
+}
+
+/// Projects at Weights & Biases are named as `wandb:PROJECT` or
+/// `wandb:ENTITY/PROJECT`, and hold runs.
+fn check_projects(item: &Item, from: &[String], kind: Option<SourceKind>, problems: &Problems) {
+    for text in from {
+        let Some(project) = text.strip_prefix("wandb:") else {
+            continue;
+        };
+        let parts: Vec<&str> = project.split('/').collect();
+        let help = if parts.len() > 2 || parts.iter().any(|part| part.trim().is_empty()) {
+            "write wandb:PROJECT or wandb:ENTITY/PROJECT"
+        } else if kind == Some(SourceKind::File) {
+            "`kind = \"runs\"` reads runs"
+        } else if kind == Some(SourceKind::Angles) {
+            "angles are in the store and in files alone"
+        } else {
+            continue;
+        };
+        item.fault(
+            format!("`from`: `{text}` is no source"),
+            Some(help.to_owned()),
+            problems,
+        );
     }
 }
 

@@ -220,18 +220,19 @@ impl TableSpec {
         given: &Parameters,
         problems: &Problems,
     ) -> Option<Self> {
-        let before = problems.borrow().len();
-        let (entries, parameters) = substituted(entries, given, problems);
         let place = if name.is_empty() {
             "the table".to_owned()
         } else {
             format!("table `{name}`")
         };
-        let keys = Keys::new(place, location.clone(), entries, problems);
-        let table = Self::of(name, &keys, parameters, problems);
-        keys.finish();
-        let failed = problems.borrow().len() > before;
-        table.filter(|_| !failed)
+        read_cell(
+            &place,
+            location,
+            entries,
+            given,
+            problems,
+            |keys, parameters| Self::of(name, keys, parameters, problems),
+        )
     }
 
     /// Shows a published table beside, whatever the file says.
@@ -258,11 +259,8 @@ impl TableSpec {
         parameters: Vec<(String, Value)>,
         problems: &Problems,
     ) -> Option<Self> {
-        let _ = (keys.item("params"), keys.item("report"));
-        let sources = match keys.entry("source") {
-            Some(entry) => SourceSpec::read_all(entry, problems),
-            None => vec![SourceSpec::of_stages(keys.location.clone())],
-        };
+        let _ = keys.item("report");
+        let sources = SourceSpec::read_or(keys, SourceSpec::of_stages(keys.location.clone()));
         let replicates = match keys.keys("replicates") {
             Some(inner) => Replicates::read(inner, &Replicates::default()),
             None => Replicates::default(),
@@ -421,8 +419,27 @@ impl TableSpec {
     }
 }
 
+/// Reads a cell with its parameters filled in; none if there are mistakes in it.
+pub(in crate::reports) fn read_cell<T>(
+    place: &str,
+    location: &Location,
+    entries: &[Entry],
+    given: &Parameters,
+    problems: &Problems,
+    read: impl FnOnce(&Keys<'_>, Vec<(String, Value)>) -> Option<T>,
+) -> Option<T> {
+    let before = problems.borrow().len();
+    let (entries, parameters) = substituted(entries, given, problems);
+    let keys = Keys::new(place, location.clone(), entries, problems);
+    let _ = keys.item("params");
+    let cell = read(&keys, parameters);
+    keys.finish();
+    let failed = problems.borrow().len() > before;
+    cell.filter(|_| !failed)
+}
+
 /// The entries with parameters filled in, and these.
-pub(in crate::reports) fn substituted(
+fn substituted(
     entries: &[Entry],
     given: &Parameters,
     problems: &Problems,

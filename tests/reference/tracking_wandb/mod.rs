@@ -5,6 +5,7 @@ mod faults;
 mod final_states;
 mod logs;
 mod reading_back;
+mod reports;
 mod server;
 mod training;
 
