@@ -140,11 +140,7 @@ fn serve(args: &BookArgs) -> Result<Exit, CliError> {
         Ok(notebook.render().into_string())
     };
     let interrupt = Interrupt::of_signals().map_err(CliError::failed)?;
-    let stop = async move {
-        while !interrupt.is_raised() {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    };
+    let stop = async move { interrupt.raised().await };
     let as_json = args.json;
     let listening = move |address: SocketAddr| {
         let url = format!("http://{address}");

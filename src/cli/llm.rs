@@ -1,15 +1,16 @@
 //! Options of commands that ask language models.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value};
 
 use super::{CliError, Exit};
-use crate::config::schema::{AnnotateAnswer, AnnotateGpt};
+use crate::config::schema::{AnnotateAnswer, AnnotateGpt, AnnotateLimit, ModelPrice};
 use crate::net::llm::{
-    AnswerChoice, AnswerForm, Backoff, Limits, LlmClient, LlmError, Pace, Price, Service, Spent,
-    known_price,
+    AnswerChoice, AnswerForm, Backoff, LimitName, Limits, LlmClient, LlmError, Pace, Price,
+    Service, Spent, known_price,
 };
 
 /// Which service is asked, how fast, and for how much.
@@ -31,6 +32,12 @@ pub(super) struct LlmArgs {
     /// Seconds that a request may take [default: 120]
     #[arg(long, value_name = "SECONDS", help_heading = "Service")]
     timeout: Option<f64>,
+    /// Seconds that a connection may take [default: 10]
+    #[arg(long, value_name = "SECONDS", help_heading = "Service")]
+    connect_timeout: Option<f64>,
+    /// Name of the limit of an answer [default: auto: whichever the service knows]
+    #[arg(long, value_enum, help_heading = "Service")]
+    token_param: Option<TokenParam>,
     /// Members that requests have beside those of other options
     #[arg(long, value_name = "JSON", help_heading = "Service")]
     extra_body: Option<String>,
@@ -47,13 +54,9 @@ pub(super) struct LlmArgs {
     #[arg(long, value_name = "N", help_heading = "Pace")]
     attempts: Option<u32>,
     /// Longest wait before the second try, in seconds; it doubles with each
-    #[arg(
-        long,
-        value_name = "SECONDS",
-        default_value_t = 1.0,
-        help_heading = "Pace"
-    )]
-    backoff_base: f64,
+    /// [default: 1]
+    #[arg(long, value_name = "SECONDS", help_heading = "Pace")]
+    backoff_base: Option<f64>,
     /// Waits between tries: by chance, or like the original after failures in a row
     #[arg(long, value_enum, default_value_t = Waits::Jitter, help_heading = "Pace")]
     backoff: Waits,
@@ -66,9 +69,23 @@ pub(super) struct LlmArgs {
     /// Use at most so many tokens
     #[arg(long, value_name = "N", help_heading = "Budget")]
     max_tokens: Option<u64>,
-    /// USD per million tokens of requests and of answers
-    #[arg(long, value_name = "INPUT,OUTPUT", value_parser = parse_price, help_heading = "Budget")]
+    /// USD per million tokens of requests, of those seen before, of answers
+    #[arg(long, value_name = "INPUT,[CACHED,]OUTPUT", value_parser = parse_price, help_heading = "Budget")]
     price: Option<Price>,
+    /// Prices of the configuration: by model, and of any model.
+    #[arg(skip)]
+    prices: BTreeMap<String, ModelPrice>,
+    #[arg(skip)]
+    any_price: Option<Price>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum TokenParam {
+    Auto,
+    #[value(name = "max_tokens")]
+    MaxTokens,
+    #[value(name = "max_completion_tokens")]
+    MaxCompletionTokens,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -87,7 +104,11 @@ enum Waits {
 
 impl LlmArgs {
     /// With what the configuration says where nothing is given.
-    pub(super) fn filled(&self, config: &AnnotateGpt) -> Self {
+    pub(super) fn filled(
+        &self,
+        config: &AnnotateGpt,
+        prices: &BTreeMap<String, ModelPrice>,
+    ) -> Self {
         let limit = |limit: Option<u64>, configured: Option<u64>| limit.or(configured);
         Self {
             base_url: self.base_url.clone().or(config.base_url.clone()),
@@ -103,6 +124,15 @@ impl LlmArgs {
                 AnnotateAnswer::Text => Form::Text,
             })),
             timeout: Some(self.timeout.unwrap_or(config.timeout)),
+            connect_timeout: Some(self.connect_timeout.unwrap_or(config.connect_timeout)),
+            token_param: Some(self.token_param.unwrap_or(match config.token_param {
+                AnnotateLimit::Auto => TokenParam::Auto,
+                AnnotateLimit::MaxTokens => TokenParam::MaxTokens,
+                AnnotateLimit::MaxCompletionTokens => TokenParam::MaxCompletionTokens,
+            })),
+            insecure_http: self.insecure_http || config.insecure_http,
+            extra_body: self.extra_body.clone().or(config.extra_body.clone()),
+            backoff_base: Some(self.backoff_base.unwrap_or(config.backoff_base)),
             concurrency: Some(self.concurrency.unwrap_or(config.concurrency)),
             rpm: self.rpm.or(config.rpm),
             tpm: self.tpm.or(config.tpm),
@@ -110,7 +140,8 @@ impl LlmArgs {
             max_requests: limit(self.max_requests, config.max_requests),
             max_cost: self.max_cost.or(config.max_cost),
             max_tokens: limit(self.max_tokens, config.max_tokens),
-            price: self.price.or_else(|| configured_price(config)),
+            prices: prices.clone(),
+            any_price: configured_price(config),
             ..self.clone()
         }
     }
@@ -126,7 +157,11 @@ impl LlmArgs {
 
     /// Prices of a model, if they are known.
     pub(super) fn price(&self, model: &str) -> Option<Price> {
-        self.price.or_else(|| known_price(model))
+        let usual = || self.any_price.or_else(|| known_price(model));
+        self.price.or_else(|| match self.prices.get(model) {
+            Some(own) => price_of(own, usual()),
+            None => usual(),
+        })
     }
 
     /// Questions at a time.
@@ -188,6 +223,7 @@ impl LlmArgs {
         }
         let service = Service {
             timeout: seconds("timeout", self.timeout.unwrap_or(120.0))?,
+            connect_timeout: seconds("connect-timeout", self.connect_timeout.unwrap_or(10.0))?,
             ..Service::from_environment(
                 self.base_url.as_deref(),
                 self.api_key_env.as_deref().unwrap_or("OPENAI_API_KEY"),
@@ -209,7 +245,10 @@ impl LlmArgs {
         let client = LlmClient::new(service, pace, limits, stop)
             .map_err(|error| llm_error(&error))?
             .with_backoff(match self.backoff {
-                Waits::Jitter => Backoff::with_base(seconds("backoff-base", self.backoff_base)?),
+                Waits::Jitter => {
+                    let base = self.backoff_base.unwrap_or(1.0);
+                    Backoff::with_base(seconds("backoff-base", base)?)
+                }
                 Waits::Novic => Backoff::original(),
             })
             .with_spent(spent)
@@ -219,6 +258,13 @@ impl LlmArgs {
                 Form::Json => AnswerChoice::Only(AnswerForm::Json),
                 Form::Text => AnswerChoice::Only(AnswerForm::Text),
             });
+        let client = match self.token_param.unwrap_or(TokenParam::Auto) {
+            TokenParam::Auto => client,
+            TokenParam::MaxTokens => client.with_limit_name(LimitName::MaxTokens),
+            TokenParam::MaxCompletionTokens => {
+                client.with_limit_name(LimitName::MaxCompletionTokens)
+            }
+        };
         Ok(match price {
             Some(price) => client.with_price(price),
             None => client,
@@ -253,15 +299,34 @@ fn configured_price(config: &AnnotateGpt) -> Option<Price> {
     })
 }
 
+/// Prices of a model with what else is known where one is missing.
+fn price_of(own: &ModelPrice, usual: Option<Price>) -> Option<Price> {
+    let input = own.input.or(usual.map(|price| price.input))?;
+    let cached = match own.input {
+        Some(_) => None,
+        None => usual.map(|price| price.cached_input),
+    };
+    Some(Price {
+        input,
+        cached_input: own.cached_input.or(cached).unwrap_or(input),
+        output: own.output.or(usual.map(|price| price.output))?,
+    })
+}
+
 fn parse_price(text: &str) -> Result<Price, String> {
-    let wrong = || "expected two prices in USD per million tokens, such as 0.5,1.5".to_owned();
+    let wrong =
+        || "expected two prices in USD per million tokens, such as 0.5,1.5, or three".to_owned();
     let number = |text: &str| {
         let number = text.trim().parse::<f64>().ok();
         number.filter(|n| n.is_finite() && *n >= 0.0)
     };
-    let (input, output) = text.split_once(',').ok_or_else(wrong)?;
-    match (number(input), number(output)) {
-        (Some(input), Some(output)) => Ok(Price::new(input, output)),
+    let numbers: Option<Vec<f64>> = text.split(',').map(number).collect();
+    match numbers.as_deref() {
+        Some(&[input, output]) => Ok(Price::new(input, output)),
+        Some(&[input, cached_input, output]) => Ok(Price {
+            cached_input,
+            ..Price::new(input, output)
+        }),
         _ => Err(wrong()),
     }
 }

@@ -2,6 +2,7 @@
 
 mod action;
 mod annotate;
+mod bar;
 mod book;
 mod cache;
 mod captions;

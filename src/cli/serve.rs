@@ -118,11 +118,7 @@ pub fn cmd_serve(args: &ServeArgs) -> Result<Exit, CliError> {
         ..ServeOptions::default()
     };
     let interrupt = Interrupt::of_signals().map_err(CliError::failed)?;
-    let stop = async move {
-        while !interrupt.is_raised() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
+    let stop = async move { interrupt.raised().await };
     let as_json = args.json;
     let listening = move |address: SocketAddr| {
         let url = format!("http://{address}");

@@ -16,8 +16,8 @@ use super::nearest::nearest;
 use super::origin::{Given, Origins};
 use super::problem::{ConfigErrors, Problem, Severity};
 use super::schema::{
-    self, AnnotateGpt, Config, ExperimentInfo, Hooks, Key, Launcher, Section, Slots, StoreSettings,
-    key_by_flat_name,
+    self, AnnotateGpt, Config, ExperimentInfo, Hooks, Key, Launcher, ModelPrice, Section, Slots,
+    StoreSettings, key_by_flat_name,
 };
 use super::source::{Location, Source, SourceKind};
 use super::stacks::Stacks;
@@ -41,6 +41,8 @@ pub struct Experiment {
     pub launcher: Launcher,
     /// Annotation by a model.
     pub annotate_gpt: AnnotateGpt,
+    /// What models cost, by name.
+    pub prices: BTreeMap<String, ModelPrice>,
     /// What all stages share: defaults and sections.
     pub config: Config,
     /// Where these values come from.
@@ -143,6 +145,7 @@ impl<'a> Builder<'a> {
             hooks: self.document("hooks", problems),
             launcher: self.document("launcher", problems),
             annotate_gpt: self.document("annotate.gpt", problems),
+            prices: self.prices(problems),
             config,
             origins,
             stages,
@@ -347,6 +350,28 @@ impl<'a> Builder<'a> {
     }
 
     /// A section that describes the experiment.
+    fn prices(&self, problems: &mut Vec<Problem>) -> BTreeMap<String, ModelPrice> {
+        let mut prices: BTreeMap<String, ModelPrice> = BTreeMap::new();
+        for entry in self.composition.stacks.in_order() {
+            let Slot::Price(model, key) = &entry.slot else {
+                continue;
+            };
+            let name = key.path.rsplit('.').next().unwrap_or(key.path);
+            let problem = match &entry.content {
+                Content::Value(value) => {
+                    let set = prices.entry(model.clone()).or_default().set(name, value);
+                    set.err().map(|error| error.to_string())
+                }
+                _ => Some("references are not possible here".to_owned()),
+            };
+            if let Some(problem) = problem {
+                let title = format!("{}: {problem}", key.path);
+                problems.push(Problem::error(title).at(entry.location.clone(), ""));
+            }
+        }
+        prices
+    }
+
     fn document<T: Section>(&self, section: &str, problems: &mut Vec<Problem>) -> T {
         let mut result = T::default();
         for key in schema::document_keys() {

@@ -15,6 +15,9 @@ use super::source::{Location, Source};
 use super::stage::{StageInput, StageKind};
 use super::value::{Converted, convert};
 
+/// Where prices of models stand.
+const PRICES: &str = "annotate.gpt.price";
+
 /// What an entry is for.
 #[derive(Debug, Clone)]
 pub(super) enum Slot {
@@ -24,6 +27,8 @@ pub(super) enum Slot {
     Stage(String, &'static Key),
     /// A value of `[experiment]` or `[store]`.
     Document(&'static Key),
+    /// A price of a model.
+    Price(String, &'static Key),
     /// A stage exists.
     StageHeader(String),
     /// The kind of a stage.
@@ -42,6 +47,10 @@ impl Slot {
         match self {
             Self::Section(key) | Self::Document(key) => key.path.to_owned(),
             Self::Stage(stage, key) => format!("stage.{stage}.{}", key.path),
+            Self::Price(model, key) => {
+                let name = key.path.strip_prefix(PRICES).unwrap_or(key.path);
+                format!("{PRICES}.{model}{name}")
+            }
             Self::StageHeader(stage) => format!("stage.{stage}"),
             Self::Kind(stage) => format!("stage.{stage}.kind"),
             Self::Inputs(stage) => format!("stage.{stage}.inputs"),
@@ -327,6 +336,10 @@ impl<'a> LayerReader<'a> {
             self.leaf(key, field, stage, false);
             return;
         }
+        if path == PRICES && stage.is_none() {
+            self.prices(field);
+            return;
+        }
         let top = path.split('.').next().unwrap_or_default();
         let of_document = matches!(
             top,
@@ -346,26 +359,65 @@ impl<'a> LayerReader<'a> {
         }
     }
 
-    fn leaf(&mut self, key: &'static Key, field: &Field, stage: Option<&str>, flat: bool) {
-        let content = match mirror_switch(key, &field.value, flat) {
-            Some(value) => Content::Value(value),
-            None if field.value.text() == Some("???") => Content::Required,
-            None => match convert(&field.value, key) {
-                Ok(Converted::Value(value)) => Content::Value(value),
-                Ok(Converted::Deferred) => Content::Template(field.value.clone()),
-                Err(faults) => {
-                    let name = if flat { field.key.as_str() } else { key.path };
-                    for fault in faults {
-                        let problem = Problem::error(format!("{name}: {}", fault.title))
-                            .at(self.at(fault.span), fault.note);
-                        self.problems.push(match fault.help {
-                            Some(help) => problem.help(help),
-                            None => problem,
-                        });
-                    }
-                    return;
+    /// A table of prices for every model.
+    fn prices(&mut self, field: &Field) {
+        let Raw::Table(models) = &field.value.raw else {
+            self.not_a_table(PRICES, field);
+            return;
+        };
+        let keys = schema::price_keys();
+        let names = || keys.iter().filter_map(|key| key.path.rsplit('.').next());
+        for model in models {
+            let Raw::Table(fields) = &model.value.raw else {
+                self.not_a_table(&format!("{PRICES}.{}", model.key), model);
+                continue;
+            };
+            for inner in fields {
+                let place = names().position(|name| name == inner.key);
+                let Some(key) = place.map(|place| keys[place]) else {
+                    let title = format!("unknown key `{}` in a price", inner.key);
+                    let help = match nearest(&inner.key, names()) {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => format!("prices have {}", names().collect::<Vec<_>>().join(", ")),
+                    };
+                    let problem = Problem::error(title).at(self.at(inner.key_span.clone()), "");
+                    self.problems.push(problem.help(help));
+                    continue;
+                };
+                if let Some(content) = self.content(key, inner, false) {
+                    let slot = Slot::Price(model.key.clone(), key);
+                    self.push(slot, content, inner, false);
                 }
+            }
+        }
+    }
+
+    /// What a field gives for a key, unless something is wrong with it.
+    fn content(&mut self, key: &'static Key, field: &Field, flat: bool) -> Option<Content> {
+        let faults = match mirror_switch(key, &field.value, flat) {
+            Some(value) => return Some(Content::Value(value)),
+            None if field.value.text() == Some("???") => return Some(Content::Required),
+            None => match convert(&field.value, key) {
+                Ok(Converted::Value(value)) => return Some(Content::Value(value)),
+                Ok(Converted::Deferred) => return Some(Content::Template(field.value.clone())),
+                Err(faults) => faults,
             },
+        };
+        let name = if flat { field.key.as_str() } else { key.path };
+        for fault in faults {
+            let problem = Problem::error(format!("{name}: {}", fault.title))
+                .at(self.at(fault.span), fault.note);
+            self.problems.push(match fault.help {
+                Some(help) => problem.help(help),
+                None => problem,
+            });
+        }
+        None
+    }
+
+    fn leaf(&mut self, key: &'static Key, field: &Field, stage: Option<&str>, flat: bool) {
+        let Some(content) = self.content(key, field, flat) else {
+            return;
         };
         let slot = match stage {
             Some(stage) => Slot::Stage(stage.to_owned(), key),

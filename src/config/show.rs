@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::cell::Cell;
 use super::experiment::Experiment;
 use super::origin::Origins;
-use super::schema::{self, Config, Key, Kind, SECTIONS, Section};
+use super::schema::{self, Config, Key, Kind, ModelPrice, SECTIONS, Section};
 use super::stage::{StageInput, StageSpec};
 
 /// What is shown of an experiment as TOML.
@@ -37,6 +37,9 @@ impl Show {
             printer.document("hooks", &experiment.hooks);
             printer.document("launcher", &experiment.launcher);
             printer.document("annotate.gpt", &experiment.annotate_gpt);
+            for (model, price) in &experiment.prices {
+                printer.price(model, price);
+            }
         }
         printer.config(&experiment.config, &experiment.origins);
         for stage in &experiment.stages {
@@ -152,6 +155,16 @@ impl Printer<'_> {
             }
         }
         self.table(name, lines);
+    }
+
+    fn price(&mut self, model: &str, price: &ModelPrice) {
+        let line = |key: &Key| {
+            let name = key.path.rsplit('.').next()?;
+            let value = price.get(name).filter(|value| !value.is_null())?;
+            Some(plain(name, &value))
+        };
+        let lines = schema::price_keys().into_iter().filter_map(line).collect();
+        self.table(&format!("annotate.gpt.price.{}", toml_key(model)), lines);
     }
 
     fn cell(&mut self, cell: &Cell) {
@@ -316,7 +329,7 @@ pub fn experiment_json(experiment: &Experiment, origins: bool) -> Value {
         "slots": experiment.slots,
         "hooks": without_secrets("hooks", &experiment.hooks),
         "launcher": experiment.launcher,
-        "annotate": {"gpt": experiment.annotate_gpt},
+        "annotate": {"gpt": experiment.annotate_gpt, "price": experiment.prices},
         "config": experiment.config,
         "stages": stages,
         "cells": cells,

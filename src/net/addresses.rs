@@ -284,14 +284,15 @@ pub fn known_resource(id: &str) -> Option<&'static KnownResource> {
     KNOWN_RESOURCES.iter().find(|resource| resource.id == id)
 }
 
-/// Address of the interface of Wikipedia in a language; `None` for what is no
-/// language code.
-pub fn wikipedia(language: &str) -> Option<String> {
-    let is_code = !language.is_empty()
-        && language
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte == b'-');
-    is_code.then(|| format!("https://{language}.wikipedia.org/w/api.php"))
+/// Address of the interface of Wikipedia, or of another `project` beside it, in
+/// a language; `None` for what is no code of a language or name of a project.
+pub fn wikipedia(language: &str, project: &str) -> Option<String> {
+    let is_name = |name: &str, hyphens: bool| {
+        let is_plain = |byte: u8| byte.is_ascii_lowercase() || hyphens && byte == b'-';
+        !name.is_empty() && name.bytes().all(is_plain)
+    };
+    (is_name(language, true) && is_name(project, false))
+        .then(|| format!("https://{language}.{project}.org/w/api.php"))
 }
 
 /// Address of a model repository `owner/name`; `HF_ENDPOINT` names a mirror.
@@ -333,6 +334,21 @@ mod tests {
                     .all(|other| other.id != resource.id)
             );
             assert_eq!(known_resource(resource.id), Some(resource));
+        }
+    }
+
+    #[test]
+    fn wikis_are_named_by_language_and_project() {
+        let address = |language, project| wikipedia(language, project);
+        let german = "https://de.wikipedia.org/w/api.php".to_owned();
+        assert_eq!(address("de", "wikipedia"), Some(german));
+        assert!(address("zh-yue", "wikivoyage").is_some());
+        for (language, project) in [
+            ("", "wikipedia"),
+            ("de/", "wikipedia"),
+            ("de", "evil.example"),
+        ] {
+            assert_eq!(address(language, project), None);
         }
     }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
+use tokio::sync::Notify;
 
 /// Signals that come this soon after each other are one: a terminal sends its
 /// own to this process and its parent, which passes it on.
@@ -17,8 +18,28 @@ const ONE: Duration = Duration::from_millis(100);
 /// Whether somebody wants the program to stop.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt {
-    raised: Arc<AtomicBool>,
-    above: Option<Arc<AtomicBool>>,
+    own: Arc<Flag>,
+    above: Option<Arc<Flag>>,
+}
+
+#[derive(Debug, Default)]
+struct Flag {
+    raised: AtomicBool,
+    news: Notify,
+}
+
+impl Flag {
+    fn is_raised(&self) -> bool {
+        self.raised.load(Ordering::SeqCst)
+    }
+
+    async fn raised(&self) {
+        // Before the look, so that nothing is missed.
+        let news = self.news.notified();
+        if !self.is_raised() {
+            news.await;
+        }
+    }
 }
 
 impl Interrupt {
@@ -54,19 +75,56 @@ impl Interrupt {
     /// One that is raised with this one, but may be raised alone.
     pub fn part(&self) -> Interrupt {
         Interrupt {
-            raised: Arc::default(),
-            above: Some(self.raised.clone()),
+            own: Arc::default(),
+            above: Some(self.own.clone()),
         }
     }
 
     /// Asks the program to stop.
     pub fn raise(&self) {
-        self.raised.store(true, Ordering::SeqCst);
+        self.own.raised.store(true, Ordering::SeqCst);
+        self.own.news.notify_waiters();
     }
 
     /// Whether it was asked to.
     pub fn is_raised(&self) -> bool {
-        let is = |flag: &AtomicBool| flag.load(Ordering::SeqCst);
-        is(&self.raised) || self.above.as_deref().is_some_and(is)
+        self.own.is_raised() || self.above.as_deref().is_some_and(Flag::is_raised)
+    }
+
+    /// Waits until it is.
+    pub async fn raised(&self) {
+        match &self.above {
+            None => self.own.raised().await,
+            Some(above) => tokio::select! {
+                () = self.own.raised() => {}
+                () = above.raised() => {}
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_waits_hears_of_it_before_and_after() {
+        let whole = Interrupt::new();
+        let part = whole.part();
+        let runtime = tokio::runtime::Builder::new_multi_thread().build();
+        let runtime = runtime.expect("a runtime");
+        let waiting = {
+            let part = part.clone();
+            runtime.spawn(async move { part.raised().await })
+        };
+        assert!(!part.is_raised());
+        whole.raise();
+        runtime.block_on(waiting).expect("no panic");
+        runtime.block_on(whole.raised());
+        assert!(part.is_raised());
+        // A part alone stops nothing else.
+        let other = Interrupt::new();
+        other.part().raise();
+        assert!(!other.is_raised());
     }
 }

@@ -84,10 +84,11 @@ impl StageKind for CollectWikiImages {
 fn options(context: &StageContext<'_>) -> Result<WikiOptions, StageError> {
     let config = &context.config().wiki;
     let api = match config.api_url.as_str() {
-        "" => net::wikipedia(&config.language).ok_or_else(|| {
+        "" => net::wikipedia(&config.language, &config.project).ok_or_else(|| {
             StageError::failed(format!(
-                "{:?} is no language of Wikipedia: set wiki.language to a code such as en",
-                config.language
+                "{:?} and {:?}: set wiki.language to a code such as en, and wiki.project to a name \
+                 such as wikipedia",
+                config.language, config.project
             ))
         })?,
         address => address.to_owned(),

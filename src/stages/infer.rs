@@ -13,7 +13,7 @@ use super::eval_cls_decoding::guesses;
 use super::inputs;
 use super::pictures;
 use super::trained::{self, Model, Models};
-use crate::annotate::add_samples;
+use crate::annotate::{add_samples, annotation_path};
 use crate::cache::{CacheFile, OpenOptions};
 use crate::decoder::generate::{GenerationConfig, select};
 use crate::images::{DecodeOptions, decode_file, pictures_in};
@@ -472,9 +472,13 @@ fn update_annotations(
     if !infer.annotations_update {
         return Ok(());
     }
-    let path = match infer.annotations.strip_prefix("$IMAGEDIR") {
-        Some(rest) => inputs.image_dir.join(rest.trim_start_matches('/')),
-        None => inputs::path(context.project(), &infer.annotations),
+    let image_dir = Some(inputs.image_dir.as_path());
+    let Some(path) = annotation_path(
+        &infer.annotations,
+        image_dir,
+        context.project().working_dir(),
+    ) else {
+        return Ok(());
     };
     let added = add_samples(&path, &samples.keys)?;
     context.note(&format!(

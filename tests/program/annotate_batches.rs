@@ -11,14 +11,15 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::annotate::{asked, assert_complete, assert_secret, begun, gpt, reply, run, state};
+use crate::folder::Call;
 use crate::llm_server::{LlmServer, Reaction, Received, answer};
 
 /// What a service keeps.
 #[derive(Default)]
-struct Kept {
-    files: BTreeMap<String, String>,
+pub struct Kept {
+    pub files: BTreeMap<String, String>,
     /// Mark and file of questions of every batch.
-    batches: Vec<(String, String)>,
+    pub batches: Vec<(String, String)>,
     /// How often each batch was looked at.
     looks: BTreeMap<usize, usize>,
     made: usize,
@@ -39,12 +40,13 @@ impl Kept {
         json!({
             "id": format!("batch_{at}"), "status": status, "input_file_id": input,
             "output_file_id": output, "metadata": {"novic_batch": marker},
+            "request_counts": {"total": 9, "completed": self.looks.get(&at), "failed": 0},
         })
     }
 }
 
 /// A service whose batches take some looks; `fault` may answer instead.
-fn service(
+pub fn service(
     looks: usize,
     mut fault: impl FnMut(&Received, &mut Kept) -> Option<Reaction> + Send + 'static,
 ) -> (LlmServer, Arc<Mutex<Kept>>) {
@@ -123,7 +125,7 @@ fn results(input: &str) -> String {
     input.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
-const BATCH: [&str; 8] = [
+pub const BATCH: [&str; 8] = [
     "--mode",
     "batch",
     "--answer",
@@ -253,14 +255,19 @@ fn cancelled_batches_leave_what_they_have() {
         .spawn()
         .unwrap();
     let since = Instant::now();
-    while kept.lock().unwrap().looks.is_empty() && since.elapsed() < Duration::from_secs(60) {
+    // What the first look told is in the journal when the second one comes.
+    while kept.lock().unwrap().looks.get(&0) < Some(&2) && since.elapsed() < Duration::from_secs(60)
+    {
         thread::sleep(Duration::from_millis(5));
     }
     child.kill().unwrap();
     child.wait().unwrap();
     let status = folder.call(&["annotate", "status", "state.json"]).expect(0);
+    // What the service told last is known without asking it.
+    let told = "is under way: 9 questions, \"in_progress\", ";
+    assert!(status.out.contains(told), "{}", status.out);
     assert!(
-        status.out.contains("is under way: 9 questions"),
+        status.out.contains(" answered, 0 failed at "),
         "{}",
         status.out
     );
@@ -304,4 +311,86 @@ fn lines_of_errors_are_read() {
     });
     run(&folder, &server, &BATCH).expect(0);
     assert_complete(&folder, 6);
+}
+
+#[test]
+fn one_batch_at_a_time_is_enough() {
+    let folder = begun(4, 20);
+    let (server, kept) = service(1, |_, _| None);
+    let more = ["--max-batch-requests", "20", "--max-pending-batches", "1"];
+    run(&folder, &server, &[&BATCH[..], &more].concat()).expect(0);
+    assert_complete(&folder, 80);
+    let kept = kept.lock().unwrap();
+    assert_eq!(kept.batches.len(), 3);
+    assert!(kept.files.is_empty());
+}
+
+#[test]
+fn ctrl_c_leaves_batches_that_the_next_run_takes() {
+    let folder = begun(4, 3);
+    let (server, kept) = service(20, |_, _| None);
+    let child = gpt(&folder, &server, "run", &BATCH)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let since = Instant::now();
+    while kept.lock().unwrap().looks.is_empty() && since.elapsed() < Duration::from_secs(60) {
+        thread::sleep(Duration::from_millis(2));
+    }
+    crate::folder::interrupt(&child);
+    let stopped = Call::from(child.wait_with_output().unwrap());
+    stopped.expect(130);
+    assert_eq!(
+        state(&folder)["pending"]["annotate_batch"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    run(&folder, &server, &BATCH).expect(0);
+    assert_complete(&folder, 12);
+    assert_eq!(kept.lock().unwrap().batches.len(), 1);
+}
+
+#[test]
+fn expired_batches_keep_what_they_have_and_count_against_nobody() {
+    let folder = begun(2, 9);
+    // Each batch answers a third and expires.
+    let (server, _) = service(0, |request, kept| {
+        let parts: Vec<&str> = request.path.trim_start_matches("/v1/").split('/').collect();
+        let ["batches", id] = parts.as_slice() else {
+            return None;
+        };
+        let at: usize = id.trim_start_matches("batch_").parse().ok()?;
+        if at >= 4 || request.method != "GET" {
+            return None;
+        }
+        let input = kept.files[&kept.batches[at].1].clone();
+        let lines: Vec<&str> = input.lines().collect();
+        let (answered, expired) = lines.split_at(lines.len() / 3);
+        let output = kept.file(results(&answered.join("\n")));
+        let errors: Vec<String> = expired
+            .iter()
+            .map(|line| {
+                let line: Value = serde_json::from_str(line).unwrap();
+                let error = json!({"code": "batch_expired", "message": "too late"});
+                json!({"custom_id": line["custom_id"], "response": null, "error": error})
+                    .to_string()
+            })
+            .collect();
+        let errors = kept.file(errors.join("\n"));
+        let mut batch = kept.describe(at, "expired", Some(&output));
+        batch["error_file_id"] = json!(errors);
+        Some(Reaction::Answer(batch))
+    });
+    run(&folder, &server, &BATCH).expect(0);
+    assert_complete(&folder, 18);
+    let log = fs::read_to_string(folder.path("state.json.log")).unwrap();
+    let first: Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
+    assert_eq!(
+        (&first["class"], &first["batch"]),
+        (&json!("answer"), &json!("batch_0"))
+    );
+    assert!(log.contains("too late"));
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::folder::{Folder, repository};
+use crate::folder::{Folder, interrupt, repository};
 
 /// Pictures of the sets.
 pub const PICTURES: [&str; 3] = ["fox.png", "key.png", "snail.png"];
@@ -149,9 +149,7 @@ impl Annotator {
 
     /// Ctrl-C; returns the exit code and what it printed at the end.
     pub fn interrupt(mut self) -> (Option<i32>, String) {
-        let pid = self.child.id().to_string();
-        let mut kill = std::process::Command::new("kill");
-        assert!(kill.args(["-INT", &pid]).status().unwrap().success());
+        interrupt(&self.child);
         self.wait()
     }
 

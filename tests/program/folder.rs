@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output};
 
 use tempfile::TempDir;
 
@@ -39,6 +39,13 @@ impl Call {
         );
         self
     }
+}
+
+/// Ctrl-C.
+pub fn interrupt(child: &Child) {
+    let pid = child.id().to_string();
+    let mut kill = Command::new("kill");
+    assert!(kill.args(["-INT", &pid]).status().unwrap().success());
 }
 
 /// A file of the repository.

@@ -360,6 +360,57 @@ fn links_out_of_the_folder_are_no_pictures() {
     assert_eq!(named.len(), 2, "{problems}");
     // They can be labelled all the same.
     annotator.label("key.png", "key", "correct_primary");
+    drop(annotator);
+    // Somebody may want the links.
+    let annotator = Annotator::start(&folder, &["--token", "none", "--allow-links"]);
+    assert_eq!(annotator.get("/api/image/set/key.png").status, 200);
+    assert_eq!(annotator.get("/api/image/set/snail.png").status, 422);
+}
+
+#[test]
+fn status_tells_who_has_done_how_much() {
+    let folder = set();
+    let anna = Annotator::start(&folder, &["--token", "none", "--annotator", "anna"]);
+    anna.label("fox.png", "fox", "correct_primary");
+    anna.label("fox.png", "wolf", "incorrect");
+    anna.interrupt();
+    let ben = Annotator::start(&folder, &["--token", "none", "--annotator", "ben"]);
+    ben.label("key.png", "key", "correct_primary");
+    ben.interrupt();
+    let path = file(&folder);
+    let path = path.to_str().unwrap();
+    let arguments = [
+        "annotate",
+        "status",
+        path,
+        "--predictions",
+        "predictions.json",
+        "-k",
+        "2",
+    ];
+    let status = folder.call(&arguments).expect(0);
+    assert!(
+        status.out.contains("\"anna\" gave 2 labels"),
+        "{}",
+        status.out
+    );
+    assert!(
+        status.out.contains("\"ben\" gave 1 labels"),
+        "{}",
+        status.out
+    );
+    assert!(
+        status.out.contains("5 of 8 predicted pairs are open"),
+        "{}",
+        status.out
+    );
+    let json = folder
+        .call(&[&arguments[..], &["--json"]].concat())
+        .expect(0);
+    let json: Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(json[0]["people"][0]["annotator"], "anna");
+    assert_eq!(json[0]["people"][0]["labels"], 2);
+    assert!(json[0]["people"][0]["seconds"].as_u64().unwrap() < 60);
 }
 
 #[test]
@@ -415,7 +466,17 @@ fn several_sets_in_one_session() {
             "b=b.json",
             "--token",
             "none",
+            "-k",
+            "a=1",
+            "--gen-cfg",
+            "a=beam",
         ],
     );
-    assert_eq!(by_flags.get("/api/session").json()["sets"][1]["name"], "b");
+    let sets = &by_flags.get("/api/session").json()["sets"];
+    assert_eq!(sets[1]["name"], "b");
+    // One noun of one configuration here, the usual two there.
+    assert_eq!(
+        (&sets[0]["pairs"], &sets[1]["pairs"]),
+        (&json!(3), &json!(2))
+    );
 }

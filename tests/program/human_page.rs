@@ -179,6 +179,30 @@ fn filters_keys_zoom_and_texts() {
 }
 
 #[test]
+fn the_next_picture_is_there_before_it_is_wanted() {
+    let folder = set();
+    let annotator = Annotator::start(&folder, &["--token", "none"]);
+    let Some(mut browser) = Browser::start() else {
+        return;
+    };
+    begin(&mut browser, &annotator);
+    let fetched = |name: &str| {
+        format!(
+            "performance.getEntriesByType('resource').filter((e) => e.name.includes({}) && e.transferSize > 0).length",
+            json!(name)
+        )
+    };
+    browser.until(&format!("{} === 1", fetched("key.png")));
+    assert_eq!(browser.value(&fetched("snail.png")), 0);
+    press_to(&mut browser, "Enter", "key");
+    browser.until("document.getElementById('image').complete && document.getElementById('image').src.includes('key.png')");
+    // Only the one behind it is fetched then.
+    browser.until(&format!("{} === 1", fetched("snail.png")));
+    assert_eq!(browser.value(&fetched("key.png")), 1);
+    browser.expect_tidy();
+}
+
+#[test]
 fn it_is_accessible_in_any_size_and_light() {
     let folder = set();
     let llm = json!({"fox.png": {"correct_primary": ["fox", "wolf"]}});

@@ -3,6 +3,7 @@
 
 mod annotate;
 mod annotate_batches;
+mod annotate_stops;
 mod annotator;
 mod bad_input;
 mod browser;

@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use super::batches::{BatchLimits, OpenBatch, PendingBatch, Ring};
 use super::failures::FailureKind;
-use super::journal::{Ledger, Line, Remains, Undone, now};
-use super::judge::judge;
+use super::journal::{Ledger, Line, Remains, Seen, Undone, now};
+use super::judge::{judge, one_line};
+use super::questions::Question;
 use super::run::{Asking, Outcome, Progress};
+use super::state::State;
 use crate::annotate::error::{AnnotateError, Result};
 use crate::net::llm::{
     BatchLine, BatchState, Failure, FailureClass, LlmClient, LlmError, RemoteBatch, Usage,
@@ -24,6 +26,13 @@ const FAILED: u32 = 5;
 
 /// Share of useful answers that makes a batch a good one.
 const GOOD: f64 = 0.8;
+
+/// Times that answers may be cut before it counts against the pairs: with the
+/// usual length, and with twice that.
+const CUTS: u32 = 2;
+
+/// Codes of questions that a batch did not come to.
+const NOT_REACHED: [&str; 2] = ["batch_expired", "batch_cancelled"];
 
 /// How batches are sent and waited for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,6 +66,11 @@ struct BatchRun<'a> {
     ledger: &'a mut Ledger,
     ring: Ring,
     open: OpenBatch,
+    /// What the marks of its batches begin with, and how many there were.
+    name: String,
+    sent: u64,
+    /// How often answers about an image were cut.
+    cut: HashMap<String, u32>,
     /// Questions that the journal has answers for, by batch.
     answered: HashMap<String, HashSet<usize>>,
     failed: u32,
@@ -90,6 +104,12 @@ enum Hold {
     Budget(String),
 }
 
+/// What the service says of a batch.
+enum Looked {
+    UnderWay(RemoteBatch),
+    Ended(Box<Ended>),
+}
+
 /// A batch that has ended, with its lines.
 struct Ended {
     batch: PendingBatch,
@@ -110,19 +130,7 @@ pub fn ask_in_batches(
     undone: &Undone,
     show: &mut dyn FnMut(&Progress),
 ) -> Result<Outcome> {
-    let pending = pending(ledger)?;
-    let mut run = BatchRun {
-        client,
-        asking,
-        batching,
-        ring: Ring::new(ledger.state.meta.images.len(), &pending),
-        ledger,
-        open: OpenBatch::default(),
-        answered: undone.answered.clone(),
-        failed: 0,
-        round: 0,
-        show,
-    };
+    let mut run = BatchRun::new(client, asking, batching, ledger, undone, show)?;
     let ended = run.run();
     run.ledger.save()?;
     match ended {
@@ -177,18 +185,7 @@ pub fn cancel(
     for batch in &all {
         client.cancel_batch(&batch.remote_batch)?;
     }
-    let mut run = BatchRun {
-        client,
-        asking,
-        batching,
-        ring: Ring::new(ledger.state.meta.images.len(), &all),
-        ledger,
-        open: OpenBatch::default(),
-        answered: undone.answered.clone(),
-        failed: 0,
-        round: 0,
-        show,
-    };
+    let mut run = BatchRun::new(client, asking, batching, ledger, undone, show)?;
     while !run.ledger.state.pending.is_empty() {
         match run.wait() {
             Ok(()) | Err(Stop::Outcome(Outcome::FailedBatches(_))) => {}
@@ -239,6 +236,11 @@ fn drop_plan(ledger: &mut Ledger, marker: &str, batch: &PendingBatch) -> Result<
     })
 }
 
+/// Now, as names of files have it.
+fn local_time() -> String {
+    jiff::Zoned::now().strftime("%Y%m%d_%H%M%S").to_string()
+}
+
 fn local_file(ledger: &Ledger, name: &str) -> PathBuf {
     let folder = ledger.beside().join(&ledger.state.meta.batch_dir);
     // A name only: states come from elsewhere, too.
@@ -259,7 +261,33 @@ fn clear(client: &LlmClient, ledger: &mut Ledger, remains: &Remains) -> Result<(
     })
 }
 
-impl BatchRun<'_> {
+impl<'a> BatchRun<'a> {
+    fn new(
+        client: &'a LlmClient,
+        asking: &'a Asking,
+        batching: Batching,
+        ledger: &'a mut Ledger,
+        undone: &Undone,
+        show: &'a mut dyn FnMut(&Progress),
+    ) -> Result<Self> {
+        let ring = Ring::new(ledger.state.meta.images.len(), &pending(ledger)?);
+        Ok(Self {
+            client,
+            asking,
+            batching,
+            ledger,
+            ring,
+            open: OpenBatch::default(),
+            name: format!("{}-{:016x}", local_time(), rand::random::<u64>()),
+            sent: 0,
+            cut: HashMap::new(),
+            answered: undone.answered.clone(),
+            failed: 0,
+            round: 0,
+            show,
+        })
+    }
+
     fn run(&mut self) -> std::result::Result<Outcome, Stop> {
         loop {
             if let Some(image) = self.ring.next() {
@@ -296,8 +324,11 @@ impl BatchRun<'_> {
         let jpeg = std::fs::read(&small).map_err(AnnotateError::io("read", &small))?;
         let image_tokens = asking.tokens_of_image(&small);
         let name = state.meta.images[image].clone();
-        for question in questions {
-            let request = asking.questioning.request(&jpeg, &question.nouns, 1);
+        let questions = questions
+            .into_iter()
+            .flat_map(|question| self.fitting(question));
+        for (question, longer) in questions.collect::<Vec<_>>() {
+            let request = asking.questioning.request(&jpeg, &question.nouns, longer);
             let tokens = asking
                 .questioning
                 .request_tokens(&question.nouns, image_tokens);
@@ -305,6 +336,21 @@ impl BatchRun<'_> {
             self.open.add(question, &name, &body, tokens);
         }
         Ok(())
+    }
+
+    /// A question as its answers fit, and how much longer than usual they may
+    /// be: if one was cut, twice as long; if it was cut again, in halves, too.
+    fn fitting(&self, question: Question) -> Vec<(Question, u32)> {
+        let image = &self.ledger.state.meta.images[question.image];
+        match self.cut.get(image) {
+            None => vec![(question, 1)],
+            Some(1) => vec![(question, 2)],
+            Some(_) => question
+                .halves()
+                .into_iter()
+                .map(|half| (half, 2))
+                .collect(),
+        }
     }
 
     /// Sends the open batch, as soon as the limits allow it.
@@ -318,12 +364,12 @@ impl BatchRun<'_> {
             }
         }
         let open = std::mem::take(&mut self.open);
-        let time = jiff::Zoned::now().strftime("%Y%m%d_%H%M%S").to_string();
-        let Some(batch) = open.pending(&self.ledger.state.meta.images, &time) else {
+        let Some(batch) = open.pending(&self.ledger.state.meta.images, &local_time()) else {
             return Ok(());
         };
         self.round += 1;
-        let marker = format!("{time}-{:016x}", rand::random::<u64>());
+        self.sent += 1;
+        let marker = format!("{}-{}", self.name, self.sent);
         self.ledger.take(&Line::BatchPlanned {
             at: now(),
             marker: marker.clone(),
@@ -385,10 +431,11 @@ impl BatchRun<'_> {
             return Ok(Some(Hold::Limits));
         }
         let requests = (sum(|batch| batch.len() as u64)) + self.open.len() as u64;
+        let longer = if self.cut.is_empty() { 1 } else { 2 };
         let worst = Usage {
             prompt_tokens: sum(|batch| batch.num_tokens) + self.open.tokens,
             cached_tokens: 0,
-            completion_tokens: requests * u64::from(self.asking.questioning.answer_tokens),
+            completion_tokens: requests * longer * u64::from(self.asking.questioning.answer_tokens),
         };
         let share = self.batching.price_share;
         let broken = self.client.limit_broken_by(requests, &worst, share);
@@ -435,12 +482,12 @@ impl BatchRun<'_> {
     }
 
     /// The batches that have ended, with their results.
-    fn look(&self) -> std::result::Result<Vec<Ended>, Stop> {
+    fn look(&mut self) -> std::result::Result<Vec<Ended>, Stop> {
         let mut ended = Vec::new();
         for batch in pending(self.ledger)? {
             match self.results(&batch) {
-                Ok(Some(found)) => ended.push(found),
-                Ok(None) => {}
+                Ok(Looked::Ended(found)) => ended.push(*found),
+                Ok(Looked::UnderWay(remote)) => self.see(&remote)?,
                 // It may be under way all the same.
                 Err(LlmError::Failed(failure)) if failure.class != FailureClass::BadRequest => {}
                 Err(error) => return Err(error.into()),
@@ -449,18 +496,39 @@ impl BatchRun<'_> {
         Ok(ended)
     }
 
-    /// What became of a batch; none while it is under way.
-    fn results(&self, batch: &PendingBatch) -> std::result::Result<Option<Ended>, LlmError> {
+    /// Remembers how far a batch is, if that is news.
+    fn see(&mut self, remote: &RemoteBatch) -> Result<()> {
+        let mut known = self.ledger.state.pending.iter();
+        let known = known
+            .find(|batch| batch["remote_batch"] == remote.id.as_str())
+            .and_then(State::seen);
+        let is_news = known
+            .is_none_or(|known| known.status != remote.status || known.counts != remote.counts);
+        match is_news {
+            true => self.ledger.take(&Line::BatchSeen {
+                id: remote.id.clone(),
+                seen: Seen {
+                    at: now(),
+                    status: one_line(&remote.status),
+                    counts: remote.counts,
+                },
+            }),
+            false => Ok(()),
+        }
+    }
+
+    /// What became of a batch.
+    fn results(&self, batch: &PendingBatch) -> std::result::Result<Looked, LlmError> {
         let Some(remote) = self.client.batch(&batch.remote_batch)? else {
             // The service knows nothing of it.
-            return Ok(Some(Ended {
+            return Ok(Looked::Ended(Box::new(Ended {
                 batch: batch.clone(),
                 remote: None,
                 lines: Vec::new(),
-            }));
+            })));
         };
         if remote.state() == BatchState::UnderWay {
-            return Ok(None);
+            return Ok(Looked::UnderWay(remote));
         }
         let mut lines = Vec::new();
         for file in [&remote.output_file, &remote.error_file]
@@ -469,11 +537,11 @@ impl BatchRun<'_> {
         {
             lines.extend(self.client.batch_lines(file)?);
         }
-        Ok(Some(Ended {
+        Ok(Looked::Ended(Box::new(Ended {
             batch: batch.clone(),
             remote: Some(remote),
             lines,
-        }))
+        })))
     }
 
     /// Takes the results of a batch. Returns what can be removed, and why to
@@ -487,7 +555,7 @@ impl BatchRun<'_> {
         let id = batch.remote_batch.clone();
         let mut seen = self.answered.remove(&id).unwrap_or_default();
         let mut useful = seen.len();
-        let mut stop = None;
+        let (mut stop, mut cut) = (None, HashSet::new());
         for line in lines {
             let Some((number, image, nouns)) = batch.question(&line.custom_id) else {
                 // A line about something else.
@@ -503,10 +571,35 @@ impl BatchRun<'_> {
                     let mut line = judge(image, nouns, &answer, cost);
                     line.batch = Some((id.clone(), number));
                     useful += usize::from(line.verdicts.is_some());
-                    self.ledger.take(&Line::Answer(Box::new(line)))?;
+                    let failures = &self.ledger.state.failures;
+                    if let Some(failed) = &mut line.failed {
+                        let refuses = |kind| kind == FailureKind::Refused;
+                        let mut before = nouns.iter().filter_map(|noun| failures.of(image, noun));
+                        // A model that refuses twice refuses always.
+                        failed.for_good =
+                            refuses(failed.class) && before.any(|failed| refuses(failed.class));
+                        let times = self.cut.get(image).copied().unwrap_or(0);
+                        if failed.class == FailureKind::Truncated && times < CUTS {
+                            failed.counts = false;
+                            cut.insert(image.to_owned());
+                        }
+                    }
+                    let line = Line::Answer(Box::new(line));
+                    self.ledger.take(&line)?;
                     self.client.add_spent(usage, cost);
+                    if let (Some(log), Line::Answer(line)) = (&self.asking.log, &line) {
+                        log.batch_answer(line)?;
+                    }
                 }
                 Err(failure) => {
+                    if let Some(log) = &self.asking.log {
+                        log.batch_failure((image, nouns), &id, &failure)?;
+                    }
+                    // It was not asked at all, and will be.
+                    let code = failure.code.as_deref().unwrap_or_default();
+                    if NOT_REACHED.contains(&code) {
+                        continue;
+                    }
                     stop = stop.or_else(|| end_of_everything(&failure));
                     let bad = failure.class == FailureClass::BadRequest;
                     self.ledger.take(&Line::Unanswered {
@@ -522,6 +615,9 @@ impl BatchRun<'_> {
                     })?;
                 }
             }
+        }
+        for image in cut {
+            *self.cut.entry(image).or_default() += 1;
         }
         if (useful as f64) < GOOD * batch.len() as f64 {
             self.failed += 1;

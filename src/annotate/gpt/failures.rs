@@ -96,8 +96,12 @@ impl Failures {
 
     /// Whether a pair is asked about no more.
     pub fn is_parked(&self, image: &str, noun: &str) -> bool {
-        let failed = self.0.get(image).and_then(|of_image| of_image.get(noun));
-        failed.is_some_and(|failed| failed.parked)
+        self.of(image, noun).is_some_and(|failed| failed.parked)
+    }
+
+    /// What happened to a pair, if anything did.
+    pub fn of(&self, image: &str, noun: &str) -> Option<&Failed> {
+        self.0.get(image)?.get(noun)
     }
 
     /// Pairs that are asked about no more.

@@ -99,6 +99,13 @@ pub enum Line {
         /// Its number.
         batch: Box<PendingBatch>,
     },
+    /// The service has told how far it is.
+    BatchSeen {
+        /// Its number.
+        id: String,
+        /// When and what.
+        seen: Seen,
+    },
     /// It was never created.
     BatchDropped {
         /// Its mark.
@@ -111,6 +118,17 @@ pub enum Line {
         /// Number of the batch.
         id: String,
     },
+}
+
+/// How far a batch is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// When the service told it.
+    pub at: String,
+    /// In its words.
+    pub status: String,
+    /// Questions: all, answered and failed ones.
+    pub counts: Option<[u64; 3]>,
 }
 
 /// What is left of a batch whose results were taken.
@@ -189,6 +207,7 @@ impl State {
                 }
             }
             Line::BatchCreated { batch, .. } => self.pending.push(batch.json()),
+            Line::BatchSeen { id, seen } => self.see(id, seen),
             Line::BatchEnded(Remains { id, .. }) => {
                 self.pending
                     .retain(|batch| batch["remote_batch"] != id.as_str());

@@ -16,7 +16,9 @@ mod grammar;
 mod image_tokens;
 mod journal;
 mod judge;
+mod log;
 mod opinions;
+mod pace;
 mod prompt;
 mod questions;
 mod relax;
@@ -35,10 +37,12 @@ pub use failures::{Failed, FailureKind, Failures};
 pub use grammar::{Refusal, Verdicts, read_answer, read_text};
 pub use image_tokens::{Detail, ImageTokens};
 pub use journal::{
-    AnswerLine, FailedAnswer, Ledger, Line, Remains, Undone, journal_path, read_state,
+    AnswerLine, FailedAnswer, Ledger, Line, Remains, Seen, Undone, journal_path, read_state,
 };
 pub use judge::judge;
+pub use log::RequestLog;
 pub use opinions::{OpinionRule, RuleError};
+pub use pace::{Outlook, Pace};
 pub use prompt::{DEFAULT_PROMPT, Prompt, Questioning};
 pub use questions::{Dealing, Question, predicted_nouns};
 pub use run::{Asking, Outcome, Progress};

@@ -20,6 +20,27 @@ pub struct Question {
     pub last: bool,
 }
 
+impl Question {
+    /// The same about half of the nouns each; as it is about a single one.
+    pub fn halves(self) -> Vec<Self> {
+        let middle = self.nouns.len().div_ceil(2);
+        let (first, second) = self.nouns.split_at(middle);
+        if second.is_empty() {
+            return vec![self];
+        }
+        let half = |nouns: &[String], first, last| Self {
+            image: self.image,
+            nouns: nouns.to_vec(),
+            first,
+            last,
+        };
+        vec![
+            half(first, self.first, false),
+            half(second, false, self.last),
+        ]
+    }
+}
+
 /// How nouns are dealt into lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dealing {

@@ -1,10 +1,12 @@
 //! What all ways of asking share: options, progress, how a run ends.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::journal::{Ledger, Line};
+use super::log::RequestLog;
 use super::prompt::Questioning;
 use super::questions::Dealing;
 use super::small::size_of;
@@ -29,6 +31,8 @@ pub struct Asking {
     pub concurrency: usize,
     /// Questions in all, at most.
     pub most: Option<u64>,
+    /// Where every request is written down.
+    pub log: Option<Arc<RequestLog>>,
 }
 
 /// How far a run is.
@@ -44,6 +48,9 @@ pub struct Progress {
     pub spent: Spent,
     /// Batches under way.
     pub batches: usize,
+    /// Their questions: all, answered and failed ones, as far as the service
+    /// has told.
+    pub in_batches: [u64; 3],
     /// Why nothing is sent now.
     pub waits: Option<String>,
 }
@@ -83,6 +90,7 @@ impl Asking {
             parked: state.failures.parked().count(),
             spent,
             batches: state.pending.len(),
+            in_batches: state.in_batches(),
             waits,
         }
     }

@@ -2,30 +2,20 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::failures::FailureKind;
 use super::journal::{Ledger, Line, now};
 use super::judge::judge;
+use super::log::Tried;
 use super::questions::Question;
 use super::run::{Asking, Outcome, Progress};
 use crate::annotate::error::{AnnotateError, Result};
-use crate::net::llm::{ChatAnswer, FailureClass, LlmClient, LlmError};
-
-/// How often people are told how far it is.
-const SHOW: Duration = Duration::from_millis(250);
-
-/// How long answers in flight are waited for after Ctrl-C.
-const GRACE: Duration = Duration::from_secs(10);
+use crate::net::llm::{BadRequests, ChatAnswer, Crew, FailureClass, Halt, LlmClient, LlmError};
 
 /// How often the state file is written.
 const SAVE: Duration = Duration::from_secs(30);
-
-/// Images in a row whose question the service refuses as it is, after which
-/// nothing more is asked.
-const BAD_REQUESTS: u32 = 3;
 
 /// A question with what was tried.
 #[derive(Clone, Debug)]
@@ -44,11 +34,10 @@ struct Run {
     client: Arc<LlmClient>,
     asking: Asking,
     beside: PathBuf,
-    state: Mutex<Shared>,
-    changed: Condvar,
+    crew: Arc<Crew<Work, AnnotateError>>,
 }
 
-struct Shared {
+struct Work {
     /// None after the end.
     ledger: Option<Ledger>,
     queue: VecDeque<Job>,
@@ -56,12 +45,8 @@ struct Shared {
     round: u64,
     /// Questions that were sent.
     asked: u64,
-    workers: usize,
     saved: Instant,
-    /// Image of the last question that the service did not take, and how many
-    /// images in a row.
-    bad_requests: (usize, u32),
-    stopped: Option<std::result::Result<LlmError, AnnotateError>>,
+    bad_requests: BadRequests,
 }
 
 /// Asks until nothing is open. The ledger comes back with the outcome, unless
@@ -85,68 +70,40 @@ pub fn ask_singly(
         client,
         asking: asking.clone(),
         beside: ledger.beside().to_owned(),
-        state: Mutex::new(Shared {
+        crew: Crew::new(Work {
             ledger: Some(ledger),
             queue: VecDeque::new(),
             in_flight: 0,
             round: 0,
             asked: 0,
-            workers,
             saved: Instant::now(),
-            bad_requests: (usize::MAX, 0),
-            stopped: None,
+            bad_requests: BadRequests::default(),
         }),
-        changed: Condvar::new(),
     });
-    for _ in 0..workers {
+    let work = {
         let run = run.clone();
-        thread::spawn(move || {
-            run.work();
-            run.state().workers -= 1;
-            run.changed.notify_all();
-        });
-    }
-    let mut since = None;
-    let mut state = run.state();
-    let mut shown = Instant::now();
-    while state.workers > 0 {
-        if since.is_none() && interrupted() {
-            since = Some(Instant::now());
-        }
-        // An answer that comes later still is lost.
-        if since.is_some_and(|since| since.elapsed() > GRACE) {
-            break;
-        }
-        if shown.elapsed() >= SHOW {
-            shown = Instant::now();
-            run.show(&state, &mut show);
-        }
-        let waited = run.changed.wait_timeout(state, SHOW);
-        state = waited.unwrap_or_else(PoisonError::into_inner).0;
-    }
-    run.show(&state, &mut show);
-    let stopped = state.stopped.take();
+        move || run.work()
+    };
+    let (mut state, halt, interrupted) = run.crew.run(workers, work, interrupted, |state| {
+        run.show(state, &mut show)
+    });
     // Threads that still wait for answers find nothing to write into.
     let Some(mut ledger) = state.ledger.take() else {
         return Err(AnnotateError::Lost);
     };
     drop(state);
     ledger.save()?;
-    let outcome = match stopped {
-        Some(Err(error)) => return Err(error),
-        Some(Ok(error)) => Outcome::Stopped(error),
-        None if since.is_some() => Outcome::Stopped(LlmError::Interrupted),
+    let outcome = match halt {
+        Some(Halt::Own(error)) => return Err(error),
+        Some(Halt::Service(error)) => Outcome::Stopped(error),
+        None if interrupted => Outcome::Stopped(LlmError::Interrupted),
         None => Outcome::Finished,
     };
     Ok((ledger, outcome))
 }
 
 impl Run {
-    fn state(&self) -> MutexGuard<'_, Shared> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn show(&self, state: &Shared, show: &mut impl FnMut(&Progress)) {
+    fn show(&self, state: &Work, show: &mut impl FnMut(&Progress)) {
         if let Some(ledger) = &state.ledger {
             let (spent, waits) = (self.client.spent(), self.client.waits());
             show(&self.asking.progress(&ledger.state, spent, waits));
@@ -157,23 +114,24 @@ impl Run {
     fn work(&self) {
         while let Some(job) = self.next() {
             let ended = self.ask(job);
-            let mut state = self.state();
+            let mut state = self.crew.state();
             state.in_flight -= 1;
-            if let Err(why) = ended
-                && state.stopped.is_none()
-            {
-                state.stopped = Some(why);
+            if let Err(why) = ended {
+                state.halt(why);
             }
-            self.changed.notify_all();
+            self.crew.tell();
         }
     }
 
     /// The next question; none if there is nothing more to ask.
     fn next(&self) -> Option<Job> {
-        let mut guard = self.state();
+        let mut guard = self.crew.state();
         loop {
-            let state = &mut *guard;
-            let (None, Some(ledger)) = (&state.stopped, &state.ledger) else {
+            if guard.is_halted() {
+                return None;
+            }
+            let state: &mut Work = &mut guard;
+            let Some(ledger) = &state.ledger else {
                 return None;
             };
             if self.asking.most.is_some_and(|most| state.asked >= most) {
@@ -195,8 +153,7 @@ impl Run {
                 return Some(job);
             }
             if state.in_flight > 0 {
-                let waited = self.changed.wait_timeout(guard, SHOW);
-                guard = waited.unwrap_or_else(PoisonError::into_inner).0;
+                guard = self.crew.wait(guard);
                 continue;
             }
             // Only a whole round without a question is the end.
@@ -213,30 +170,50 @@ impl Run {
             }
             state.round += 1;
             state.queue.extend(questions.into_iter().map(Job::new));
-            self.changed.notify_all();
+            self.crew.tell();
         }
     }
 
     /// Asks one question. Fails if nothing more is to be asked at all.
-    fn ask(
-        &self,
-        job: Job,
-    ) -> std::result::Result<(), std::result::Result<LlmError, AnnotateError>> {
-        let small = {
-            let state = self.state();
+    fn ask(&self, job: Job) -> std::result::Result<(), Halt<AnnotateError>> {
+        let (small, image) = {
+            let state = self.crew.state();
             let Some(ledger) = &state.ledger else {
                 return Ok(());
             };
-            ledger.state.small_image(&self.beside, job.question.image)
+            let image = ledger.state.meta.images[job.question.image].clone();
+            let small = ledger.state.small_image(&self.beside, job.question.image);
+            (small, image)
         };
-        let jpeg =
-            std::fs::read(&small).map_err(|error| Err(AnnotateError::io("read", &small)(error)))?;
+        let jpeg = std::fs::read(&small)
+            .map_err(|error| Halt::Own(AnnotateError::io("read", &small)(error)))?;
         let asking = &self.asking;
         let request = asking
             .questioning
             .request(&jpeg, &job.question.nouns, job.longer);
-        match self.client.chat(&request, asking.tokens_of_image(&small)) {
-            Ok(answer) => self.take(job, &answer).map_err(Err),
+        let (mut tried, mut logged) = (Tried::default(), Ok(()));
+        let tokens = asking.tokens_of_image(&small);
+        let answer = self.client.chat_told(&request, tokens, &mut |exchange| {
+            tried = Tried::of(exchange);
+            if let Some(log) = &asking.log {
+                let written = log.exchange(&image, &job.question.nouns, exchange);
+                logged = std::mem::replace(&mut logged, Ok(())).and(written);
+            }
+        });
+        // What was paid for counts, whatever became of the log.
+        let ended = self.conclude(job, answer, tried);
+        ended.and(logged.map_err(Halt::Own))
+    }
+
+    /// What follows from an answer, or from none.
+    fn conclude(
+        &self,
+        job: Job,
+        answer: std::result::Result<ChatAnswer, LlmError>,
+        tried: Tried,
+    ) -> std::result::Result<(), Halt<AnnotateError>> {
+        match answer {
+            Ok(answer) => self.take(job, &answer, tried).map_err(Halt::Own),
             Err(LlmError::Failed(failure)) if failure.status != Some(404) => {
                 let bad = failure.class == FailureClass::BadRequest;
                 let class = match bad {
@@ -244,29 +221,24 @@ impl Run {
                     false => FailureKind::Unanswered,
                 };
                 self.unanswered(&job, class, &failure.to_string())
-                    .map_err(Err)?;
-                let mut state = self.state();
-                let (last, in_a_row) = &mut state.bad_requests;
-                if bad && *last != job.question.image {
-                    *last = job.question.image;
-                    *in_a_row += 1;
-                }
-                match *in_a_row >= BAD_REQUESTS {
-                    true => Err(Ok(LlmError::Failed(failure))),
+                    .map_err(Halt::Own)?;
+                let mut state = self.crew.state();
+                match bad && state.bad_requests.add(job.question.image) {
+                    true => Err(Halt::Service(LlmError::Failed(failure))),
                     false => Ok(()),
                 }
             }
-            Err(error) => Err(Ok(error)),
+            Err(error) => Err(Halt::Service(error)),
         }
     }
 
     /// An answer: first into the journal, then into the state; and what follows
     /// from one of no use.
-    fn take(&self, mut job: Job, answer: &ChatAnswer) -> Result<()> {
+    fn take(&self, mut job: Job, answer: &ChatAnswer, tried: Tried) -> Result<()> {
         let cost = self.client.cost(&answer.usage.unwrap_or_default());
-        let mut guard = self.state();
-        let state = &mut *guard;
-        state.bad_requests = (usize::MAX, 0);
+        let mut guard = self.crew.state();
+        let state: &mut Work = &mut guard;
+        state.bad_requests.end();
         let Some(ledger) = &mut state.ledger else {
             return Ok(());
         };
@@ -301,7 +273,11 @@ impl Run {
                 _ => {}
             }
         }
-        ledger.take(&Line::Answer(Box::new(line)))?;
+        let line = Line::Answer(Box::new(line));
+        ledger.take(&line)?;
+        if let (Some(log), Line::Answer(line)) = (&self.asking.log, &line) {
+            log.answer(line, tried)?;
+        }
         for job in again.into_iter().rev() {
             state.queue.push_front(job);
         }
@@ -314,7 +290,7 @@ impl Run {
 
     /// A question without an answer.
     fn unanswered(&self, job: &Job, class: FailureKind, message: &str) -> Result<()> {
-        let mut state = self.state();
+        let mut state = self.crew.state();
         let Some(ledger) = &mut state.ledger else {
             return Ok(());
         };
@@ -353,15 +329,8 @@ impl Job {
 
     /// The same question about half of the nouns each.
     fn halves(self) -> Vec<Self> {
-        let middle = self.question.nouns.len().div_ceil(2);
-        let (first, second) = self.question.nouns.split_at(middle);
-        let half = |nouns: &[String]| Self {
-            question: Question {
-                nouns: nouns.to_vec(),
-                ..self.question.clone()
-            },
-            ..self.clone()
-        };
-        vec![half(first), half(second)]
+        let halves = self.question.halves().into_iter();
+        let half = |question| Self { question, ..self };
+        halves.map(half).collect()
     }
 }

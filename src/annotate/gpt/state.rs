@@ -12,10 +12,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::failures::Failures;
+use super::journal::Seen;
 use super::opinions::OpinionRule;
 use crate::annotate::error::{AnnotateError, Result};
 use crate::evaluate::json_text;
 use crate::net::llm::{Price, Usage};
+
+/// Member of a batch under way that says how far it is.
+const SEEN: &str = "seen";
 
 /// Versions of state files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -281,6 +285,11 @@ impl State {
             value["_metrics"]["cost"] = json!(self.cost);
             value["failures"] = json!(self.failures);
             value["prices"] = json!(self.prices);
+        } else {
+            let pending = value["pending"]["annotate_batch"].as_array_mut();
+            for batch in pending.into_iter().flatten() {
+                batch.as_object_mut().map(|batch| batch.remove(SEEN));
+            }
         }
         value.sort_all_objects();
         json_text(&value)
@@ -337,6 +346,34 @@ impl State {
         }
         *self.usage.entry("requests".to_owned()).or_default() += 1;
         self.cost += cost;
+    }
+
+    /// The service has told how far a batch is.
+    pub(super) fn see(&mut self, id: &str, seen: &Seen) {
+        for batch in &mut self.pending {
+            if batch["remote_batch"] == id {
+                batch[SEEN] = json!(seen);
+            }
+        }
+    }
+
+    /// How far a batch under way was when the service told it last.
+    pub fn seen(batch: &Value) -> Option<Seen> {
+        Seen::deserialize(&batch[SEEN]).ok()
+    }
+
+    /// Questions of all batches under way: all, answered and failed ones.
+    pub fn in_batches(&self) -> [u64; 3] {
+        let mut sum = [0; 3];
+        for batch in &self.pending {
+            let lists = batch["request_lists"].as_array();
+            let all = lists.map_or(0, |lists| lists.len() as u64);
+            let [_, answered, failed] = Self::seen(batch)
+                .and_then(|seen| seen.counts)
+                .unwrap_or_default();
+            sum = [sum[0] + all, sum[1] + answered, sum[2] + failed];
+        }
+        sum
     }
 
     /// Tokens of all answers.

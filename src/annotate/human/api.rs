@@ -359,7 +359,12 @@ pub(super) async fn image(
     let (kind, bytes) = loaded
         .unwrap_or_else(|error| Err(error.to_string()))
         .map_err(|why| Refusal(StatusCode::UNPROCESSABLE_ENTITY, "unreadable", why))?;
-    Ok(([(header::CONTENT_TYPE, kind)], bytes).into_response())
+    let headers = [
+        (header::CONTENT_TYPE, kind),
+        // What was fetched early is not fetched again.
+        (header::CACHE_CONTROL, "private, max-age=600"),
+    ];
+    Ok((headers, bytes).into_response())
 }
 
 #[derive(Deserialize)]

@@ -217,6 +217,29 @@ impl Desk {
         None
     }
 
+    /// The next image that has something wanted, unless it is known that it
+    /// cannot be shown: the page fetches it early.
+    fn image_behind(
+        &self,
+        session: &Session,
+        problems: &Problems,
+        (set, image): (usize, usize),
+    ) -> Option<Value> {
+        for (place, of_set) in session.sets().enumerate().skip(set) {
+            let first = if place == set { image + 1 } else { 0 };
+            for item in of_set.items.iter().skip(first) {
+                let mut pairs = item.pairs.iter();
+                let is_wanted =
+                    pairs.any(|pair| self.filter.matches(session, place, &item.image, pair));
+                let is_broken = matches!(problems.get(&(place, item.image.clone())), Some(Some(_)));
+                if is_wanted && !is_broken {
+                    return Some(json!({"set": place, "image": item.image}));
+                }
+            }
+        }
+        None
+    }
+
     /// All pairs that pass the filter, whatever their state is, in order.
     fn taken(&self, session: &Session) -> Vec<At> {
         let mut all = Vec::new();
@@ -381,6 +404,7 @@ impl Desk {
             "display": picture::size_of(session, set_place, &item.image)
                 .map(|(width, height)| display_size(width, height)),
         });
+        view["next_image"] = json!(self.image_behind(session, problems, (set_place, image_place)));
         view["noun"] = json!(item.pairs[noun_place].noun);
         view["nouns"] = json!(nouns);
         view["next"] = json!(next);

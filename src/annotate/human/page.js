@@ -175,7 +175,7 @@ function showImage() {
   const name = about.name ? ` · ${about.name}` : "";
   byId("caption").textContent = `${about.set} · image ${about.number} of ${about.of}${name}`;
   image.alt = `image ${about.number} of ${about.of}`;
-  const source = `/api/image/${view.at.set}/${view.at.image.split("/").map(encodeURIComponent).join("/")}`;
+  const source = addressOf(view.at);
   if (source !== shownImage) {
     shownImage = source;
     zoom = 1;
@@ -184,6 +184,16 @@ function showImage() {
   }
   showZoom();
 }
+
+function addressOf({ set, image }) {
+  return `/api/image/${set}/${image.split("/").map(encodeURIComponent).join("/")}`;
+}
+
+/* The next picture is there before it is wanted. */
+const early = new Image();
+byId("image").addEventListener("load", () => {
+  if (view?.next_image) early.src = addressOf(view.next_image);
+});
 
 function showZoom() {
   const image = byId("image");
@@ -452,7 +462,7 @@ async function showCounts() {
     const counts = await ask("/api/filters", filter);
     const statuses = STATUSES.map(([id, text]) => [id, `${text} (${counts.status[id]})`]);
     fill("f-status", statuses, filter.status ?? "open");
-    fill("f-set", [["", "All"], ...session.sets.map((set, place) => [String(place), set.name])], String(filter.set ?? ""));
+    fill("f-set", [["", "All"], ...view.sets.map((set, place) => [String(place), `${set.name} (${set.pairs_done} of ${set.pairs})`])], String(filter.set ?? ""));
     fill("f-category", [["", "Any"], ...session.categories.map(({ id, label }) => [id, `${label} (${counts.category[id]})`])], filter.category ?? "");
     fill("f-model", [["", "Anybody"], ...counts.models.map(({ name, pairs }) => [name, `${name} (${pairs})`])], filter.model ?? "");
     byId("f-model").parentElement.hidden = session.blind;
@@ -515,7 +525,7 @@ async function showCompare() {
         element("th", { scope: "row", textContent: labelOf(name) }),
         element("td", { className: "number", textContent: ours }),
         element("td", { className: "number", textContent: theirs })));
-      const head = element("tr", {}, ...["Pairs", "Here", "There"].map((textContent) => element("th", { scope: "col", textContent })));
+      const head = element("tr", {}, ...["Pairs", "Here", "There"].map((textContent, column) => element("th", { scope: "col", textContent, className: column > 0 ? "number" : "" })));
       place.append(element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)));
       const differing = element("button", { type: "button", textContent: "Show where they disagree" });
       differing.addEventListener("click", () => {

@@ -27,6 +27,8 @@ pub struct SetOptions {
     pub gen_cfg: Vec<String>,
     /// Annotation files to compare with.
     pub compare: Vec<PathBuf>,
+    /// Whether links may lead out of the folder.
+    pub links: bool,
 }
 
 /// A noun to judge.
@@ -62,6 +64,7 @@ pub struct ImageSet {
     pub items: Vec<Item>,
     /// Files to compare with.
     pub others: Vec<Other>,
+    links: bool,
     places: HashMap<String, usize>,
 }
 
@@ -116,6 +119,7 @@ impl ImageSet {
         });
         Ok(Self {
             name: options.name.clone(),
+            links: options.links,
             folder: options.images.clone(),
             annotations,
             others: others.collect::<Result<_, _>>()?,
@@ -151,10 +155,10 @@ impl ImageSet {
         // A link may lead elsewhere.
         let path = self.folder.join(name).canonicalize().map_err(missing)?;
         let folder = self.folder.canonicalize().map_err(missing)?;
-        if path.starts_with(folder) {
+        if self.links || path.starts_with(folder) {
             Ok(path)
         } else {
-            Err(leaves())
+            Err("it is a link out of the folder of the set; --allow-links shows it".to_owned())
         }
     }
 

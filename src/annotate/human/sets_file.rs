@@ -27,11 +27,11 @@ struct Set {
     compare: Vec<PathBuf>,
 }
 
-/// The sets of a file; `k` is for sets that say none.
+/// The sets of a file; `k` is for sets that say none, `links` for all.
 ///
 /// # Errors
 /// It cannot be read, or has something that is not known.
-pub fn read_sets(path: &Path, k: usize) -> Result<Vec<SetOptions>, HumanError> {
+pub fn read_sets(path: &Path, k: usize, links: bool) -> Result<Vec<SetOptions>, HumanError> {
     let text = std::fs::read_to_string(path).map_err(HumanError::file("read", path))?;
     let file: File = toml_edit::de::from_str(&text)
         .map_err(|error| HumanError::Sets(format!("{}: {error}", path.display())))?;
@@ -49,6 +49,7 @@ pub fn read_sets(path: &Path, k: usize) -> Result<Vec<SetOptions>, HumanError> {
         k: set.k.unwrap_or(k),
         gen_cfg: set.gen_cfg,
         compare: set.compare,
+        links,
     };
     Ok(file.set.into_iter().map(options).collect())
 }

@@ -5,7 +5,6 @@ use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
@@ -54,10 +53,11 @@ pub(super) struct HumanArgs {
     /// Annotation files to compare with: a second person's, a model's
     #[arg(long, value_name = "FILE")]
     compare: Vec<String>,
-    /// Nouns per image and configuration
-    #[arg(short = 'k', long = "topk", value_name = "K", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
-    k: u32,
-    /// Only these generation configurations
+    /// Nouns per image and configuration; NAME=K for one of several sets
+    /// [default: 2]
+    #[arg(short = 'k', long = "topk", value_name = "K")]
+    k: Vec<String>,
+    /// Only these generation configurations; NAME=CFG for one of several sets
     #[arg(long, value_name = "NAME", num_args = 1..)]
     gen_cfg: Vec<String>,
     /// Order of the images
@@ -69,6 +69,9 @@ pub(super) struct HumanArgs {
     /// Seed of --order random
     #[arg(long, value_name = "N", default_value_t = 1)]
     shuffle_seed: u64,
+    /// Show pictures whose links lead out of their folder
+    #[arg(long)]
+    allow_links: bool,
     /// Who judges; goes to the journal
     #[arg(long, value_name = "NAME")]
     annotator: Option<String>,
@@ -133,11 +136,7 @@ pub(super) fn human(args: &HumanArgs) -> Result<Exit, CliError> {
     };
     let session = Session::open(sets, options).map_err(failed)?;
     let interrupt = Interrupt::of_signals().map_err(CliError::failed)?;
-    let stop = async move {
-        while !interrupt.is_raised() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
+    let stop = async move { interrupt.raised().await };
     let (as_json, opens) = (args.json, !args.no_open);
     let listening = move |url: String| {
         let line = match as_json {
@@ -226,7 +225,8 @@ fn lookups(args: &HumanArgs) -> Result<Lookups, CliError> {
 /// The sets of the command line or of the file.
 fn sets(args: &HumanArgs) -> Result<Vec<SetOptions>, CliError> {
     if let Some(file) = &args.sets {
-        return read_sets(file, args.k as usize).map_err(failed);
+        let k = topk(&args.k)?;
+        return read_sets(file, k, args.allow_links).map_err(failed);
     }
     let mut named: Vec<(String, PathBuf)> = Vec::new();
     for set in &args.set {
@@ -245,16 +245,16 @@ fn sets(args: &HumanArgs) -> Result<Vec<SetOptions>, CliError> {
     }
     let names: Vec<String> = named.iter().map(|(name, _)| name.clone()).collect();
     // What is meant for one set, and what for all.
-    let of = |values: &[String], set: &str| -> Vec<PathBuf> {
+    let of = |values: &[String], set: &str| -> Vec<String> {
         let mut found = Vec::new();
         for value in values {
             match value.split_once('=') {
                 Some((name, path)) if names.iter().any(|known| known == name) => {
                     if name == set {
-                        found.push(path.into());
+                        found.push(path.to_owned());
                     }
                 }
-                _ => found.push(value.into()),
+                _ => found.push(value.clone()),
             }
         }
         found
@@ -274,16 +274,30 @@ fn sets(args: &HumanArgs) -> Result<Vec<SetOptions>, CliError> {
                 return Err(CliError::usage(message));
             }
             Ok(SetOptions {
-                predictions,
-                annotations: annotations.into_iter().next(),
-                k: args.k as usize,
-                gen_cfg: args.gen_cfg.clone(),
-                compare: of(&args.compare, &name),
+                k: topk(&of(&args.k, &name))?,
+                gen_cfg: of(&args.gen_cfg, &name),
+                annotations: paths(annotations).into_iter().next(),
+                predictions: paths(predictions),
+                compare: paths(of(&args.compare, &name)),
+                links: args.allow_links,
                 name,
                 images,
             })
         })
         .collect()
+}
+
+fn paths(names: Vec<String>) -> Vec<PathBuf> {
+    names.into_iter().map(PathBuf::from).collect()
+}
+
+/// How many nouns: the last number that was given.
+fn topk(given: &[String]) -> Result<usize, CliError> {
+    let Some(text) = given.last() else {
+        return Ok(2);
+    };
+    let number = text.parse().ok().filter(|k| *k > 0);
+    number.ok_or_else(|| CliError::usage(format!("-k {text:?}: give a number of nouns, 1 or more")))
 }
 
 /// Opens a page in the user's browser, if there is one.

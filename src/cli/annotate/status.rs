@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::{PredictionArgs, failed};
 use crate::annotate::gpt::{State, read_state};
+use crate::annotate::human::{Effort, efforts};
 use crate::annotate::{AnnotationFile, ImageAnnotations, PredictedImage, PredictedNoun};
 use crate::cli::print::print;
 use crate::cli::{CliError, Exit};
@@ -40,7 +41,9 @@ pub(super) fn status(args: &StatusArgs) -> Result<Exit, CliError> {
             true => of_state(path, &read_state(path).map_err(failed)?, &predictions)?,
             false => {
                 let file = AnnotationFile::load(path).map_err(failed)?;
-                of_file(path, &file, &predictions)
+                let efforts =
+                    efforts(path).map_err(|error| CliError::from_error(Exit::Failed, &error))?;
+                of_file(path, &file, &predictions, &efforts)
             }
         };
         all.push(object);
@@ -90,6 +93,17 @@ fn of_state(
     for (_, _, failed) in state.failures.parked() {
         *parked.entry(failed.class.words()).or_default() += 1;
     }
+    let batches: Vec<Value> = state
+        .pending
+        .iter()
+        .map(|batch| {
+            json!({
+                "id": batch["remote_batch"],
+                "questions": batch["request_lists"].as_array().map_or(0, Vec::len),
+                "seen": State::seen(batch),
+            })
+        })
+        .collect();
     let object = json!({
         "file": path,
         "model": state.meta.model,
@@ -99,6 +113,7 @@ fn of_state(
         "open_pairs": open,
         "given_up": parked,
         "batches_under_way": state.pending.len(),
+        "batches": batches,
         "usage": state.usage,
         "cost": state.cost,
     });
@@ -119,7 +134,15 @@ fn of_state(
     for batch in &state.pending {
         let id = batch["remote_batch"].as_str().unwrap_or_default();
         let questions = batch["request_lists"].as_array().map_or(0, Vec::len);
-        let _ = writeln!(text, "  batch {id:?} is under way: {questions} questions");
+        let _ = write!(text, "  batch {id:?} is under way: {questions} questions");
+        if let Some(seen) = State::seen(batch) {
+            let _ = write!(text, ", {:?}", seen.status);
+            if let Some([_, answered, failed]) = seen.counts {
+                let _ = write!(text, ", {answered} answered, {failed} failed");
+            }
+            let _ = write!(text, " at {}", seen.at);
+        }
+        text.push('\n');
     }
     let tokens = state.tokens();
     let _ = writeln!(
@@ -133,7 +156,12 @@ fn of_state(
     Ok((object, text))
 }
 
-fn of_file(path: &Path, file: &AnnotationFile, predictions: &[PredictedImage]) -> (Value, String) {
+fn of_file(
+    path: &Path,
+    file: &AnnotationFile,
+    predictions: &[PredictedImage],
+    efforts: &[Effort],
+) -> (Value, String) {
     let mut counts: Vec<(String, usize)> = Vec::new();
     for name in file.categories() {
         let of = |entry: &ImageAnnotations| {
@@ -162,6 +190,7 @@ fn of_file(path: &Path, file: &AnnotationFile, predictions: &[PredictedImage]) -
         "open_pairs": open,
         "predicted_images": predictions.len(),
         "complete_images": complete,
+        "people": efforts,
     });
     let mut text = format!(
         "{}: {} images, {} pairs\n",
@@ -178,6 +207,15 @@ fn of_file(path: &Path, file: &AnnotationFile, predictions: &[PredictedImage]) -
             "  {open:>8} of {predicted} predicted pairs are open; {complete} of {} images are \
              complete",
             predictions.len()
+        );
+    }
+    for effort in efforts {
+        let who = effort.annotator.as_deref().unwrap_or("somebody");
+        let _ = writeln!(
+            text,
+            "  {who:?} gave {} labels in {} min",
+            effort.labels,
+            effort.seconds.div_ceil(60)
         );
     }
     (object, text)

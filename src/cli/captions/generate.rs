@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
+use crate::cli::bar::Bar;
 use crate::cli::llm::{LlmArgs, llm_error};
 use crate::cli::print::print;
 use crate::cli::{CliError, Exit};
@@ -164,7 +163,7 @@ pub(super) fn generate(args: &GenerateArgs) -> Result<Exit, CliError> {
     let client = args
         .llm
         .client(&args.model, spent, move || stop.is_raised())?;
-    let mut bar = Bar::new();
+    let bar = Bar::new("nouns");
     let report = write_captions(
         client,
         questions,
@@ -172,7 +171,7 @@ pub(super) fn generate(args: &GenerateArgs) -> Result<Exit, CliError> {
         list,
         journal,
         || interrupt.is_raised(),
-        |progress| bar.show(progress),
+        |progress| bar.show(progress.done, progress.nouns, || beside(progress)),
     )
     .map_err(|error| failed(&error))?;
     bar.clear();
@@ -335,45 +334,19 @@ fn reason(why: Parked) -> &'static str {
     }
 }
 
-/// How far it is, on terminals.
-struct Bar(Option<ProgressBar>);
-
-impl Bar {
-    fn new() -> Self {
-        if !io::stderr().is_terminal() {
-            return Self(None);
-        }
-        let bar = ProgressBar::new(0);
-        if let Ok(style) =
-            ProgressStyle::with_template("[{elapsed}] {bar:24} {pos}/{len} nouns {wide_msg}")
-        {
-            bar.set_style(style);
-        }
-        Self(Some(bar))
-    }
-
-    fn show(&mut self, progress: &Progress) {
-        let Some(bar) = &self.0 else { return };
-        bar.set_length(progress.nouns);
-        bar.set_position(progress.done);
-        let spent = &progress.spent;
-        bar.set_message(match &progress.waits {
-            Some(waits) => waits.clone(),
-            None => format!(
-                "{} · {} captions, {} known · {} answers · {:.2} USD · saved at {}",
-                progress.noun,
-                progress.accepted,
-                progress.duplicates,
-                spent.answers,
-                spent.cost,
-                progress.saved
-            ),
-        });
-    }
-
-    fn clear(&self) {
-        if let Some(bar) = &self.0 {
-            bar.finish_and_clear();
-        }
+/// What is shown beside the bar.
+fn beside(progress: &Progress) -> String {
+    let spent = &progress.spent;
+    match &progress.waits {
+        Some(waits) => waits.clone(),
+        None => format!(
+            "{} · {} captions, {} known · {} answers · {:.2} USD · saved at {}",
+            progress.noun,
+            progress.accepted,
+            progress.duplicates,
+            spent.answers,
+            spent.cost,
+            progress.saved
+        ),
     }
 }

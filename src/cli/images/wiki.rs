@@ -1,17 +1,16 @@
 //! `novic images wiki`.
 
-use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use crate::annotate::collect::CollectError;
 use crate::annotate::collect::wiki::{
     MANIFEST, Outlook, Progress, WallClock, WikiOptions, WikiReport, collect,
 };
+use crate::cli::bar::Bar;
 use crate::cli::print::print;
 use crate::cli::{CliError, Exit};
 use crate::net;
@@ -57,6 +56,9 @@ pub(super) struct WikiArgs {
     /// Language of the Wikipedia
     #[arg(long, value_name = "CODE", default_value = "en")]
     language: String,
+    /// Project of the Wikimedia movement, such as wikivoyage
+    #[arg(long, value_name = "NAME", default_value = "wikipedia")]
+    project: String,
     /// Address of another MediaWiki's api.php
     #[arg(long, value_name = "URL")]
     api_url: Option<String>,
@@ -103,7 +105,7 @@ pub(super) fn wiki(args: &WikiArgs) -> Result<Exit, CliError> {
     let interrupt = Interrupt::of_signals().map_err(CliError::failed)?;
     let stop = || interrupt.is_raised();
     let clock = WallClock { stop: &stop };
-    let mut bar = Bar::new();
+    let mut bar = Bar::new("");
     let report = collect(
         &nouns,
         &options,
@@ -168,10 +170,11 @@ fn nouns(args: &WikiArgs) -> Result<Vec<String>, CliError> {
 fn options(args: &WikiArgs) -> Result<WikiOptions, CliError> {
     let api = match &args.api_url {
         Some(address) => address.clone(),
-        None => net::wikipedia(&args.language).ok_or_else(|| {
+        None => net::wikipedia(&args.language, &args.project).ok_or_else(|| {
             CliError::usage(format!(
-                "{:?} is no language of Wikipedia: name a code such as en",
-                args.language
+                "{:?} and {:?}: name a language by a code such as en, and a project such as \
+                 wikipedia",
+                args.language, args.project
             ))
         })?,
     };
@@ -234,43 +237,12 @@ fn summary(args: &WikiArgs, report: &WikiReport) -> String {
     text
 }
 
-/// How far it is, on terminals; lines for people everywhere.
-struct Bar(Option<ProgressBar>);
-
-impl Bar {
-    fn new() -> Self {
-        if !io::stderr().is_terminal() {
-            return Self(None);
-        }
-        let bar = ProgressBar::new(0);
-        if let Ok(style) =
-            ProgressStyle::with_template("[{elapsed}] {bar:24} {pos}/{len} {wide_msg}")
-        {
-            bar.set_style(style);
-        }
-        Self(Some(bar))
-    }
-
-    fn clear(&self) {
-        if let Some(bar) = &self.0 {
-            bar.finish_and_clear();
-        }
-    }
-}
-
 impl Progress for Bar {
     fn reach(&mut self, what: &'static str, done: usize, total: usize) {
-        if let Some(bar) = &self.0 {
-            bar.set_length(total as u64);
-            bar.set_position(done as u64);
-            bar.set_message(what);
-        }
+        self.show(done as u64, total as u64, || what.to_owned());
     }
 
     fn note(&mut self, line: &str) {
-        match &self.0 {
-            Some(bar) => bar.println(line),
-            None => eprintln!("{line}"),
-        }
+        Bar::note(self, line);
     }
 }

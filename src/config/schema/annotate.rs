@@ -44,6 +44,37 @@ choice! {
     }
 }
 
+choice! {
+    /// Name of the limit of an answer.
+    pub enum AnnotateLimit {
+        /// Whichever the service knows.
+        #[default]
+        Auto = "auto",
+        /// The old one.
+        MaxTokens = "max_tokens",
+        /// The new one.
+        MaxCompletionTokens = "max_completion_tokens",
+    }
+}
+
+section! {
+    /// What a model costs. What is absent is as known for the model, or as `[annotate.gpt]` says.
+    pub struct ModelPrice("annotate.gpt.price") {
+        /// Price of a million tokens of requests.
+        input: Option<f64> = None => at_least(0.0).cosmetic().unit("USD");
+        /// Price of a million tokens that were seen before; none: as any other.
+        cached_input: Option<f64> = None => at_least(0.0).cosmetic().unit("USD");
+        /// Price of a million tokens of answers.
+        output: Option<f64> = None => at_least(0.0).cosmetic().unit("USD");
+        /// Share of the price that batches save.
+        batch_discount: Option<f64> = None => at_least(0.0).at_most(1.0).cosmetic();
+        /// Tokens of an image.
+        image_tokens_low: Option<u64> = None => cosmetic();
+        /// Tokens of a tile of an image that is looked at closely.
+        image_tokens_tile: Option<u64> = None => cosmetic();
+    }
+}
+
 section! {
     /// Annotation by a model. What is absent has the default of `novic annotate gpt`, whose options win.
     pub struct AnnotateGpt("annotate.gpt") {
@@ -53,6 +84,10 @@ section! {
         images: Option<String> = None => path().cosmetic();
         /// Directory of their small copies, in that of the images.
         images_small: String = "512px".to_owned() => cosmetic();
+        /// Longest side of small copies.
+        small_size: usize = 512 => at_least(28.0).at_most(8192.0).cosmetic().unit("pixels");
+        /// Quality of small copies.
+        small_quality: usize = 85 => at_least(1.0).at_most(100.0).cosmetic();
         /// Directory of batch files, in that of the images.
         batch_dir: String = "batches".to_owned() => cosmetic();
         /// Prediction files, or directories of them.
@@ -71,6 +106,8 @@ section! {
         seed: u64 = 1 => cosmetic();
         /// What the model is told.
         prompt: String = "describe-then-judge-1".to_owned() => cosmetic();
+        /// What it is told instead: a text, or a file of it.
+        instruction: Option<String> = None => cosmetic();
         /// Form of answers.
         answer: AnnotateAnswer = AnnotateAnswer::Auto => cosmetic();
         /// How questions are sent.
@@ -83,10 +120,18 @@ section! {
         temperature: Option<f64> = Some(0.2) => at_least(0.0).cosmetic();
         /// Share of the probability that is sampled from; null: the service's own.
         top_p: Option<f64> = Some(0.6) => above(0.0).cosmetic();
+        /// Seed of the sampling, for services that have one.
+        sampling_seed: Option<u64> = None => cosmetic();
+        /// More members of requests, as a JSON object.
+        extra_body: Option<String> = None => cosmetic();
+        /// Name of the limit of an answer.
+        token_param: AnnotateLimit = AnnotateLimit::Auto => cosmetic();
         /// Address of the service, with its version.
         base_url: Option<String> = None => cosmetic();
         /// Environment variable that holds the key, or `none`.
         api_key_env: String = "OPENAI_API_KEY".to_owned() => cosmetic();
+        /// Send the key in the clear to other machines.
+        insecure_http: bool = false => cosmetic();
         /// Requests at a time.
         concurrency: usize = 8 => at_least(1.0).cosmetic();
         /// Requests per minute.
@@ -95,8 +140,16 @@ section! {
         tpm: Option<f64> = None => above(0.0).cosmetic();
         /// Tries per request.
         attempts: usize = 5 => at_least(1.0).cosmetic();
+        /// Longest wait before the second try; it doubles with each.
+        backoff_base: f64 = 1.0 => above(0.0).cosmetic().unit("s");
         /// Longest time of a request.
         timeout: f64 = 120.0 => above(0.0).cosmetic().unit("s");
+        /// Longest time until a connection is there.
+        connect_timeout: f64 = 10.0 => above(0.0).cosmetic().unit("s");
+        /// Log of requests, or `none`; none given: beside the state file.
+        log: Option<String> = None => cosmetic();
+        /// Directory for the whole bodies of requests and responses.
+        log_bodies: Option<String> = None => cosmetic();
         /// Requests in all, at most.
         max_requests: Option<u64> = None => cosmetic();
         /// Cost in all, at most.
@@ -129,5 +182,7 @@ section! {
         unbatch_thres: usize = 50 => cosmetic();
         /// Time between the first looks at batches; it grows.
         poll: f64 = 15.0 => above(0.0).cosmetic().unit("s");
+        /// Leave files at the service.
+        keep_remote: bool = false => cosmetic();
     }
 }

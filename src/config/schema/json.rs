@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::root::{SECTION_DOCS, SECTIONS, document_keys, keys};
+use super::root::{SECTION_DOCS, SECTIONS, document_keys, keys, price_keys};
 use super::{Action, Key, Kind, Range};
 
 /// JSON Schema of experiment files.
@@ -13,6 +13,7 @@ pub fn json_schema() -> Value {
     let definitions: Map<String, Value> = keys()
         .iter()
         .chain(document_keys())
+        .chain(&price_keys())
         .map(|key| (key.path.to_owned(), leaf(key)))
         .collect();
     let mut properties = sections(keys());
@@ -24,6 +25,7 @@ pub fn json_schema() -> Value {
     stage.insert("kind".into(), kind());
     stage.insert("inputs".into(), inputs());
     properties.extend(sections(document_keys()));
+    properties["annotate"]["properties"]["gpt"]["properties"]["price"] = prices();
     let texts = |doc: &str| {
         json!({
             "description": doc,
@@ -70,6 +72,15 @@ pub fn json_schema() -> Value {
             .into();
     schema["definitions"] = Value::Object(definitions);
     schema
+}
+
+/// Prices by model.
+fn prices() -> Value {
+    let of_model = price_keys().into_iter().map(|key| {
+        let name = key.path.rsplit('.').next().unwrap_or(key.path);
+        (name.to_owned(), reference(key))
+    });
+    map_of("What models cost.", table(of_model.collect(), &[]))
 }
 
 /// A table with these keys and no others. A stage of a file that extends

@@ -30,7 +30,9 @@ mod target;
 mod train;
 
 pub use action::{Action, readers};
-pub use annotate::{AnnotateAnswer, AnnotateDetail, AnnotateGpt, AnnotateMode};
+pub use annotate::{
+    AnnotateAnswer, AnnotateDetail, AnnotateGpt, AnnotateLimit, AnnotateMode, ModelPrice,
+};
 pub use checkpoint::{Checkpoint, CheckpointExport};
 pub use choice::UnknownChoice;
 pub use cls::{CLS_DATASETS, Cls, ClsSplit};
@@ -48,7 +50,9 @@ pub use model::{
     Activation, MlpHidden, MlpInit, Model, ModelInit, ModelMlp, ModelType, Rezero, TransformerInit,
 };
 pub use nouns::{Article, Nouns};
-pub use root::{Config, SECTIONS, document_key, document_keys, key, key_by_flat_name, keys};
+pub use root::{
+    Config, SECTIONS, document_key, document_keys, key, key_by_flat_name, keys, price_keys,
+};
 pub use run::{Needs, Run, Tracking, TrackingWandb, WandbMode, WandbResume};
 pub use section::{Section, SetError};
 pub use tables::{PredsTable, RunsTable, Sample, Tables, TablesPreds, TablesRuns, Wiki};

@@ -9,8 +9,8 @@ use super::key::Key;
 use super::section::{Section, SetError};
 use super::{
     AnnotateGpt, Captions, Checkpoint, Cls, Data, Embedder, Eval, ExperimentInfo, Generate, Hooks,
-    Images, Infer, Launcher, Merge, Model, Multiset, Needs, Noise, Nouns, Predictions, Run, Sample,
-    Slots, StoreSettings, Tables, Target, Test, Tracking, Train, Wiki, ZeroShot,
+    Images, Infer, Launcher, Merge, Model, ModelPrice, Multiset, Needs, Noise, Nouns, Predictions,
+    Run, Sample, Slots, StoreSettings, Tables, Target, Test, Tracking, Train, Wiki, ZeroShot,
 };
 
 macro_rules! config {
@@ -165,6 +165,13 @@ pub fn key_by_flat_name(name: &str) -> Option<&'static Key> {
 /// no part of a stage's configuration.
 pub fn document_keys() -> &'static [&'static Key] {
     &TABLE.document
+}
+
+/// Keys of `[annotate.gpt.price.MODEL]`, without the model.
+pub fn price_keys() -> Vec<&'static Key> {
+    let mut keys = Vec::new();
+    ModelPrice::collect(&mut keys);
+    keys
 }
 
 /// The one with a dotted path.

@@ -91,6 +91,8 @@ section! {
         output_dir: String = "$SOURCE/extras/wiki_images".to_owned() => path().flat("wiki_collect_dir").read_by(readers::WIKI);
         /// Language of the Wikipedia that is asked.
         language: String = "en".to_owned() => read_by(readers::WIKI);
+        /// Project of the Wikimedia movement that is asked.
+        project: String = "wikipedia".to_owned() => read_by(readers::WIKI);
         /// Address of another service's api.php in its place.
         api_url: String = String::new() => read_by(readers::WIKI);
         /// E-mail or web address that the service finds in every request.

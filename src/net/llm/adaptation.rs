@@ -29,8 +29,30 @@ pub enum AnswerChoice {
     Only(AnswerForm),
 }
 
-/// The two names of the limit of an answer.
-const LIMITS: [&str; 2] = ["max_tokens", "max_completion_tokens"];
+/// The names that services have for the limit of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitName {
+    /// `max_tokens`.
+    MaxTokens,
+    /// `max_completion_tokens`.
+    MaxCompletionTokens,
+}
+
+impl LimitName {
+    fn name(self) -> &'static str {
+        match self {
+            Self::MaxTokens => "max_tokens",
+            Self::MaxCompletionTokens => "max_completion_tokens",
+        }
+    }
+
+    fn other(self) -> Self {
+        match self {
+            Self::MaxTokens => Self::MaxCompletionTokens,
+            Self::MaxCompletionTokens => Self::MaxTokens,
+        }
+    }
+}
 
 /// Parameters that an answer can do without.
 const OPTIONAL: [&str; 3] = ["temperature", "top_p", "seed"];
@@ -40,8 +62,8 @@ const OPTIONAL: [&str; 3] = ["temperature", "top_p", "seed"];
 pub(super) struct Adaptation {
     form: AnswerForm,
     fixed_form: bool,
-    limit: usize,
-    limit_swapped: bool,
+    limit: LimitName,
+    fixed_limit: bool,
     dropped: BTreeSet<String>,
 }
 
@@ -61,8 +83,8 @@ impl Adaptation {
         Self {
             form,
             fixed_form: false,
-            limit: 0,
-            limit_swapped: false,
+            limit: LimitName::MaxTokens,
+            fixed_limit: false,
             dropped: BTreeSet::new(),
         }
     }
@@ -72,7 +94,13 @@ impl Adaptation {
     }
 
     pub(super) fn limit_name(&self) -> &'static str {
-        LIMITS[self.limit]
+        self.limit.name()
+    }
+
+    /// Only this name is to be used.
+    pub(super) fn fix_limit_name(&mut self, name: LimitName) {
+        self.limit = name;
+        self.fixed_limit = true;
     }
 
     pub(super) fn drops(&self, name: &str) -> bool {
@@ -104,9 +132,9 @@ impl Adaptation {
                 return true;
             }
         }
-        if names(self.limit_name()) && !self.limit_swapped {
-            self.limit = 1 - self.limit;
-            self.limit_swapped = true;
+        if names(self.limit_name()) && !self.fixed_limit {
+            self.limit = self.limit.other();
+            self.fixed_limit = true;
             return true;
         }
         let optional = OPTIONAL

@@ -1,15 +1,16 @@
 //! Asking a service, as patiently as it needs.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::adaptation::{Adaptation, AnswerChoice, AnswerForm};
+use super::adaptation::{Adaptation, AnswerChoice, AnswerForm, LimitName};
 use super::answer::{ChatAnswer, Usage};
 use super::backoff::Backoff;
 use super::budget::{Limits, Price, Spent};
 use super::error::LlmError;
+use super::exchange::Exchange;
 use super::failure::{Failure, FailureClass};
 use super::gate::{Gate, Rules};
 use super::request::{ChatRequest, estimated_tokens};
@@ -112,6 +113,14 @@ impl LlmClient {
         self
     }
 
+    /// With a name for the limit of answers, instead of whichever the service
+    /// knows.
+    #[must_use]
+    pub fn with_limit_name(self, name: LimitName) -> Self {
+        self.adaptation().fix_limit_name(name);
+        self
+    }
+
     /// The form of answers that the service knows, as far as that was found out.
     pub fn form(&self) -> AnswerForm {
         self.adaptation().form()
@@ -183,16 +192,36 @@ impl LlmClient {
     /// [`LlmError`]; [`LlmError::ends_everything`] tells whether asking for
     /// something else makes sense.
     pub fn chat(&self, request: &ChatRequest, picture_tokens: u64) -> Result<ChatAnswer, LlmError> {
+        self.chat_told(request, picture_tokens, &mut |_| {})
+    }
+
+    /// The same; `tell` is told of every try.
+    ///
+    /// # Errors
+    /// Those of [`LlmClient::chat`].
+    pub fn chat_told(
+        &self,
+        request: &ChatRequest,
+        picture_tokens: u64,
+        tell: &mut dyn FnMut(&Exchange<'_>),
+    ) -> Result<ChatAnswer, LlmError> {
         let mut worst = Self::worst_case(request);
         worst.prompt_tokens += picture_tokens;
-        let (mut tries, mut waited) = (0, Duration::ZERO);
+        let (mut sent, mut tries, mut waited) = (0, 0, Duration::ZERO);
         loop {
             let permit = self.gate.enter(worst)?;
             let used = self.adaptation().clone();
-            let failure = match self
-                .transport
-                .post("chat/completions", &request.body(&used))
-            {
+            let body = request.body(&used);
+            sent += 1;
+            let begin = Instant::now();
+            let reply = self.transport.post("chat/completions", &body);
+            tell(&Exchange {
+                attempt: sent,
+                latency: begin.elapsed(),
+                request: &body,
+                response: reply.as_ref().map(|reply| &reply.body),
+            });
+            let failure = match reply {
                 Ok(reply) => {
                     let answer =
                         ChatAnswer::of_response(&reply.body, used.form(), reply.request_id);

@@ -6,10 +6,14 @@ use std::time::{Duration, SystemTime};
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
+use super::exchange::request_id;
 use super::key::ApiKey;
 
 /// Longest message that is kept, in characters.
 const MESSAGE_LENGTH: usize = 300;
+
+/// Longest response that is kept, in bytes.
+const RESPONSE_LENGTH: usize = 64 << 10;
 
 /// Longest wait that a service may ask for.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
@@ -45,6 +49,10 @@ pub struct Failure {
     pub message: String,
     /// How long the service says to wait.
     pub wait: Option<Duration>,
+    /// Number of the request at the service.
+    pub request_id: Option<String>,
+    /// The begin of the response, without the key; empty if there was none.
+    pub response: String,
 }
 
 impl fmt::Display for Failure {
@@ -66,7 +74,24 @@ impl Failure {
             parameter: None,
             message: one_line(message, key),
             wait: None,
+            request_id: None,
+            response: String::new(),
         }
+    }
+
+    /// With the response that it is about.
+    pub(super) fn with_response(
+        mut self,
+        headers: &HeaderMap,
+        body: &[u8],
+        key: Option<&ApiKey>,
+    ) -> Self {
+        let text = String::from_utf8_lossy(body);
+        let mut text = key.map_or_else(|| text.to_string(), |key| key.hide_in(&text));
+        text.truncate(text.floor_char_boundary(RESPONSE_LENGTH));
+        self.response = text;
+        self.request_id = request_id(headers);
+        self
     }
 
     /// A response that says something else than it should.
@@ -107,7 +132,10 @@ impl Failure {
                 _ => message,
             },
             wait: wait(headers, SystemTime::now()),
+            request_id: None,
+            response: String::new(),
         }
+        .with_response(headers, body, key)
     }
 
     /// Whether the failure is about the parameter `name`.

@@ -351,6 +351,8 @@ mod tests {
             parameter: None,
             message: String::new(),
             wait: None,
+            request_id: None,
+            response: String::new(),
         }
     }
 

@@ -8,6 +8,7 @@ use reqwest::redirect::Policy;
 use serde_json::Value;
 
 use super::error::LlmError;
+use super::exchange::request_id;
 use super::failure::{Failure, FailureClass};
 use super::multipart;
 use super::service::Service;
@@ -18,9 +19,6 @@ const RESPONSE_LIMIT: u64 = 1 << 20;
 
 /// How many times longer than questions files may take.
 const LONG: u32 = 10;
-
-/// Headers in which services number requests.
-const REQUEST_ID: [&str; 2] = ["x-request-id", "request-id"];
 
 /// A connection to a service.
 pub(super) struct Transport {
@@ -71,19 +69,16 @@ impl Transport {
     /// A call whose answer is a JSON object.
     pub(super) fn object(&self, call: &Call<'_>) -> Result<Reply, Failure> {
         let key = self.service.key.as_ref();
-        let fault = |message: &str| Failure::on_the_way(message, key);
-        let (headers, body) = self.exchange(call, RESPONSE_LIMIT)?;
-        match serde_json::from_slice::<Value>(&body) {
-            Ok(body) if body.is_object() => Ok(Reply {
-                body,
-                request_id: REQUEST_ID
-                    .iter()
-                    .find_map(|name| headers.get(*name)?.to_str().ok())
-                    .map(str::to_owned),
-            }),
-            Ok(_) => Err(fault("the response is no JSON object")),
-            Err(error) => Err(fault(&format!("the response is not JSON: {error}"))),
-        }
+        let (headers, bytes) = self.exchange(call, RESPONSE_LIMIT)?;
+        let why = match serde_json::from_slice::<Value>(&bytes) {
+            Ok(body) if body.is_object() => {
+                let request_id = request_id(&headers);
+                return Ok(Reply { body, request_id });
+            }
+            Ok(_) => "the response is no JSON object".to_owned(),
+            Err(error) => format!("the response is not JSON: {error}"),
+        };
+        Err(Failure::on_the_way(&why, key).with_response(&headers, &bytes, key))
     }
 
     /// A call whose answer is anything of at most `limit` bytes.
@@ -105,7 +100,10 @@ impl Transport {
                     return failure;
                 }
                 let message = body["error"]["message"].as_str().unwrap_or(&text);
-                Failure::on_the_way(message, key)
+                Failure {
+                    code: failure.code,
+                    ..Failure::on_the_way(message, key)
+                }
             }
         }
     }

@@ -1,9 +1,7 @@
 //! Asking for captions until every noun has its own, several nouns at a time.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -13,17 +11,9 @@ use super::journal::{Journal, Record};
 use super::question::Questions;
 use super::work::{CaptionParser, LineCounts, Parked, WorkState};
 use super::work_list::WorkList;
-use crate::net::llm::{ChatAnswer, FailureClass, Finish, LlmClient, LlmError, Spent};
-
-/// How often people are told how far it is.
-const SHOW: Duration = Duration::from_millis(250);
-
-/// How long answers in flight are waited for after Ctrl-C.
-const GRACE: Duration = Duration::from_secs(10);
-
-/// Nouns in a row whose question the service refuses as it is, after which
-/// nothing more is asked.
-const BAD_REQUESTS: u32 = 3;
+use crate::net::llm::{
+    BadRequests, ChatAnswer, Crew, FailureClass, Finish, Halt, LlmClient, LlmError, Spent,
+};
 
 /// How a run ended.
 #[derive(Debug)]
@@ -79,8 +69,7 @@ struct Run {
     questions: Questions,
     parser: CaptionParser,
     save_every: u64,
-    state: Mutex<State>,
-    changed: Condvar,
+    crew: Arc<Crew<State, GenerationError>>,
 }
 
 struct State {
@@ -91,14 +80,12 @@ struct State {
     nouns: u64,
     done: u64,
     saved: u64,
-    workers: usize,
     noun: String,
     completed: u64,
     parked: Vec<(String, Parked, Option<String>)>,
-    bad_requests: u32,
+    bad_requests: BadRequests,
     lines: LineCounts,
     requested: u64,
-    stopped: Option<Result<LlmError, GenerationError>>,
 }
 
 /// Asks for everything that is missing in `list` and writes it to the caption
@@ -124,52 +111,34 @@ pub fn generate(
         questions,
         parser,
         save_every: save_every.max(1),
-        state: Mutex::new(State {
+        crew: Crew::new(State {
             list,
             journal: Some(journal),
             nouns: open.len() as u64,
             open,
             done: 0,
             saved: 0,
-            workers,
             noun: String::new(),
             completed: 0,
             parked: Vec::new(),
-            bad_requests: 0,
+            bad_requests: BadRequests::default(),
             lines: LineCounts::default(),
             requested: 0,
-            stopped: None,
         }),
-        changed: Condvar::new(),
     });
-    for _ in 0..workers {
+    let work = {
         let run = run.clone();
-        thread::spawn(move || {
-            run.work();
-            run.state().workers -= 1;
-            run.changed.notify_all();
-        });
-    }
-    let mut since = None;
-    let mut state = run.state();
-    while state.workers > 0 {
-        if since.is_none() && interrupted() {
-            since = Some(Instant::now());
-        }
-        // An answer that comes later still is lost.
-        if since.is_some_and(|since| since.elapsed() > GRACE) {
-            break;
-        }
-        show(&run.progress(&state));
-        let waited = run.changed.wait_timeout(state, SHOW);
-        state = waited.unwrap_or_else(PoisonError::into_inner).0;
-    }
-    show(&run.progress(&state));
-    let ended = match state.stopped.take() {
-        None if since.is_some() => Some(LlmError::Interrupted),
+        move || run.work()
+    };
+    let (mut guard, halt, interrupted) = run.crew.run(workers, work, interrupted, |state| {
+        show(&run.progress(state))
+    });
+    let state: &mut State = &mut guard;
+    let ended = match halt {
+        None if interrupted => Some(LlmError::Interrupted),
         None => None,
-        Some(Ok(error)) => Some(error),
-        Some(Err(error)) => return Err(error),
+        Some(Halt::Service(error)) => Some(error),
+        Some(Halt::Own(error)) => return Err(error),
     };
     if let Some(journal) = state.journal.take() {
         journal.end(&state.list)?;
@@ -190,10 +159,6 @@ pub fn generate(
 }
 
 impl Run {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn progress(&self, state: &State) -> Progress {
         Progress {
             noun: state.noun.clone(),
@@ -211,8 +176,8 @@ impl Run {
     fn work(&self) {
         loop {
             let at = {
-                let mut state = self.state();
-                if state.stopped.is_some() {
+                let mut state = self.crew.state();
+                if state.is_halted() {
                     return;
                 }
                 match state.open.pop_front() {
@@ -221,28 +186,26 @@ impl Run {
                 }
             };
             if let Err(why) = self.noun(at) {
-                let mut state = self.state();
-                if state.stopped.is_none() {
-                    state.stopped = Some(why);
-                }
+                self.crew.state().halt(why);
                 return;
             }
         }
     }
 
     /// Everything about one noun. Fails if nothing more is to be asked at all.
-    fn noun(&self, at: usize) -> Result<(), Result<LlmError, GenerationError>> {
+    fn noun(&self, at: usize) -> Result<(), Halt<GenerationError>> {
         loop {
             let question = {
-                let mut state = self.state();
-                if state.stopped.is_some() {
+                let mut guard = self.crew.state();
+                if guard.is_halted() {
                     return Ok(());
                 }
+                let state: &mut State = &mut guard;
                 let work = state.list.work(at);
                 let question = work.and_then(|work| work.question(self.questions.per_call));
                 match &question {
                     None => {
-                        self.close(&mut state, at, None).map_err(Err)?;
+                        self.close(state, at, None).map_err(Halt::Own)?;
                         return Ok(());
                     }
                     Some(question) => {
@@ -256,25 +219,23 @@ impl Run {
                 return Ok(());
             };
             match self.client.chat(&self.questions.request(&question), 0) {
-                Ok(answer) => self.take(at, answer).map_err(Err)?,
+                Ok(answer) => self.take(at, answer).map_err(Halt::Own)?,
                 Err(LlmError::Failed(failure)) if failure.status != Some(404) => {
-                    let mut state = self.state();
-                    state.bad_requests += match failure.class {
-                        FailureClass::BadRequest => 1,
-                        _ => 0,
-                    };
+                    let mut guard = self.crew.state();
+                    let state: &mut State = &mut guard;
+                    let too_many =
+                        failure.class == FailureClass::BadRequest && state.bad_requests.add(at);
                     if let Some(work) = state.list.work_mut(at) {
                         work.park(Parked::Failed);
                     }
-                    let too_many = state.bad_requests >= BAD_REQUESTS;
-                    self.close(&mut state, at, Some(failure.to_string()))
-                        .map_err(Err)?;
+                    self.close(state, at, Some(failure.to_string()))
+                        .map_err(Halt::Own)?;
                     return match too_many {
-                        true => Err(Ok(LlmError::Failed(failure))),
+                        true => Err(Halt::Service(LlmError::Failed(failure))),
                         false => Ok(()),
                     };
                 }
-                Err(error) => return Err(Ok(error)),
+                Err(error) => return Err(Halt::Service(error)),
             }
         }
     }
@@ -292,9 +253,9 @@ impl Run {
             },
             text: answer.text,
         };
-        let mut guard = self.state();
-        let state = &mut *guard;
-        state.bad_requests = 0;
+        let mut guard = self.crew.state();
+        let state: &mut State = &mut guard;
+        state.bad_requests.end();
         let target = state.list.target(at).to_owned();
         let (Some(journal), Some(work)) = (&mut state.journal, state.list.work_mut(at)) else {
             return Ok(());
@@ -323,11 +284,10 @@ impl Run {
     /// A noun is done with; now and then the file is written.
     fn close(
         &self,
-        guard: &mut MutexGuard<'_, State>,
+        state: &mut State,
         at: usize,
         message: Option<String>,
     ) -> Result<(), GenerationError> {
-        let state = &mut **guard;
         match state.list.work(at).map(|work| work.state()) {
             Some(WorkState::Parked(why)) => {
                 let noun = state.list.target(at).to_owned();

@@ -57,6 +57,7 @@ fn asking(case: &Value, place: &Place) -> Asking {
         image_tokens: ImageTokens { base: 85, tile: 0 },
         concurrency: 1,
         most: None,
+        log: None,
     }
 }
 

@@ -3,8 +3,8 @@
 use clap::Args;
 use serde_json::json;
 
-use super::questions::QuestionArgs;
-use super::run::Bar;
+use super::questions::{LogArgs, QuestionArgs};
+use super::run::Shown;
 use super::{failed, open};
 use crate::annotate::gpt::{Outcome, cancel as cancel_batches, resolve};
 use crate::cli::llm::llm_error;
@@ -20,6 +20,8 @@ use crate::runner::Interrupt;
 pub(super) struct CancelArgs {
     #[command(flatten)]
     questions: QuestionArgs,
+    #[command(flatten)]
+    log: LogArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -29,7 +31,9 @@ pub(super) struct CancelArgs {
 pub(super) fn cancel(args: &CancelArgs) -> Result<Exit, CliError> {
     let settings = args.questions.settings()?;
     let (mut ledger, undone) = open(&settings.path, None)?;
-    let asking = args.questions.asking(&settings, &ledger.state)?;
+    let mut asking = args.questions.asking(&settings, &ledger.state)?;
+    asking.log = args.log.open(&settings)?;
+    let batching = settings.batching(&ledger.state.meta.model);
     let interrupt = Interrupt::of_signals().map_err(|error| CliError::failed(error.to_string()))?;
     let spent = settings.spent(&ledger.state);
     let client = settings
@@ -39,11 +43,11 @@ pub(super) fn cancel(args: &CancelArgs) -> Result<Exit, CliError> {
         })?;
     resolve(&client, &mut ledger, &undone).map_err(failed)?;
     let before = ledger.state.opinions();
-    let mut bar = Bar::new();
+    let mut bar = Shown::new();
     let (count, outcome) = cancel_batches(
         &client,
         &asking,
-        settings.batching,
+        batching,
         &mut ledger,
         &undone,
         &mut |progress| bar.show(progress),

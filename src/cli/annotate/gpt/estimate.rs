@@ -58,8 +58,8 @@ pub(super) fn print_estimate(
     let form = settings.llm.first_form();
     let beside = parent(&settings.path);
     let price = settings.price(&state.meta.model);
-    let limits = &settings.batching.limits;
-    let share = settings.batching.price_share;
+    let limits = &settings.limits;
+    let share = settings.batching(&state.meta.model).price_share;
     let found = asking
         .estimate(&state, beside, limits, (price, share), form)
         .map_err(failed)?;

@@ -9,15 +9,16 @@ mod run;
 mod transfer;
 mod update;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
 use super::failed;
-use crate::annotate::gpt::{Ledger, OpinionRule, StateFormat, Undone};
+use crate::annotate::gpt::{Copying, Ledger, OpinionRule, StateFormat, Undone};
 use crate::cli::experiment::load;
 use crate::cli::{CliError, Exit};
-use crate::config::schema::AnnotateGpt;
+use crate::config::schema::{AnnotateGpt, ModelPrice};
 
 /// Let a model that looks at images say which predictions are right
 ///
@@ -70,9 +71,35 @@ struct ConfigArgs {
 
 impl ConfigArgs {
     fn read(&self) -> Result<AnnotateGpt, CliError> {
-        match &self.config {
-            None => Ok(AnnotateGpt::default()),
-            Some(file) => Ok(load(file, &[])?.annotate_gpt),
+        Ok(self.read_with_prices()?.0)
+    }
+
+    /// The same with what models cost.
+    fn read_with_prices(&self) -> Result<(AnnotateGpt, BTreeMap<String, ModelPrice>), CliError> {
+        let Some(file) = &self.config else {
+            return Ok((AnnotateGpt::default(), BTreeMap::new()));
+        };
+        let experiment = load(file, &[])?;
+        Ok((experiment.annotate_gpt, experiment.prices))
+    }
+}
+
+/// How small copies are made.
+#[derive(Debug, Args)]
+struct CopyingArgs {
+    /// Longest side of small copies [default: 512]
+    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(28..=8192))]
+    small_size: Option<u32>,
+    /// Quality of small copies [default: 85]
+    #[arg(long, value_name = "1-100", value_parser = clap::value_parser!(u8).range(1..=100))]
+    quality: Option<u8>,
+}
+
+impl CopyingArgs {
+    fn copying(&self, config: &AnnotateGpt) -> Copying {
+        Copying {
+            size: self.small_size.unwrap_or(config.small_size as u32),
+            quality: self.quality.unwrap_or(config.small_quality as u8),
         }
     }
 }

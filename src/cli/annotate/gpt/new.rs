@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::{ConfigArgs, failed, format, rule, state_path};
-use crate::annotate::gpt::{Copying, Ledger, NewState, StateFormat};
+use super::{ConfigArgs, CopyingArgs, failed, format, rule, state_path};
+use crate::annotate::gpt::{Ledger, NewState, StateFormat};
 use crate::cli::print::print;
 use crate::cli::{CliError, Exit};
 
@@ -42,12 +42,8 @@ pub(super) struct NewArgs {
     /// Share of equal opinions that decides [default: 0.78]
     #[arg(long, value_name = "SHARE")]
     confidence: Option<f64>,
-    /// Longest side of small copies
-    #[arg(long, value_name = "PIXELS", default_value_t = 512, value_parser = clap::value_parser!(u32).range(28..=8192))]
-    small_size: u32,
-    /// Quality of small copies
-    #[arg(long, value_name = "1-100", default_value_t = 85, value_parser = clap::value_parser!(u8).range(1..=100))]
-    quality: u8,
+    #[command(flatten)]
+    copying: CopyingArgs,
     /// Make no small copies: all of them must be there
     #[arg(long)]
     small_ready: bool,
@@ -73,12 +69,9 @@ pub(super) fn new(args: &NewArgs) -> Result<Exit, CliError> {
         images: args.images.clone().or(images).unwrap_or_default(),
         small: or(args.small.as_ref(), &config.images_small),
         batches: or(args.batch_dir.as_ref(), &config.batch_dir),
-        model: args.model.clone().unwrap_or(config.model),
+        model: args.model.clone().unwrap_or_else(|| config.model.clone()),
         rule: rule(opinions, args.confidence.unwrap_or(config.confidence))?,
-        copying: Copying {
-            size: args.small_size,
-            quality: args.quality,
-        },
+        copying: args.copying.copying(&config),
         make: !args.small_ready,
     };
     let state = new.build().map_err(failed)?;

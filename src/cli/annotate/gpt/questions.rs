@@ -1,19 +1,21 @@
 //! Options of the commands that ask, or say what they would ask.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 
 use super::{ConfigArgs, failed, state_path};
 use crate::annotate::gpt::{
-    Asking, BatchLimits, Batching, Dealing, Detail, ImageTokens, Prompt, Questioning, State,
-    predicted_nouns,
+    Asking, BatchLimits, Batching, Dealing, Detail, ImageTokens, Prompt, Questioning, RequestLog,
+    State, predicted_nouns,
 };
 use crate::annotate::{Predictions, prediction_files};
 use crate::cli::CliError;
 use crate::cli::llm::LlmArgs;
-use crate::config::schema::{AnnotateDetail, AnnotateGpt};
+use crate::config::schema::{AnnotateDetail, AnnotateGpt, ModelPrice};
 use crate::net::llm::{Price, Spent};
 
 /// What is asked.
@@ -121,14 +123,50 @@ pub(super) struct Settings {
     pub(super) config: AnnotateGpt,
     /// Options of the service.
     pub(super) llm: LlmArgs,
-    /// How batches are sent.
-    pub(super) batching: Batching,
+    /// How large batches are.
+    pub(super) limits: BatchLimits,
+    poll: Duration,
+    keep_remote: bool,
+    prices: BTreeMap<String, ModelPrice>,
+}
+
+/// Where requests are written down.
+#[derive(Debug, Args)]
+pub(super) struct LogArgs {
+    /// Log of all requests, a line of JSON each, or `none` [default: the state
+    /// file's name with .log]
+    #[arg(long, value_name = "FILE|none", help_heading = "Log")]
+    log: Option<String>,
+    /// Directory for the whole bodies of requests, images included, and of
+    /// responses
+    #[arg(long, value_name = "DIR", help_heading = "Log")]
+    log_bodies: Option<PathBuf>,
+}
+
+impl LogArgs {
+    /// The log, if one is wanted.
+    pub(super) fn open(&self, settings: &Settings) -> Result<Option<Arc<RequestLog>>, CliError> {
+        let config = &settings.config;
+        let configured = config.log_bodies.as_ref().map(PathBuf::from);
+        let bodies = self.log_bodies.clone().or(configured);
+        let path = match self.log.as_ref().or(config.log.as_ref()) {
+            Some(name) if name == "none" => return Ok(None),
+            Some(path) => PathBuf::from(path),
+            None => {
+                let mut name = settings.path.file_name().unwrap_or_default().to_owned();
+                name.push(".log");
+                settings.path.with_file_name(name)
+            }
+        };
+        let log = RequestLog::open(&path, bodies.as_deref()).map_err(failed)?;
+        Ok(Some(Arc::new(log)))
+    }
 }
 
 impl QuestionArgs {
     /// Fills up what is not given.
     pub(super) fn settings(&self) -> Result<Settings, CliError> {
-        let config = self.config.read()?;
+        let (config, prices) = self.config.read_with_prices()?;
         let path = state_path(self.state.as_ref(), &config)?;
         let own = &self.batches;
         let limits = BatchLimits {
@@ -151,13 +189,11 @@ impl QuestionArgs {
             .ok_or_else(|| CliError::usage("--poll must be more than 0 seconds"))?;
         Ok(Settings {
             path,
-            llm: self.llm.filled(&config),
-            batching: Batching {
-                limits,
-                poll,
-                price_share: 1.0 - config.batch_discount,
-                keep_remote: own.keep_remote,
-            },
+            llm: self.llm.filled(&config, &prices),
+            limits,
+            poll,
+            keep_remote: own.keep_remote || config.keep_remote,
+            prices,
             config,
         })
     }
@@ -175,8 +211,13 @@ impl QuestionArgs {
         let topk = self.topk.unwrap_or(config.topk).max(1);
         let predicted = predicted_nouns(&files, topk, &state.meta.images).map_err(failed)?;
         let mut image_tokens = ImageTokens::of_model(&state.meta.model);
-        image_tokens.base = config.image_tokens_low.unwrap_or(image_tokens.base);
-        image_tokens.tile = config.image_tokens_tile.unwrap_or(image_tokens.tile);
+        let of_model = settings.prices.get(&state.meta.model);
+        let low = of_model.and_then(|price| price.image_tokens_low);
+        let tile = of_model.and_then(|price| price.image_tokens_tile);
+        image_tokens.base = low.or(config.image_tokens_low).unwrap_or(image_tokens.base);
+        image_tokens.tile = tile
+            .or(config.image_tokens_tile)
+            .unwrap_or(image_tokens.tile);
         Ok(Asking {
             predicted,
             dealing: Dealing {
@@ -195,18 +236,24 @@ impl QuestionArgs {
                     AnnotateDetail::High => Detail::High,
                     AnnotateDetail::Auto => Detail::Auto,
                 }),
-                sampling_seed: self.sampling_seed,
+                sampling_seed: self.sampling_seed.or(config.sampling_seed),
                 extra: settings.llm.extra_body()?,
                 ..Questioning::new(&state.meta.model, self.prompt(config)?)
             },
             image_tokens,
             concurrency: settings.llm.concurrency(),
             most: None,
+            log: None,
         })
     }
 
     fn prompt(&self, config: &AnnotateGpt) -> Result<Prompt, CliError> {
-        if let Some(text) = &self.instruction {
+        // A prompt that is named wins over a configured text.
+        let configured = config
+            .instruction
+            .as_ref()
+            .filter(|_| self.prompt.is_none());
+        if let Some(text) = self.instruction.as_ref().or(configured) {
             let file = Path::new(text);
             if !file.is_file() {
                 return Ok(Prompt::own(text));
@@ -229,6 +276,18 @@ impl Settings {
     /// Prices of a model, if they are known.
     pub(super) fn price(&self, model: &str) -> Option<Price> {
         self.llm.price(model)
+    }
+
+    /// How batches to a model are sent.
+    pub(super) fn batching(&self, model: &str) -> Batching {
+        let of_model = self.prices.get(model);
+        let discount = of_model.and_then(|price| price.batch_discount);
+        Batching {
+            limits: self.limits,
+            poll: self.poll,
+            price_share: 1.0 - discount.unwrap_or(self.config.batch_discount),
+            keep_remote: self.keep_remote,
+        }
     }
 
     /// What was spent on a state.

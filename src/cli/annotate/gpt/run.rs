@@ -1,19 +1,18 @@
 //! `novic annotate gpt run`: asks until nothing is open.
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal};
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::estimate::print_estimate;
-use super::questions::{QuestionArgs, Settings};
+use super::questions::{LogArgs, QuestionArgs, Settings};
 use super::{failed, open};
 use crate::annotate::gpt::{
-    Asking, Ledger, Line, Outcome, Progress, Undone, ask_in_batches, ask_singly, resolve,
+    Asking, Ledger, Line, Outcome, Pace, Progress, Undone, ask_in_batches, ask_singly, resolve,
 };
+use crate::cli::bar::Bar;
 use crate::cli::llm::llm_error;
 use crate::cli::print::print;
 use crate::cli::{CliError, Exit};
@@ -40,6 +39,8 @@ use crate::runner::Interrupt;
 pub(super) struct RunArgs {
     #[command(flatten)]
     questions: QuestionArgs,
+    #[command(flatten)]
+    log: LogArgs,
     /// One by one, or in batches [default: auto: in batches if there are many questions]
     #[arg(long, value_enum)]
     mode: Option<Mode>,
@@ -84,7 +85,8 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CliError> {
             undone.answers
         );
     }
-    let asking = args.questions.asking(&settings, &ledger.state)?;
+    let mut asking = args.questions.asking(&settings, &ledger.state)?;
+    asking.log = args.log.open(&settings)?;
     same_prompt(args, &asking, &mut ledger)?;
     if args.retry_failed {
         ledger.take(&Line::Retry).map_err(failed)?;
@@ -104,7 +106,7 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CliError> {
         asking,
         settings: &settings,
         interrupt,
-        bar: Bar::new(),
+        bar: Shown::new(),
     };
     resolve(&session.client, &mut ledger, &undone).map_err(failed)?;
     let mode = args.mode.unwrap_or(match settings.config.mode {
@@ -152,7 +154,7 @@ struct Session<'a> {
     asking: Asking,
     settings: &'a Settings,
     interrupt: Interrupt,
-    bar: Bar,
+    bar: Shown,
 }
 
 impl Session<'_> {
@@ -180,7 +182,7 @@ impl Session<'_> {
         let outcome = ask_in_batches(
             &self.client,
             &self.asking,
-            self.settings.batching,
+            self.settings.batching(&ledger.state.meta.model),
             &mut ledger,
             undone,
             &mut |progress| bar.show(progress),
@@ -205,7 +207,7 @@ impl Session<'_> {
         let asking = &self.asking;
         let state = &ledger.state;
         let (questions, _) = state.questions_between(&asking.predicted, asking.dealing, 0, 0, 0);
-        if questions.len() <= self.settings.batching.limits.few {
+        if questions.len() <= self.settings.limits.few {
             return Ok(false);
         }
         self.client.has_batches().map_err(|error| llm_error(&error))
@@ -326,40 +328,29 @@ fn tell(
     })
 }
 
-/// How far it is, on terminals.
-pub(super) struct Bar(Option<ProgressBar>);
+/// How far it is, and how fast, on terminals.
+pub(super) struct Shown {
+    bar: Bar,
+    pace: Option<Pace>,
+}
 
-impl Bar {
+impl Shown {
     pub(super) fn new() -> Self {
-        if !io::stderr().is_terminal() {
-            return Self(None);
+        Self {
+            bar: Bar::new("pairs"),
+            pace: None,
         }
-        let bar = ProgressBar::new(0);
-        if let Ok(style) =
-            ProgressStyle::with_template("[{elapsed}] {bar:24} {pos}/{len} pairs {wide_msg}")
-        {
-            bar.set_style(style);
-        }
-        Self(Some(bar))
     }
 
     pub(super) fn show(&mut self, progress: &Progress) {
-        let Some(bar) = &self.0 else { return };
-        bar.set_length((progress.done + progress.open) as u64);
-        bar.set_position(progress.done as u64);
-        let spent = &progress.spent;
-        bar.set_message(match &progress.waits {
-            Some(waits) => waits.clone(),
-            None => format!(
-                "{} answers · {} given up · {} batches · {:.2} USD",
-                spent.answers, progress.parked, progress.batches, spent.cost
-            ),
+        let pace = self.pace.get_or_insert_with(|| Pace::from(progress));
+        let all = (progress.done + progress.open) as u64;
+        self.bar.show(progress.done as u64, all, || {
+            progress.line(pace.outlook(progress).as_ref())
         });
     }
 
     pub(super) fn clear(&self) {
-        if let Some(bar) = &self.0 {
-            bar.finish_and_clear();
-        }
+        self.bar.clear();
     }
 }

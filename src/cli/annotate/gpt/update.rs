@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::{ConfigArgs, failed, open, state_path};
-use crate::annotate::gpt::{Copying, update as update_state};
+use super::{ConfigArgs, CopyingArgs, failed, open, state_path};
+use crate::annotate::gpt::update as update_state;
 use crate::cli::print::print;
 use crate::cli::{CliError, Exit};
 
@@ -20,6 +20,8 @@ pub(super) struct UpdateArgs {
     state: Option<PathBuf>,
     #[command(flatten)]
     config: ConfigArgs,
+    #[command(flatten)]
+    copying: CopyingArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -27,10 +29,12 @@ pub(super) struct UpdateArgs {
 
 /// Runs `novic annotate gpt update`.
 pub(super) fn update(args: &UpdateArgs) -> Result<Exit, CliError> {
-    let path = state_path(args.state.as_ref(), &args.config.read()?)?;
+    let config = args.config.read()?;
+    let path = state_path(args.state.as_ref(), &config)?;
+    let copying = args.copying.copying(&config);
     let (mut ledger, _) = open(&path, None)?;
     let beside = ledger.beside().to_owned();
-    let found = update_state(&mut ledger.state, &beside, Copying::default()).map_err(failed)?;
+    let found = update_state(&mut ledger.state, &beside, copying).map_err(failed)?;
     ledger.save().map_err(failed)?;
     if args.json {
         let object = json!({"added": found.added, "missing": found.missing});
