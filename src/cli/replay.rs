@@ -240,6 +240,7 @@ fn wanted(script: &Script) -> Result<(Wanted, WandbMode), String> {
         key: String::new(),
         offline: wandb.mode == WandbMode::Offline,
         continues: Continues::SameId,
+        strict: false,
         settings,
         run,
     };

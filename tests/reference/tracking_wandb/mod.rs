@@ -4,8 +4,10 @@ mod cases;
 mod faults;
 mod final_states;
 mod logs;
+mod points;
 mod reading_back;
 mod server;
+mod settings;
 mod training;
 
 /// Folder of the area.
