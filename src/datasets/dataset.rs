@@ -1,6 +1,6 @@
 //! What every classification dataset offers, and how one is found by name.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use image::RgbImage;
 

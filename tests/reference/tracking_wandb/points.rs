@@ -25,6 +25,15 @@ fn tiny(server: &Server, dir: &Path, command: &[&str], more: &[&str]) -> Command
     server.novic(dir, &arguments)
 }
 
+/// A folder with the picture that the quick start looks at.
+fn folder() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a folder");
+    let picture = Path::new(env!("CARGO_MANIFEST_DIR")).join("extras/demo/fox.png");
+    std::fs::create_dir(dir.path().join("demo")).expect("a folder");
+    std::fs::copy(picture, dir.path().join("demo/fox.png")).expect("a picture");
+    dir
+}
+
 fn all(server: &Server) -> Vec<Value> {
     let runs = server.runs();
     let runs = runs.as_object().expect("runs");
@@ -46,7 +55,7 @@ fn of_kind<'a>(runs: &'a [Value], kind: &str) -> Vec<&'a Value> {
 #[test]
 fn points_of_sweeps_are_mirrored_while_they_run() {
     let server = Server::start(&json!([]));
-    let dir = tempfile::tempdir().expect("a folder");
+    let dir = folder();
     let sweep = |kind: &str| {
         let kind = format!("launcher.kind={kind}");
         let more = ["noise.vec_norm=1,1.5", "--name", "both", &kind];
@@ -87,7 +96,7 @@ fn points_of_sweeps_are_mirrored_while_they_run() {
 #[test]
 fn a_point_that_is_stopped_at_the_service_leaves_the_others_alone() {
     let server = Server::start(&json!([]));
-    let dir = tempfile::tempdir().expect("a folder");
+    let dir = folder();
     let more = [
         "noise.vec_norm=1,1.5",
         "--name",
@@ -153,7 +162,11 @@ fn what_a_killed_run_left_is_sent_by_the_same_command() {
     server.post("/_faults", &json!([]));
     let output = run().output().expect("novic starts");
     assert!(output.status.success(), "{}", said(&output));
-    assert!(said(&output).contains("up to date"), "{}", said(&output));
+    assert!(
+        said(&output).to_lowercase().contains("up to date"),
+        "{}",
+        said(&output)
+    );
     let runs = all(&server);
     assert_eq!(runs.len(), 1);
     assert_eq!(
