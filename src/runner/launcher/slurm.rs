@@ -457,8 +457,11 @@ fn read_jobs(text: &str) -> BTreeMap<String, JobState> {
         if let (Some(array), Some(task), Some(state)) =
             (field("ArrayJobId"), field("ArrayTaskId"), field("JobState"))
         {
+            let code = exit_text(field("ExitCode").unwrap_or_default());
             let reason = match field("Reason") {
-                None | Some("None") => exit_text(field("ExitCode").unwrap_or_default()),
+                None | Some("None") => code,
+                // What becomes of every job whose process is killed.
+                Some("JobLaunchFailure") if !code.is_empty() => code,
                 Some(reason) => reason.to_owned(),
             };
             states.insert(format!("{array}_{task}"), JobState::of(state, &reason));

@@ -206,7 +206,10 @@ fn a_run_that_must_have_its_mirror_does_not_start_without() {
     let missing = run("must", "true");
     assert_eq!(missing.status.code(), Some(1), "{}", said(&missing));
     let text = said(&missing);
-    assert!(text.contains("run mine does not exist in novic"), "{text}");
+    assert!(
+        text.contains("run mine-train does not exist in novic"),
+        "{text}"
+    );
     assert!(
         !dir.path().join(".novic/runs").exists(),
         "nothing was begun"
