@@ -160,23 +160,22 @@ impl Definitions {
     }
 }
 
-/// The metrics that rules define, with the place of the one that each is shown
-/// over: what others are shown over is defined too, before them.
-fn defined(rules: &[MetricRule]) -> Vec<(MetricRule, bool)> {
-    let mut all: Vec<(MetricRule, bool)> = Vec::new();
+/// The metrics that rules define: what others are shown over is defined too,
+/// before them.
+fn defined(rules: &[MetricRule]) -> Vec<MetricRule> {
+    let mut all: Vec<MetricRule> = Vec::new();
     for rule in rules {
         if let Some(step) = &rule.step
             && !rules.iter().any(|other| other.name == *step)
-            && !all.iter().any(|(other, _)| other.name == *step)
+            && !all.iter().any(|other| other.name == *step)
         {
-            let step = MetricRule {
+            all.push(MetricRule {
                 name: step.clone(),
                 step: None,
                 summary: Vec::new(),
-            };
-            all.push((step, false));
+            });
         }
-        all.push((rule.clone(), !rule.name.ends_with('*')));
+        all.push(rule.clone());
     }
     all
 }
@@ -184,11 +183,11 @@ fn defined(rules: &[MetricRule]) -> Vec<(MetricRule, bool)> {
 /// The rules as the internal part of a configuration has them.
 pub(super) fn for_config(texts: &[String]) -> Vec<Value> {
     let all = defined(&Definitions::new(texts).rules);
-    let place = |step: &String| all.iter().position(|(rule, _)| rule.name == *step);
-    let entry = |(rule, explicit): &(MetricRule, bool)| {
+    let place = |step: &String| all.iter().position(|rule| rule.name == *step);
+    let entry = |rule: &MetricRule| {
         let is_glob = rule.name.ends_with('*');
         let step = rule.step.as_ref().and_then(place);
-        let options: Vec<u32> = [(1, step.is_some()), (3, *explicit)]
+        let options: Vec<u32> = [(1, step.is_some()), (3, !is_glob)]
             .into_iter()
             .filter_map(|(option, is)| is.then_some(option))
             .collect();
@@ -212,18 +211,16 @@ pub(super) fn for_config(texts: &[String]) -> Vec<Value> {
 /// The rules as records of a log.
 pub(super) fn for_log(texts: &[String]) -> Vec<Value> {
     let all = defined(&Definitions::new(texts).rules);
-    let record = |(rule, explicit): &(MetricRule, bool)| {
-        let name = match rule.name.ends_with('*') {
-            true => "glob_name",
-            false => "name",
-        };
+    let record = |rule: &MetricRule| {
+        let is_glob = rule.name.ends_with('*');
+        let name = if is_glob { "glob_name" } else { "name" };
         let mut record = json!({ name: rule.name });
         let mut options = Map::new();
         if let Some(step) = &rule.step {
             record["step_metric"] = json!(step);
             options.insert("step_sync".to_owned(), json!(1));
         }
-        if *explicit {
+        if !is_glob {
             options.insert("defined".to_owned(), json!(1));
         }
         let kinds = rule.summary.iter();
@@ -259,14 +256,14 @@ mod tests {
             [
                 json!({"1": "epoch", "6": [3], "7": []}),
                 json!({"2": "val/*", "5": 1, "6": [1], "7": []}),
-                json!({"1": "sample", "6": [], "7": []}),
+                json!({"1": "sample", "6": [3], "7": []}),
                 json!({"1": "loss", "5": 3, "6": [1, 3], "7": [1, 5]}),
             ]
         );
         assert_eq!(
             for_log(&texts(&["loss by sample min"])),
             [
-                json!({"name": "sample"}),
+                json!({"name": "sample", "options": {"defined": 1}}),
                 json!({
                     "name": "loss", "step_metric": "sample",
                     "options": {"step_sync": 1, "defined": 1}, "summary": {"min": 1},
