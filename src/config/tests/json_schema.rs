@@ -69,7 +69,7 @@ fn every_shipped_file_names_the_schema_and_follows_it() {
 
 /// Whether a file names the schema at a path, and follows it.
 fn check(file: &Path, schema: &Value, path: &str) {
-    let text = fs::read_to_string(&file).expect("a text");
+    let text = fs::read_to_string(file).expect("a text");
     let named = text
         .lines()
         .next()
