@@ -1,16 +1,22 @@
-//! The search: how good, and how fast.
+//! Sweeps and searches: how good, and how fast, beside their bars.
 //!
 //! ```text
-//! cargo bench --bench search            # medians, and the time of 1,000 trials
-//! cargo bench --bench search -- --json  # for benches/peers/search.py
+//! cargo bench --bench search            # plan, empty jobs, search
+//! cargo bench --bench search -- --json  # the search, for benches/peers/search.py
 //! ```
 //!
-//! Six functions, 200 trials, 20 seeds: medians of the regret, the smallest value
-//! found minus the smallest there is.
+//! The plan is one of 10,000 points that share three stages; an empty job is a
+//! point whose only stage does nothing. The search: six functions, 200 trials, 20
+//! seeds, medians of the regret, the smallest value found minus the smallest there
+//! is. Times are the best of several tries.
 
 use std::error::Error;
 use std::f64::consts::{E, PI};
-use std::time::Instant;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use novic::runner::search::{Parameter, Study, Tpe};
 use serde_json::json;
@@ -118,6 +124,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let as_json = std::env::args().any(|arg| arg == "--json");
     let mut all = serde_json::Map::new();
     if !as_json {
+        plan()?;
+        empty_jobs()?;
         println!("{:<12} {:>10} {:>10}", "function", "TPE", "random");
     }
     for function in &FUNCTIONS {
@@ -158,6 +166,93 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let time = begun.elapsed().as_secs_f64() * 1e3;
     println!("1,000 trials of two parameters, persisted: {time:.0} ms   bar 1000 ms");
+    Ok(())
+}
+
+/// The program in a directory, silent.
+fn novic(dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_novic"));
+    command.args(arguments).current_dir(dir);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+/// Runs it; time, and the most memory it had, in MB (0 where that is not told).
+fn measure(dir: &Path, arguments: &[&str]) -> Result<(Duration, f64), Box<dyn Error>> {
+    let begun = Instant::now();
+    let mut child = novic(dir, arguments).spawn()?;
+    let status = format!("/proc/{}/status", child.id());
+    let mut most: f64 = 0.0;
+    let code = loop {
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.and_then(|peak| peak.trim().split(' ').next()?.parse::<f64>().ok());
+        most = most.max(peak.unwrap_or(0.0) / 1024.0);
+        if let Some(code) = child.try_wait()? {
+            break code;
+        }
+        thread::sleep(Duration::from_micros(500));
+    };
+    match code.success() {
+        true => Ok((begun.elapsed(), most)),
+        false => Err(format!("novic {}: {code}", arguments.join(" ")).into()),
+    }
+}
+
+/// The plan of 10,000 points that share three stages, as a process.
+fn plan() -> Result<(), Box<dyn Error>> {
+    let dir = tempfile::tempdir()?;
+    let stage = |name: &str, inputs: &str| {
+        format!("[stage.{name}]\nkind = \"nothing\"\ninputs = [{inputs}]\nrun.seed = 1\n")
+    };
+    let text = [
+        stage("first", ""),
+        stage("second", "\"first\""),
+        stage("third", "\"second\""),
+        stage("own", "\"third\""),
+    ];
+    fs::write(dir.path().join("plan.toml"), text.concat())?;
+    let arguments = [
+        "sweep",
+        "plan",
+        "plan.toml",
+        "stage.own.run.seed=range(1,10001)",
+    ];
+    let mut best = (Duration::MAX, 0.0);
+    for _ in 0..5 {
+        let (time, memory) = measure(dir.path(), &arguments)?;
+        best = (best.0.min(time), memory.max(best.1));
+    }
+    println!(
+        "plan of 10,000 points that share three stages: {:.0} ms, {:.0} MB   bars 1000 ms, 200 MB",
+        best.0.as_secs_f64() * 1e3,
+        best.1
+    );
+    Ok(())
+}
+
+/// What each empty point of a sweep takes.
+fn empty_jobs() -> Result<(), Box<dyn Error>> {
+    for (kind, what, points, bar) in [
+        ("local", "in process", 500, 3),
+        ("processes", "as a process", 200, 15),
+    ] {
+        let mut best = Duration::MAX;
+        for _ in 0..3 {
+            let dir = tempfile::tempdir()?;
+            let text = "[stage.own]\nkind = \"nothing\"\nrun.seed = 1\n";
+            fs::write(dir.path().join("empty.toml"), text)?;
+            let axis = format!("run.seed=range(1,{})", points + 1);
+            let kind = format!("launcher.kind={kind}");
+            let arguments = ["sweep", "run", "empty.toml", &axis, &kind, "--yes"];
+            best = best.min(measure(dir.path(), &arguments)?.0);
+        }
+        println!(
+            "an empty job of a sweep, {what}: {:.2} ms   bar {bar} ms",
+            best.as_secs_f64() * 1e3 / f64::from(points)
+        );
+    }
+    println!();
     Ok(())
 }
 

@@ -2,17 +2,22 @@
 """Search beside Optuna: six functions, 200 trials, 20 seeds, medians of the regret.
 
     pip install optuna
-    cargo bench --bench search -- --json > ours.json
-    python benches/peers/search.py ours.json
+    python benches/peers/search.py
 
-The regret is the smallest value found minus the smallest there is. Optuna's
-sampler is its TPE as it comes.
+Runs `cargo bench --bench search` and Optuna in one go. The regret is the smallest
+value found minus the smallest there is. Optuna's sampler is its TPE as it comes.
+Ends with exit code 1 unless the median regret is at most 1.1 times Optuna's on at
+least four of the functions, never more than twice, and at most half of that of
+drawing at random on all of them.
 """
 
 import json
 import math
+import pathlib
 import statistics
+import subprocess
 import sys
+import time
 
 import optuna
 
@@ -87,16 +92,28 @@ def regret(function, bounds, smallest, seed):
 
 def main():
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with open(sys.argv[1]) as file:
-        ours = json.load(file)
+    root = pathlib.Path(__file__).resolve().parents[2]
+    bench = ["cargo", "bench", "--locked", "--bench", "search", "--", "--json"]
+    said = subprocess.run(bench, cwd=root, check=True, stdout=subprocess.PIPE, text=True).stdout
+    ours = json.loads(said)
+    ratios, beaten = [], []
+    began = time.perf_counter()
     print(f"{'function':<12} {'novic':>10} {'random':>10} {'optuna':>10}   novic / optuna")
     for name, function, bounds, smallest in FUNCTIONS:
         theirs = statistics.median(
             regret(function, bounds, smallest, seed) for seed in range(SEEDS)
         )
         tpe, random = ours[name]["tpe"], ours[name]["random"]
+        ratios.append(tpe / theirs)
+        beaten.append(tpe <= random / 2)
         print(f"{name:<12} {tpe:>10.4g} {random:>10.4g} {theirs:>10.4g}   {tpe / theirs:.2f}")
+    print(f"Optuna {optuna.__version__} took {time.perf_counter() - began:.0f} s")
+    close = sum(ratio <= 1.1 for ratio in ratios)
+    good = close >= 4 and max(ratios) <= 2 and all(beaten)
+    print(f"at most 1.1 times Optuna on {close} of {len(ratios)} (bar 4), at most {max(ratios):.2f} "
+          f"times (bar 2), random beaten on {sum(beaten)}: {'good' if good else 'NOT GOOD'}")
+    return 0 if good else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -80,6 +80,10 @@ fn configuration() -> String {
             "hooks",
             "Whom to tell what happens; see [Be told](../guide.md#be-told).",
         ),
+        (
+            "launcher",
+            "Where the points of a sweep run; see [clusters](../clusters.md).",
+        ),
     ] {
         section_of(section, doc, schema::document_keys(), &mut text);
     }

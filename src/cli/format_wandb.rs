@@ -17,7 +17,7 @@ use crate::reports::run_tables::{
     HostTag, LocalRuns, RunSource, RunTablesError, RunsRequest, WandbRuns, format_runs,
 };
 use crate::store::Project;
-use crate::tracking::wandb::WandbError;
+use crate::tracking::wandb::{WandbError, ca_file};
 
 /// Show evaluations and inference of trained models as tables
 ///
@@ -85,8 +85,11 @@ pub fn cmd_format_wandb(args: &FormatWandbArgs) -> Result<Exit, CliError> {
     if args.wandb {
         let base_url = std::env::var("WANDB_BASE_URL").ok();
         let base_url = base_url.filter(|url| !url.is_empty());
-        let base_url = base_url.unwrap_or(config.tracking.wandb.base_url);
-        let source = WandbRuns::open(&base_url).map_err(|error| of_runs(&error))?;
+        let wandb = config.tracking.wandb;
+        let base_url = base_url.unwrap_or(wandb.base_url);
+        let ca_file = wandb.ca_file.as_deref().and_then(ca_file);
+        let source = WandbRuns::open(&base_url, ca_file.as_deref());
+        let source = source.map_err(|error| of_runs(&error))?;
         return show(args, &request, &source);
     }
     let source = LocalRuns::open(&project).map_err(|error| of_runs(&error))?;
@@ -162,7 +165,9 @@ pub(super) fn of_runs(error: &RunTablesError) -> CliError {
         RunTablesError::Wandb(WandbError::Fault(fault)) if fault.is_about_the_key() => {
             CliError::from_error(Exit::Authentication, error)
         }
-        RunTablesError::Wandb(WandbError::Address(_)) => CliError::from_error(Exit::Usage, error),
+        RunTablesError::Wandb(WandbError::Address(_) | WandbError::Certificates { .. }) => {
+            CliError::from_error(Exit::Usage, error)
+        }
         _ => CliError::from_error(Exit::Failed, error),
     }
 }

@@ -15,7 +15,7 @@ use serde_json::{Map, Value as Json, json};
 use super::mirror::say_on_stderr;
 use super::print::print;
 use super::{CliError, Exit};
-use crate::config::schema::{Config, WandbMode};
+use crate::config::schema::{self, Config, WandbMode};
 use crate::store::Project;
 use crate::tracking::wandb::{Continues, Description, MirrorState, Mirrors, Settings, Wanted};
 use crate::tracking::{
@@ -205,6 +205,14 @@ fn wanted(script: &Script) -> Result<(Wanted, WandbMode), String> {
         config
             .set(&path, &value)
             .map_err(|error| format!("{path}: {error}"))?;
+        let form = schema::key(&path).and_then(|key| key.form);
+        let texts = value
+            .as_array()
+            .map_or(std::slice::from_ref(&value), Vec::as_slice);
+        for text in texts.iter().filter_map(Json::as_str) {
+            form.map_or(Ok(()), |form| form(text))
+                .map_err(|expected| format!("{path}: {expected}, found {text:?}"))?;
+        }
     }
     let wandb = &config.tracking.wandb;
     let mut settings = Settings::from(wandb);
@@ -240,6 +248,7 @@ fn wanted(script: &Script) -> Result<(Wanted, WandbMode), String> {
         key: String::new(),
         offline: wandb.mode == WandbMode::Offline,
         continues: Continues::SameId,
+        strict: false,
         settings,
         run,
     };

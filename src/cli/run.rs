@@ -1,7 +1,7 @@
 //! `novic run`: do what an experiment says and has not been done yet.
 
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -11,19 +11,20 @@ use clap_complete::engine::ArgValueCompleter;
 
 use super::book::write_page;
 use super::hub::fetch_missing;
-use super::mirror;
+use super::mirror::say_on_stderr;
 use super::print::print;
 use super::{CliError, Exit, complete, experiment, guard};
 use crate::config::{Experiment, Request, recorded_experiment};
 use crate::reports::experiment::{ExperimentReport, plot_specs, table_specs};
 use crate::reports::render;
+use crate::runner::mirror;
 use crate::runner::{
     Display, Execution, Hooks, Interrupt, LineDisplay, Plan, Retries, RunSummary, RunningHooks,
     Selection, Slots, TerminalDisplay, execute, plan_text,
 };
 use crate::stages;
 use crate::store::Project;
-use crate::tracking::wandb::{Mirrors, Say};
+use crate::tracking::wandb::{LateMirrors, Mirrors, Say, Wanted, check_strict, unsent};
 use crate::tracking::{
     Environment, RunRecord, RunRecorder, RunStart, find_run, read_record, refresh_index,
 };
@@ -152,6 +153,9 @@ pub(super) fn run_experiment(
         if !args.json {
             eprintln!("{}: everything is up to date", experiment.file.display());
         }
+        if let Some(late) = late_mirrors(experiment, &plan, &[], say_on_stderr()) {
+            late.finish();
+        }
         return show_results(args, experiment, &plan, None);
     }
     if !args.keep_going
@@ -206,6 +210,15 @@ fn run(
     plan: &Plan,
 ) -> Result<(String, RunSummary, bool), CliError> {
     let failed = |error: &dyn std::error::Error| CliError::from_error(Exit::Failed, error);
+    let selection = Selection {
+        only: args.only.clone(),
+        from: args.from.clone(),
+        until: args.until.clone(),
+        force: args.force.clone(),
+        force_all: args.force_all,
+    };
+    let strict = mirror::wanted(experiment, plan, &selection, Path::new(""));
+    check_strict(&plan.project().runs_dir(), &strict).map_err(|error| failed(&error))?;
     let interrupt = Interrupt::of_signals().map_err(|error| failed(&error))?;
     let hooks = Hooks::of(&experiment.hooks);
     let recorder = RunRecorder::start(
@@ -233,18 +246,12 @@ fn run(
             "outputs": outputs,
         }))
     });
-    let selection = Selection {
-        only: args.only.clone(),
-        from: args.from.clone(),
-        until: args.until.clone(),
-        force: args.force.clone(),
-        force_all: args.force_all,
-    };
     let outputs = plan.project().outputs_dir().join(recorder.id().as_str());
     let mirrored = mirror::wanted(experiment, plan, &selection, &outputs);
     let (say, said) = say();
     let raise = interrupt.clone();
     let stop = Arc::new(move || raise.raise());
+    let late = late_mirrors(experiment, plan, &mirrored, say.clone());
     let mirrors = Mirrors::start(recorder.dir(), mirrored, say, stop);
     // For lists of many runs; of no use to this one, and no failure of it.
     let project = plan.project().clone();
@@ -287,7 +294,13 @@ fn run(
             Ok((id, summary))
         });
     let stopped_remotely = mirrors.is_stop_requested();
+    if let Some(late) = &late {
+        late.hurry();
+    }
     mirrors.finish(&outputs.join("wandb"));
+    if let Some(late) = late {
+        late.finish();
+    }
     for line in said
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
@@ -299,6 +312,25 @@ fn run(
         eprintln!("warning: {warning}");
     }
     ended.map(|(id, summary)| (id, summary, stopped_remotely))
+}
+
+/// Sends what earlier runs of the same stages left unsent, beside those that are
+/// `wanted` now.
+fn late_mirrors(
+    experiment: &Experiment,
+    plan: &Plan,
+    wanted: &[Wanted],
+    say: Say,
+) -> Option<LateMirrors> {
+    let keys = mirror::sent_late(experiment, plan, wanted);
+    let states = match unsent(&plan.project().runs_dir(), &keys) {
+        Ok(states) => states,
+        Err(error) => {
+            say(&format!("warning: {error}"));
+            return None;
+        }
+    };
+    LateMirrors::start(states, say)
 }
 
 /// Says things at once, or, where a terminal shows the run, keeps them until its

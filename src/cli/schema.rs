@@ -1,4 +1,4 @@
-//! `novic schema`: the JSON Schema of experiment files.
+//! `novic schema`: the JSON Schema of experiment, report and sweep files.
 
 use clap::Args;
 
@@ -6,8 +6,9 @@ use super::print::print;
 use super::{CliError, Exit};
 use crate::config::schema::json_schema;
 use crate::reports::schema::report_schema;
+use crate::runner::sweep::sweep_schema;
 
-/// Print the JSON Schema of experiment files or report files
+/// Print the JSON Schema of experiment, report or sweep files
 ///
 /// Editors with a TOML language server (Taplo, Even Better TOML) complete keys,
 /// show what they mean and mark mistakes when a file begins with
@@ -16,12 +17,16 @@ use crate::reports::schema::report_schema;
 ///
 ///   novic schema > schema/experiment.json
 ///   novic schema --report > schema/report.json
+///   novic schema --sweep > schema/sweep.json
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct SchemaArgs {
     /// The schema of report files instead
     #[arg(long)]
     report: bool,
+    /// The schema of sweep files instead
+    #[arg(long, conflicts_with = "report")]
+    sweep: bool,
     /// Print JSON (it always is)
     #[arg(long)]
     json: bool,
@@ -29,8 +34,10 @@ pub struct SchemaArgs {
 
 /// Prints the schema.
 pub fn cmd_schema(args: &SchemaArgs) -> Result<Exit, CliError> {
-    if args.report {
-        return print(&format!("{:#}\n", report_schema()));
-    }
-    print(&format!("{:#}\n", json_schema()))
+    let schema = match (args.report, args.sweep) {
+        (true, _) => report_schema(),
+        (_, true) => sweep_schema(),
+        _ => json_schema(),
+    };
+    print(&format!("{schema:#}\n"))
 }

@@ -8,10 +8,11 @@ use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
 use serde_json::json;
 
-use super::mirror::{is_mirrored, of_stage, say_on_stderr};
+use super::mirror::say_on_stderr;
 use super::print::print;
 use super::run::recorded;
 use super::{CliError, Exit, complete};
+use crate::runner::mirror::{is_mirrored, of_stage};
 use crate::store::Project;
 use crate::tracking::wandb::{
     Continues, MirrorState, SyncAction, SyncReport, Synced, WandbError, sync,

@@ -1,8 +1,10 @@
 //! What every classification dataset offers, and how one is found by name.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use image::RgbImage;
+
+use crate::config::expanded;
 
 use super::drawings;
 use super::error::DatasetError;
@@ -148,17 +150,6 @@ pub fn open_in(
         known,
         hint,
     })
-}
-
-/// A path with `~` in the place of the home directory.
-pub fn expanded(path: &str) -> PathBuf {
-    match path.strip_prefix('~') {
-        Some("") => std::env::home_dir().unwrap_or_default(),
-        Some(rest) if rest.starts_with('/') => {
-            std::env::home_dir().unwrap_or_default().join(&rest[1..])
-        }
-        _ => PathBuf::from(path),
-    }
 }
 
 #[cfg(test)]

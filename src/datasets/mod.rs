@@ -16,7 +16,8 @@ mod known;
 mod labelled_files;
 mod list;
 
-pub use dataset::{ClassificationDataset, Split, expanded, open, open_in};
+pub use crate::config::expanded;
+pub use dataset::{ClassificationDataset, Split, open, open_in};
 pub use drawings::{DrawingPack, EmbeddedPack, embedded_packs};
 pub use error::DatasetError;
 pub use folder::open_folder;

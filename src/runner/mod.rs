@@ -21,6 +21,7 @@ mod key;
 mod kind;
 pub mod launcher;
 mod lines;
+pub mod mirror;
 mod nothing;
 mod plan;
 mod progress;

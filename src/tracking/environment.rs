@@ -127,6 +127,10 @@ pub struct GitState {
     pub branch: String,
     /// Whether tracked files differ from the commit.
     pub dirty: bool,
+    /// Where the sources come from (the remote `origin`), without anything
+    /// secret; none if that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<String>,
     /// How they differ; none if they do not, or if it is longer than 4 MiB.
     #[serde(default)]
     pub patch: Option<String>,
@@ -190,6 +194,8 @@ impl GitState {
             "--untracked-files=no",
         ];
         let mut state = GitState::from_status(&git(&status)?)?;
+        let remote = git(&["config", "--get", "remote.origin.url"]);
+        state.remote = remote.and_then(|url| public(url.trim()));
         if state.dirty {
             let patch = git(&["diff", "--no-color", "--no-ext-diff", "--binary", "HEAD"]);
             state.patch = patch.filter(|patch| patch.len() <= PATCH_BYTES);
@@ -207,8 +213,27 @@ impl GitState {
             commit: header("branch.oid ")?.to_owned(),
             branch: header("branch.head ")?.to_owned(),
             dirty: text.lines().any(|line| !line.starts_with('#')),
+            remote: None,
             patch: None,
         })
+    }
+}
+
+/// An address without user and password; none of paths on this machine.
+fn public(url: &str) -> Option<String> {
+    match url.split_once("://") {
+        Some(("file", _)) => None,
+        Some((scheme, rest)) => {
+            let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+            let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+            Some(format!("{scheme}://{host}/{path}"))
+        }
+        // git@host:owner/name
+        None => {
+            let (host, path) = url.split_once(':')?;
+            let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+            (!host.contains('/')).then(|| format!("ssh://{host}/{path}"))
+        }
     }
 }
 
@@ -244,11 +269,33 @@ mod tests {
         git(&["add", "a"]);
         git(&["commit", "-qm", "x"]);
         let clean = GitState::capture(dir.path()).unwrap();
-        assert!(!clean.dirty && clean.patch.is_none());
+        assert!(!clean.dirty && clean.patch.is_none() && clean.remote.is_none());
+        let url = "https://user:token@example.org/lab/novic.git";
+        git(&["remote", "add", "origin", url]);
+        let known = GitState::capture(dir.path()).unwrap();
+        let remote = known.remote.as_deref();
+        assert_eq!(remote, Some("https://example.org/lab/novic.git"));
         fs::write(dir.path().join("a"), "new\n").unwrap();
         let dirty = GitState::capture(dir.path()).unwrap();
         let patch = dirty.patch.unwrap();
         assert!(dirty.dirty && patch.ends_with("-old\n+new\n"), "{patch}");
+    }
+
+    #[test]
+    fn addresses_of_sources_hold_nothing_secret() {
+        for (url, expected) in [
+            (
+                "git@example.org:lab/x.git",
+                Some("ssh://example.org/lab/x.git"),
+            ),
+            ("https://key@example.org/x", Some("https://example.org/x")),
+            ("ssh://git@example.org:22/x", Some("ssh://example.org:22/x")),
+            ("/srv/x.git", None),
+            ("file:///srv/x.git", None),
+            ("./x:y", None),
+        ] {
+            assert_eq!(public(url).as_deref(), expected, "{url}");
+        }
     }
 
     #[test]
@@ -263,6 +310,7 @@ mod tests {
             commit: "5f1a".into(),
             branch: "main".into(),
             dirty: false,
+            remote: None,
             patch: None,
         };
         assert_eq!(GitState::from_status(clean), Some(state.clone()));

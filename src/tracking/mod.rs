@@ -15,6 +15,7 @@ mod export;
 mod filter;
 mod follower;
 mod frame;
+mod gpu;
 mod index;
 mod labels;
 mod listing;

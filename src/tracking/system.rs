@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::gpu::{self, Gpus};
 use super::value::Value;
 
 /// Where the samples stand among the metrics of stages.
@@ -12,8 +13,8 @@ pub const SYSTEM: &str = "(system)";
 /// Time between two samples.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// Names of the values of a sample.
-pub(super) const NAMES: [&str; 5] = [
+/// Names of the values of a sample that every machine has.
+const NAMES: [&str; 5] = [
     "cpu_percent",
     "memory_gib",
     "machine_cpu_percent",
@@ -31,6 +32,9 @@ pub(super) struct Sampler {
     place: PathBuf,
     last: Instant,
     clocks: Clocks,
+    gpu_count: usize,
+    /// Those that sample GPUs, once they are needed.
+    gpus: Option<Gpus>,
     /// Number of the next sample.
     pub number: u64,
 }
@@ -49,8 +53,16 @@ impl Sampler {
             place: place.to_owned(),
             last: Instant::now(),
             clocks: clocks().unwrap_or_default(),
+            gpu_count: gpu::count(),
+            gpus: None,
             number: 0,
         }
+    }
+
+    /// Names of the values of a sample.
+    pub(super) fn names(&self) -> Vec<String> {
+        let gpus = gpu::names(self.gpu_count);
+        NAMES.map(str::to_owned).into_iter().chain(gpus).collect()
     }
 
     /// When the next sample is due.
@@ -58,8 +70,8 @@ impl Sampler {
         self.last + EVERY
     }
 
-    /// A sample, if one is due: the values of [`NAMES`].
-    pub(super) fn sample(&mut self) -> Option<[Value; 5]> {
+    /// A sample, if one is due: the values of [`Sampler::names`].
+    pub(super) fn sample(&mut self) -> Option<Vec<Value>> {
         if self.last.elapsed() < EVERY {
             return None;
         }
@@ -70,14 +82,25 @@ impl Sampler {
         let all = now.all.saturating_sub(before.all).max(1) as f64;
         let share = |now: u64, before: u64| now.saturating_sub(before) as f64 / all * 100.0;
         self.number += 1;
-        Some([
+        let gpus = (self.gpu_count > 0).then(|| {
+            // Short runs need none.
+            let watch = || Gpus::watch(self.gpu_count, EVERY);
+            self.gpus.get_or_insert_with(watch).sample()
+        });
+        let machine = [
             // Of one thread, as `top` shows it.
             (share(now.process, before.process) * threads).into(),
             resident().into(),
             share(now.busy, before.busy).into(),
             machine_memory().into(),
             disk_free(&self.place).into(),
-        ])
+        ];
+        Some(
+            machine
+                .into_iter()
+                .chain(gpus.into_iter().flatten())
+                .collect(),
+        )
     }
 }
 

@@ -16,7 +16,7 @@ use super::event::{Event, StampedEvent};
 use super::frame::{FrameFile, FrameKind, push_frame};
 use super::listing::RunOverview;
 use super::rows::Block;
-use super::system::{NAMES, SYSTEM, Sampler};
+use super::system::{SYSTEM, Sampler};
 use super::value::Value;
 use super::watch::{Watch, Watching};
 
@@ -438,7 +438,11 @@ impl Writer {
         let now = Instant::now();
         let sampler = samples.then(|| Sampler::new(file.path()));
         let stage = queue.stage(SYSTEM);
-        let row = NAMES.map(|name| (name, Value::Null));
+        let names = sampler.as_ref().map(Sampler::names).unwrap_or_default();
+        let row: Vec<(&str, Value)> = names
+            .iter()
+            .map(|name| (name.as_str(), Value::Null))
+            .collect();
         let sample_names = names_of(&mut queue.lock(), stage, &row);
         Writer {
             sampler,

@@ -303,6 +303,57 @@ fn a_sweep_that_is_killed_again_and_again_does_every_point_once() {
     );
 }
 
+/// A sweep has one process at a time; sweeps with other names share the
+/// directory, and what they need is made once.
+#[test]
+fn two_sweeps_go_well_in_one_directory() {
+    let folder = Folder::new();
+    let tiny = repository("tests/program/tiny.toml");
+    let sweep = |name: &str, chunks: &str| {
+        let chunks = format!("stage.train.train.max_chunks={chunks}");
+        let arguments = [
+            "sweep",
+            "run",
+            tiny.to_str().unwrap(),
+            "noise.vec_norm=1,1.5",
+            &chunks,
+            "--name",
+            name,
+        ];
+        let mut command = folder.command(&arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    let mut first = sweep("long", "100000").spawn().unwrap();
+    let begun = Instant::now();
+    while folder.outputs("embedder_zero_shot") == 0 {
+        assert!(
+            begun.elapsed() < Duration::from_secs(120),
+            "nothing is made"
+        );
+        thread::sleep(Duration::from_millis(20));
+    }
+    let second = Call::from(sweep("long", "100000").output().unwrap()).expect(1);
+    for part in [
+        "sweep `long` is being run by process",
+        "novic sweep status long --wait",
+        "novic sweep cancel long",
+    ] {
+        assert!(second.err.contains(part), "{part}\n{}", second.err);
+    }
+    let others = [sweep("a", "3"), sweep("b", "3")];
+    let others: Vec<_> = others.map(|mut other| other.spawn().unwrap()).into();
+    for other in others {
+        Call::from(other.wait_with_output().unwrap()).expect(0);
+    }
+    assert_eq!(folder.outputs("convert_noun_dataset"), 1);
+    assert_eq!(folder.outputs("embedder_zero_shot"), 1);
+    assert_eq!(folder.outputs("train"), 2);
+    assert!(first.try_wait().unwrap().is_none(), "the first is at work");
+    folder.call(&["sweep", "cancel", "long"]).expect(0);
+    Call::from(first.wait_with_output().unwrap()).expect(130);
+}
+
 #[test]
 fn a_point_that_fails_leaves_the_others_alone() {
     let folder = Folder::new();

@@ -9,24 +9,27 @@ use clap::Args;
 use serde_json::json;
 
 use super::display::SweepLines;
+use super::left::Left;
 use super::named::failed;
 use super::preview::Preview;
+use super::search;
 use super::table::{number, table};
+use crate::cli::mirror::say_on_stderr;
 use crate::cli::print::print;
 use crate::cli::{CliError, Exit};
 use crate::config::schema::{Launcher, LauncherKind};
 use crate::reports::render;
 use crate::runner::launcher::{Processes, slurm};
+use crate::runner::mirror::MirrorEndings;
 use crate::runner::sweep::{
-    Graph, Pruner, Sweep, SweepFolder, SweepResults, SweepSummary, Unit, Workbench, run_units,
-    units,
+    Graph, Pruner, Sweep, SweepResults, SweepSummary, Unit, Workbench, run_units, units,
 };
 use crate::runner::{Display, Interrupt, Retries, Slots, time_text};
 use crate::stages;
 use crate::tracking::{StageOutcome, refresh_index};
 
 /// Rows of the table at the end.
-const ROWS: usize = 20;
+pub(super) const ROWS: usize = 20;
 
 /// How the points of a sweep are run.
 #[derive(Debug, Args)]
@@ -125,16 +128,17 @@ fn submit(
 }
 
 /// Runs pieces of work in this process.
-fn in_process(
+pub(super) fn in_process(
     sweep: &Sweep,
     units: &[Unit],
     slots: Slots,
     interrupt: &Interrupt,
-    pruner: Option<&Arc<Pruner>>,
+    (pruner, mirrors): (Option<&Arc<Pruner>>, &MirrorEndings),
     options: &SweepOptions,
 ) -> Result<SweepSummary, CliError> {
     let registry = stages::registry();
-    let bench = Workbench::new(sweep, &registry, options.retries.retries()?);
+    let retries = options.retries.retries()?;
+    let bench = Workbench::new(sweep, &registry, retries, mirrors.clone());
     let reporter = SweepLines::new(sweep, units.len());
     let work = |place: usize, interrupt: &Interrupt, display: &mut dyn Display| {
         let unit = &units[place].spec;
@@ -175,99 +179,10 @@ fn in_processes(
     run_units(units, slots, interrupt, &sweep.folder, &reporter, &work).map_err(failed)
 }
 
-/// Runs a search until its trials are used up.
-fn search(mut sweep: Sweep, options: &SweepOptions) -> Result<Exit, CliError> {
-    let trials = sweep
-        .header
-        .search
-        .as_ref()
-        .map_or(0, |search| search.trials);
-    let seeds = sweep.header.seeds.len().max(1);
-    if !options.json {
-        let (name, metric) = (&sweep.header.name, sweep.header.metric.as_deref());
-        eprintln!(
-            "{name}: {trials} trials of {seeds} points by {} ({})\n",
-            metric.unwrap_or_default(),
-            sweep.header.goal
-        );
-    }
-    ask(&sweep, trials * seeds, options)?;
-    let registry = stages::registry();
-    let lease = sweep.begin().map_err(failed)?;
-    let interrupt = Interrupt::of_signals().map_err(|e| CliError::from_error(Exit::Failed, &e))?;
-    let prune = sweep
-        .header
-        .search
-        .as_ref()
-        .and_then(|search| search.prune.clone());
-    let pruner = prune
-        .map(|prune| Pruner::new(&prune, &sweep.folder))
-        .transpose()
-        .map_err(failed)?;
-    let mut summary = SweepSummary::default();
-    let mut slots = None;
-    loop {
-        let jobs = slots.map_or(options.jobs.unwrap_or(1), |slots: Slots| slots.jobs);
-        let round = sweep.next_trials(jobs, &registry).map_err(failed)?;
-        if round.is_empty() {
-            break;
-        }
-        sweep.save().map_err(failed)?;
-        let slots = match slots {
-            Some(slots) => slots,
-            None => {
-                let (found, launcher) = surroundings(&sweep, options.jobs)?;
-                if launcher.kind != LauncherKind::Local {
-                    return Err(CliError::usage(
-                        "a search runs on this machine: use launcher.kind=local",
-                    ));
-                }
-                *slots.insert(found)
-            }
-        };
-        let graph = sweep.graph_of(&round, &registry).map_err(failed)?;
-        let units = units(&graph, &round);
-        let done = in_process(&sweep, &units, slots, &interrupt, pruner.as_ref(), options)?;
-        let blocked = (0..round.len()).any(|place| {
-            let name = crate::runner::sweep::UnitSpec::point_name(round[place]);
-            let settled = done.outcomes.iter().any(|line| line.unit == name);
-            !graph.is_done(place) && !settled
-        });
-        summary.outcomes.extend(done.outcomes);
-        summary.seconds += done.seconds;
-        if interrupt.is_raised() {
-            sweep.folder.forget_stop();
-            eprintln!("stopped; the same command goes on where it stopped");
-            return Ok(Exit::Interrupted);
-        }
-        if blocked {
-            return Err(CliError::failed(
-                "a trial cannot run; `novic sweep status` says what it lacks",
-            ));
-        }
-    }
-    lease
-        .remove()
-        .map_err(|e| CliError::from_error(Exit::Failed, &e))?;
-    let _ = refresh_index(&sweep.project);
-    let graph = sweep.graph(&registry).map_err(failed)?;
-    let results = SweepResults::collect(&sweep, &graph, &sweep.project.store()).map_err(failed)?;
-    if options.json {
-        let value = json!({"outcomes": summary.outcomes, "results": results.to_json(&sweep)});
-        print(&format!("{value:#}\n"))?;
-    } else {
-        print(&results_text(&sweep, &results, Some(ROWS)))?;
-    }
-    Ok(match results.best() {
-        Some(_) => Exit::Success,
-        None => Exit::Failed,
-    })
-}
-
 /// Runs what is not done, and shows the results.
 pub(super) fn execute(mut sweep: Sweep, options: &SweepOptions) -> Result<Exit, CliError> {
     if sweep.header.search.is_some() {
-        return search(sweep, options);
+        return search::search(sweep, options);
     }
     let registry = stages::registry();
     let mut graph = sweep.graph(&registry).map_err(failed)?;
@@ -284,7 +199,10 @@ pub(super) fn execute(mut sweep: Sweep, options: &SweepOptions) -> Result<Exit, 
     let lease = sweep.begin().map_err(failed)?;
     let numbers: Vec<usize> = sweep.active().collect();
     let units = units(&graph, &numbers);
+    let mirrors = MirrorEndings::new(say_on_stderr());
+    let left = Left::of(&sweep, &graph);
     if units.is_empty() {
+        left.finish(&mirrors);
         lease
             .remove()
             .map_err(|e| CliError::from_error(Exit::Failed, &e))?;
@@ -292,6 +210,7 @@ pub(super) fn execute(mut sweep: Sweep, options: &SweepOptions) -> Result<Exit, 
     }
     if launcher.kind == LauncherKind::Slurm {
         let submitted = submit(&sweep, &units, &launcher, options);
+        left.finish(&mirrors);
         lease
             .remove()
             .map_err(|e| CliError::from_error(Exit::Failed, &e))?;
@@ -300,15 +219,16 @@ pub(super) fn execute(mut sweep: Sweep, options: &SweepOptions) -> Result<Exit, 
     let interrupt = Interrupt::of_signals().map_err(|e| CliError::from_error(Exit::Failed, &e))?;
     let summary = match launcher.kind {
         LauncherKind::Processes => in_processes(&sweep, &units, slots, &interrupt, options)?,
-        _ => in_process(&sweep, &units, slots, &interrupt, None, options)?,
+        _ => in_process(&sweep, &units, slots, &interrupt, (None, &mirrors), options)?,
     };
+    left.finish(&mirrors);
     lease
         .remove()
         .map_err(|e| CliError::from_error(Exit::Failed, &e))?;
     // Of use to later lists only.
     let _ = refresh_index(&sweep.project);
     if summary.interrupted {
-        forget(&sweep.folder);
+        sweep.folder.forget_stop();
         eprintln!("stopped; the same command goes on where it stopped");
         return Ok(Exit::Interrupted);
     }
@@ -316,12 +236,8 @@ pub(super) fn execute(mut sweep: Sweep, options: &SweepOptions) -> Result<Exit, 
     show(&sweep, &graph, Some(&summary), to_run, options)
 }
 
-fn forget(folder: &SweepFolder) {
-    folder.forget_stop();
-}
-
 /// Asks before many points are run.
-fn ask(sweep: &Sweep, to_run: usize, options: &SweepOptions) -> Result<(), CliError> {
+pub(super) fn ask(sweep: &Sweep, to_run: usize, options: &SweepOptions) -> Result<(), CliError> {
     if options.yes || to_run <= sweep.ask_above {
         return Ok(());
     }

@@ -13,8 +13,10 @@ use signal_hook::iterator::Signals;
 
 use super::execute::RetryOptions;
 use super::named::failed;
+use crate::cli::mirror::say_on_stderr;
 use crate::cli::{CliError, Exit};
 use crate::runner::launcher::slurm;
+use crate::runner::mirror::MirrorEndings;
 use crate::runner::sweep::{Sweep, SweepFolder, UnitSpec, Workbench};
 use crate::runner::{Interrupt, LineDisplay};
 use crate::stages;
@@ -48,7 +50,9 @@ pub(super) fn cmd_sweep_job(args: &SweepJobArgs) -> Result<Exit, CliError> {
     let unit = unit(args)?;
     let sweep = open(&args.dir)?;
     let registry = stages::registry();
-    let bench = Workbench::new(&sweep, &registry, args.retries.retries()?);
+    let mirrors = MirrorEndings::new(say_on_stderr());
+    let retries = args.retries.retries()?;
+    let bench = Workbench::new(&sweep, &registry, retries, mirrors.clone());
     let mut display = LineDisplay::new(io::stderr(), LINE_EVERY);
     let line = bench
         .work(&unit, &interrupt, None, &mut display)
@@ -56,6 +60,7 @@ pub(super) fn cmd_sweep_job(args: &SweepJobArgs) -> Result<Exit, CliError> {
     for warning in bench.finish().map_err(failed)? {
         eprintln!("warning: {warning}");
     }
+    mirrors.wait();
     if let Some(message) = &line.message {
         eprintln!("{}: {message}", unit.unit);
     }

@@ -5,12 +5,15 @@ mod display;
 mod execute;
 mod extend;
 mod job;
+mod left;
 mod named;
+mod of_file;
 mod plan;
 mod preview;
 mod results;
 mod resume;
 mod run;
+mod search;
 mod status;
 mod table;
 

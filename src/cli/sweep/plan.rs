@@ -1,16 +1,13 @@
 //! `novic sweep plan`.
 
-use std::path::PathBuf;
-
 use clap::Args;
-use clap_complete::engine::ArgValueCompleter;
 
 use super::execute::surroundings;
 use super::named::failed;
+use super::of_file::SweepOfFile;
 use super::preview::Preview;
-use super::run::prepare;
 use crate::cli::print::print;
-use crate::cli::{CliError, Exit, complete};
+use crate::cli::{CliError, Exit};
 use crate::stages;
 
 /// Show what a sweep would do, without doing it
@@ -23,17 +20,8 @@ use crate::stages;
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct SweepPlanArgs {
-    /// Sweep file or experiment file
-    file: PathBuf,
-    /// Values for all points, or several values that become an axis
-    #[arg(value_name = "KEY=VALUES", add = ArgValueCompleter::new(complete::overrides))]
-    arguments: Vec<String>,
-    /// Name of the sweep, instead of the file's
-    #[arg(long, value_name = "NAME")]
-    name: Option<String>,
-    /// Show what it would be with changes of the experiment
-    #[arg(long)]
-    update: bool,
+    #[command(flatten)]
+    sweep: SweepOfFile,
     /// List all points
     #[arg(long)]
     all: bool,
@@ -47,12 +35,7 @@ pub(super) struct SweepPlanArgs {
 
 /// Prints the plan of a sweep.
 pub(super) fn cmd_sweep_plan(args: &SweepPlanArgs) -> Result<Exit, CliError> {
-    let sweep = prepare(
-        &args.file,
-        &args.arguments,
-        args.name.as_deref(),
-        args.update,
-    )?;
+    let sweep = args.sweep.prepare()?;
     let mut graph = sweep.graph(&stages::registry()).map_err(failed)?;
     graph.expect(&sweep.project.store()).map_err(failed)?;
     let preview = Preview::of(&sweep, &graph, surroundings(&sweep, args.jobs)?.0);

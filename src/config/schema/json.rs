@@ -8,24 +8,53 @@ use serde_json::{Map, Value, json};
 use super::root::{SECTION_DOCS, SECTIONS, document_keys, keys, price_keys};
 use super::{Action, Key, Kind, Range};
 
-/// JSON Schema of experiment files.
-pub fn json_schema() -> Value {
-    let definitions: Map<String, Value> = keys()
-        .iter()
-        .chain(document_keys())
-        .chain(&price_keys())
-        .map(|key| (key.path.to_owned(), leaf(key)))
-        .collect();
-    let mut properties = sections(keys());
+/// What may stand behind a key, made of what one value may be.
+pub type Form<'a> = &'a dyn Fn(Value) -> Value;
+
+/// What stands behind each key, by its path.
+pub fn definitions() -> Map<String, Value> {
+    let all = keys().iter().chain(document_keys());
+    let named = |key: &Key| (key.path.to_owned(), leaf(key));
+    all.map(named).chain(price_keys().into_iter().map(named)).collect()
+}
+
+/// Tables of the keys that stages read: those that all share, those of single
+/// stages under `stage`, and the groups under `use`. `form` says what may stand
+/// behind a key. They refer to [`definitions`].
+pub fn key_tables(form: Form<'_>) -> Map<String, Value> {
+    let mut properties = sections(keys(), form);
     for (section, doc) in SECTIONS.iter().zip(SECTION_DOCS) {
         properties[*section]["description"] = doc.trim().into();
     }
-    flat_names(&mut properties);
+    flat_names(&mut properties, form);
     let mut stage = properties.clone();
-    stage.insert("kind".into(), kind());
-    stage.insert("inputs".into(), inputs());
-    properties.extend(sections(document_keys()));
-    properties["annotate"]["properties"]["gpt"]["properties"]["price"] = prices();
+    stage.insert("kind".into(), form(kind()));
+    stage.insert("inputs".into(), form(inputs()));
+    properties.insert(
+        "stage".into(),
+        map_of("What is done: a table per stage.", table(stage, &["kind"])),
+    );
+    properties.insert(
+        "use".into(),
+        map_of(
+            "Groups: GROUP = \"NAME\" takes in base/GROUP/NAME.toml.",
+            form(json!({"type": "string"})),
+        ),
+    );
+    properties
+}
+
+/// Tables of the sections that describe an experiment as a whole.
+pub fn document_tables() -> Map<String, Value> {
+    let mut tables = sections(document_keys(), &|value| value);
+    tables["annotate"]["properties"]["gpt"]["properties"]["price"] = prices();
+    tables
+}
+
+/// JSON Schema of experiment files.
+pub fn json_schema() -> Value {
+    let mut properties = key_tables(&|value| value);
+    properties.extend(document_tables());
     let texts = |doc: &str| {
         json!({
             "description": doc,
@@ -47,17 +76,6 @@ pub fn json_schema() -> Value {
         "unset".into(),
         texts("Keys, sections, stages and cells that are not inherited."),
     );
-    properties.insert(
-        "use".into(),
-        map_of(
-            "Groups: GROUP = \"NAME\" takes in base/GROUP/NAME.toml.",
-            json!({"type": "string"}),
-        ),
-    );
-    properties.insert(
-        "stage".into(),
-        map_of("What is done: a table per stage.", table(stage, &["kind"])),
-    );
     for (name, doc) in [
         ("table", "Tables made of the records of the stages."),
         ("plot", "Plots made of the records of the stages."),
@@ -70,7 +88,7 @@ pub fn json_schema() -> Value {
     schema["description"] =
         "An experiment file of novic: sections that all stages share, stages, tables and plots."
             .into();
-    schema["definitions"] = Value::Object(definitions);
+    schema["definitions"] = Value::Object(definitions());
     schema
 }
 
@@ -85,7 +103,7 @@ fn prices() -> Value {
 
 /// A table with these keys and no others. A stage of a file that extends
 /// another may leave out what that one says, so nothing is `required` here.
-fn table(properties: Map<String, Value>, first: &[&str]) -> Value {
+pub fn table(properties: Map<String, Value>, first: &[&str]) -> Value {
     let mut schema = json!({
         "type": "object",
         "properties": properties,
@@ -102,10 +120,10 @@ fn map_of(doc: &str, item: Value) -> Value {
 }
 
 /// Keys as nested tables.
-fn sections(keys: &[&'static Key]) -> Map<String, Value> {
+fn sections(keys: &[&'static Key], form: Form<'_>) -> Map<String, Value> {
     let mut top = Map::new();
     for key in keys {
-        insert(&mut top, key.path, reference(key));
+        insert(&mut top, key.path, form(reference(key)));
     }
     top
 }
@@ -127,14 +145,17 @@ fn insert(properties: &mut Map<String, Value>, path: &str, leaf: Value) {
 }
 
 /// Names of the original, which are accepted in place of the nested ones.
-fn flat_names(properties: &mut Map<String, Value>) {
+fn flat_names(properties: &mut Map<String, Value>, form: Form<'_>) {
     for key in keys() {
         // `model` and the like are names of sections too; as keys they would
         // be texts.
         let Some(flat) = key.flat else { continue };
         let alias = json!({
             "description": format!("The original's name of {}.", key.path),
-            "allOf": [if key.path == "tracking.wandb.mode" { json!({"type": "boolean"}) } else { reference(key) }],
+            "allOf": [form(match key.path {
+                "tracking.wandb.mode" => json!({"type": "boolean"}),
+                _ => reference(key),
+            })],
         });
         match properties.remove(flat) {
             Some(section) => {

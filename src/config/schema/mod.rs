@@ -16,10 +16,11 @@ mod evaluation;
 mod flat;
 mod fraction;
 mod generate;
-mod json;
+pub mod json;
 mod key;
 mod launcher;
 mod leaf;
+mod metric_rule;
 mod model;
 mod nouns;
 mod root;
@@ -46,6 +47,7 @@ pub use json::json_schema;
 pub use key::{Key, Range};
 pub use launcher::{Launcher, LauncherKind, shard_count};
 pub use leaf::{Kind, Leaf};
+pub use metric_rule::{MetricRule, SummaryKind};
 pub use model::{
     Activation, MlpHidden, MlpInit, Model, ModelInit, ModelMlp, ModelType, Rezero, TransformerInit,
 };

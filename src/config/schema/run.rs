@@ -2,6 +2,7 @@
 
 use super::action::{Action, readers};
 use super::choice::choice;
+use super::metric_rule::MetricRule;
 use super::section::section;
 
 choice! {
@@ -91,12 +92,18 @@ section! {
     pub struct TrackingWandb("tracking.wandb") {
         /// Whether metrics are mirrored; effective for train, eval, eval_cls, eval_cls_decoding and infer. The flat `wandb=True` means `online`, `wandb=False` means `off`.
         mode: WandbMode = WandbMode::Off => flat("wandb").read_by(readers::START);
+        /// What the service shows metrics over, and what its summary has of them: `NAME [by STEP] [KIND …]`. The name may end with `*`; kinds are min, max, mean, last and none. `loss by sample min` plots the loss over the samples, and its smallest value is in the summary. None: everything over the number of the row, the last value.
+        metrics: Vec<String> = Vec::new() => form(metric_rule_form).or_text().read_by(readers::START);
         /// Address of the service.
         base_url: String = crate::net::WANDB_SERVICE.to_owned() => read_by(readers::START);
+        /// File with certificates (PEM) that are trusted beside those of the system.
+        ca_file: Option<String> = None => path().read_by(readers::START);
         /// The service's name of the run, 1 to 64 characters of `[A-Za-z0-9_.-]`; none: drawn once and kept in the run's record.
         run_id: Option<String> = None => form(wandb_run_id).read_by(readers::START);
         /// What to do when a run with this id exists; none: `allow` when a local run is continued.
         resume: Option<WandbResume> = None => read_by(readers::START);
+        /// With `resume` = `must` or `never` on the command line: the run does not start when the service has no such run, or has it already. Else that is a warning, and the run goes on without the mirror.
+        strict: bool = false => read_by(readers::START);
         /// Longest time between two uploads.
         flush_interval: f64 = 15.0 => above(0.0).unit("s").read_by(readers::START);
         /// Time between two signs of life.
@@ -122,6 +129,10 @@ section! {
         /// Send the configuration and metadata files.
         files: bool = true => read_by(readers::START);
     }
+}
+
+fn metric_rule_form(text: &str) -> Result<(), String> {
+    MetricRule::read(text).map(drop)
 }
 
 fn device(text: &str) -> Result<(), String> {

@@ -6,19 +6,37 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::config::schema::{self, json_schema};
+use crate::runner::sweep::sweep_schema;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// Folders of files, their schemas, where those are shipped, and how they are made.
+fn shipped() -> [(&'static str, Value, &'static str, &'static str); 2] {
+    [
+        (
+            "experiments",
+            json_schema(),
+            "schema/experiment.json",
+            "novic schema",
+        ),
+        (
+            "sweeps",
+            sweep_schema(),
+            "schema/sweep.json",
+            "novic schema --sweep",
+        ),
+    ]
+}
+
 #[test]
-fn the_shipped_schema_is_the_present_one() {
-    let shipped = fs::read_to_string(root().join("schema/experiment.json")).expect("a file");
-    let present = format!("{:#}\n", json_schema());
-    assert!(
-        shipped == present,
-        "run `novic schema > schema/experiment.json`"
-    );
+fn the_shipped_schemas_are_the_present_ones() {
+    for (_, schema, file, command) in shipped() {
+        let shipped = fs::read_to_string(root().join(file)).expect("a file");
+        let present = format!("{schema:#}\n");
+        assert!(shipped == present, "run `{command} > {file}`");
+    }
 }
 
 /// All TOML files below a directory.
@@ -40,29 +58,56 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn every_shipped_file_names_the_schema_and_follows_it() {
-    let schema = json_schema();
-    let shipped = files(&root().join("experiments"));
-    assert!(!shipped.is_empty());
-    for file in shipped {
-        let text = fs::read_to_string(&file).expect("a text");
-        let named = text
-            .lines()
-            .next()
-            .and_then(|line| line.strip_prefix("#:schema "));
-        let named = named.unwrap_or_else(|| panic!("{} names no schema", file.display()));
-        let target = file.parent().expect("a directory").join(named);
-        let target = target.canonicalize().expect("a file");
-        assert_eq!(
-            target,
-            root()
-                .join("schema/experiment.json")
-                .canonicalize()
-                .expect("a file")
-        );
-        if let Err(error) = follows(&value(&text), &schema, &schema) {
-            panic!("{}: {error}", file.display());
+    for (folder, schema, path, _) in shipped() {
+        let files = files(&root().join(folder));
+        assert!(!files.is_empty());
+        for file in files {
+            check(&file, &schema, path);
         }
     }
+}
+
+/// Whether a file names the schema at a path, and follows it.
+fn check(file: &Path, schema: &Value, path: &str) {
+    let text = fs::read_to_string(file).expect("a text");
+    let named = text
+        .lines()
+        .next()
+        .and_then(|line| line.strip_prefix("#:schema "));
+    let named = named.unwrap_or_else(|| panic!("{} names no schema", file.display()));
+    let target = file.parent().expect("a directory").join(named);
+    let target = target.canonicalize().expect("a file");
+    assert_eq!(target, root().join(path).canonicalize().expect("a file"));
+    if let Err(error) = follows(&value(&text), schema, schema) {
+        panic!("{}: {error}", file.display());
+    }
+}
+
+#[test]
+fn sweeps_vary_what_stages_read() {
+    let schema = sweep_schema();
+    let valid = [
+        "[grid]\nrun.seed = [1, 2]\nnoise.vec_norm = \"range(1,4)\"\nstage.train.model.layers = [2]",
+        "[[zip]]\nnoise.angle_min = [1, 2]\nnoise.angle_max = [3, 4]\n[launcher]\nkind = \"slurm\"",
+        "[[union]]\nname = \"a\"\n[[union.point]]\nlabel = \"x\"\ndeterm_seed = 2",
+        "[search]\ntrials = 4\n[search.space]\nnoise.vec_norm = \"interval(1,2)\"",
+    ];
+    let wrong = [
+        "[grid]\nrun.sed = [1]",
+        "[grid]\nnoise.vec_norm = [-1]",
+        "[set]\nrun.seed = [1, 2]",
+        "[[point]]\nlabel = 1",
+        "[search]\ntrials = 0",
+        "[launcher]\nkind = \"pbs\"",
+    ];
+    let of = |text: &str| value(&format!("sweep.base = \"x.toml\"\n{text}"));
+    for text in valid {
+        follows(&of(text), &schema, &schema).unwrap_or_else(|error| panic!("{text}: {error}"));
+    }
+    for text in wrong {
+        assert!(follows(&of(text), &schema, &schema).is_err(), "{text}");
+    }
+    assert!(follows(&value("[set]"), &schema, &schema).is_err());
 }
 
 #[test]

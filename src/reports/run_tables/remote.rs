@@ -1,11 +1,18 @@
 //! Runs at Weights & Biases as a source of tables. Conditions are asked as they
-//! are: they are in the query language of the service.
+//! are: they are in the query language of the service. Only lists in configurations
+//! are looked at here: the original sent them as texts in Python's notation, novic
+//! sends lists.
 
-use serde_json::{Map, Value};
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
 
 use super::error::Result;
+use super::matching::RunFilter;
 use super::source::{LogFailure, RunHead, RunOrigin, RunSource};
+use crate::config::schema::{self, Kind};
 use crate::reports::printed::Printed;
+use crate::reports::python_text::python_repr;
 use crate::tracking::wandb::{Client, RemoteRun, RunQuery, WandbError};
 
 /// File of a run that tells of its machine and command line.
@@ -22,12 +29,12 @@ pub struct WandbRuns {
 
 impl WandbRuns {
     /// Connects to the service at `base_url`, with the key that the user has
-    /// for it.
+    /// for it; the certificates in `ca_file` are trusted too.
     ///
     /// # Errors
-    /// There is no key, or the address is none.
-    pub fn open(base_url: &str) -> Result<Self> {
-        let client = Client::open(base_url)?;
+    /// There is no key, the address is none, or there are no certificates.
+    pub fn open(base_url: &str, ca_file: Option<&Path>) -> Result<Self> {
+        let client = Client::open(base_url, ca_file)?;
         Ok(Self { client })
     }
 
@@ -81,8 +88,20 @@ impl RunSource for WandbRuns {
     }
 
     fn find(&self, project: &str, conditions: &Value) -> Result<Vec<RunHead>> {
-        let runs = self.list(project, conditions)?;
-        Ok(runs.into_iter().map(head).collect())
+        let is_there = with(conditions, &|field| {
+            is_list(field).then(|| json!({ "$exists": true }))
+        });
+        let runs = self.list(project, &is_there)?;
+        // What only the service knows, it has answered.
+        let known = |field: &str| {
+            let is_known = field == "state" || field.starts_with("config.");
+            (!is_known).then(|| json!({}))
+        };
+        let filter = RunFilter::new(&with(conditions, &known))?;
+        let heads = runs.into_iter().map(head);
+        Ok(heads
+            .filter(|run| filter.holds(&|field| value_of(run, field)))
+            .collect())
     }
 
     fn history(&self, project: &str, run: &RunHead) -> Result<Vec<Map<String, Value>>> {
@@ -127,14 +146,51 @@ impl RunSource for WandbRuns {
     }
 }
 
+/// Conditions with others in the place of those on some fields.
+fn with(conditions: &Value, other: &dyn Fn(&str) -> Option<Value>) -> Value {
+    let entries = conditions.as_object().into_iter().flatten();
+    let changed = entries.map(|(key, value)| {
+        let value = match value {
+            Value::Array(parts) if key.starts_with('$') => {
+                parts.iter().map(|part| with(part, other)).collect()
+            }
+            // That a field is not there says nothing about its form.
+            value if value["$exists"] == false => value.clone(),
+            value => other(key).unwrap_or_else(|| value.clone()),
+        };
+        (key.clone(), value)
+    });
+    Value::Object(changed.collect())
+}
+
+/// Whether a field is a list of the configuration.
+fn is_list(field: &str) -> bool {
+    let key = field
+        .strip_prefix("config.")
+        .and_then(schema::key_by_flat_name);
+    key.is_some_and(|key| matches!(key.kind, Kind::List(_) | Kind::ListOrText(_)))
+}
+
+/// What conditions say something about.
+fn value_of(run: &RunHead, field: &str) -> Option<Value> {
+    match field {
+        "state" => Some(run.state.as_str().into()),
+        field => run.config.get(field.strip_prefix("config.")?).cloned(),
+    }
+}
+
 /// What lists tell of a run.
 pub fn head(run: RemoteRun) -> RunHead {
+    let text = |(key, value): (String, Value)| match value {
+        Value::Array(_) => (key, python_repr(&value).into()),
+        value => (key, value),
+    };
     RunHead {
         id: run.id,
         state: run.state,
         created_at: run.created_at,
         host: None,
-        config: run.config,
+        config: run.config.into_iter().map(text).collect(),
     }
 }
 
@@ -143,5 +199,51 @@ fn split(project: &str) -> (Option<&str>, &str) {
     match project.split_once('/') {
         Some((entity, project)) => (Some(entity), project),
         None => (None, project),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_matched_as_lists_and_as_texts() {
+        let conditions = json!({ "$and": [
+            { "state": "finished" },
+            { "host": "a" },
+            { "config.infer_texts": "[]" },
+            { "$or": [{ "config.gencfgs": { "$exists": false } }, { "config.gencfgs": "[]" }] },
+        ]});
+        let asked = with(&conditions, &|field| {
+            is_list(field).then(|| json!({ "$exists": true }))
+        });
+        assert_eq!(
+            asked["$and"][2],
+            json!({ "config.infer_texts": { "$exists": true } })
+        );
+        assert_eq!(asked["$and"][3]["$or"][0], conditions["$and"][3]["$or"][0]);
+        assert_eq!(asked["$and"][1], conditions["$and"][1]);
+        let of_run = |texts: Value| {
+            let config = json!({ "infer_texts": texts });
+            head(RemoteRun {
+                id: "x".into(),
+                name: String::new(),
+                state: "finished".into(),
+                config: config.as_object().cloned().unwrap_or_default(),
+                summary: Map::new(),
+                tags: Vec::new(),
+                notes: None,
+                group: None,
+                job_type: None,
+                created_at: "2026-01-01T00:00:00".into(),
+                rows: 0,
+                last_step: None,
+            })
+        };
+        let local = with(&conditions, &|field| (field == "host").then(|| json!({})));
+        let filter = RunFilter::new(&local).unwrap();
+        let holds = |run: RunHead| filter.holds(&|field| value_of(&run, field));
+        assert!(holds(of_run(json!([]))) && holds(of_run(json!("[]"))));
+        assert!(!holds(of_run(json!(["a"]))) && !holds(of_run(json!("['a']"))));
     }
 }

@@ -301,6 +301,7 @@ fn run(mut command: Command, program: &'static str) -> Result<String, LaunchErro
 /// # Errors
 /// The sweep's files cannot be read, or the cluster does not answer.
 pub fn submitted(folder: &SweepFolder) -> Result<Vec<Submitted>, SweepError> {
+    adopt(folder)?;
     let arrays: Vec<ArrayLine> = folder.lines(JOBS)?;
     if arrays.is_empty() {
         return Ok(Vec::new());
@@ -335,6 +336,49 @@ pub fn submitted(folder: &SweepFolder) -> Result<Vec<Submitted>, SweepError> {
     }
     pieces.sort_by_key(|piece| piece.spec.point);
     Ok(pieces)
+}
+
+/// Writes down arrays that the cluster took from a process that went away before
+/// it could.
+fn adopt(folder: &SweepFolder) -> Result<(), SweepError> {
+    let known: Vec<ArrayLine> = folder.lines(JOBS)?;
+    let lists = folder.dir().join(LISTS);
+    let scripts = fs::read_dir(&lists).into_iter().flatten().flatten();
+    let scripts = scripts.map(|entry| entry.path());
+    let lost: Vec<PathBuf> = scripts
+        .filter(|path| path.extension().is_some_and(|end| end == "sh"))
+        .map(|path| path.with_extension("jsonl"))
+        .filter(|list| !known.iter().any(|array| array.list == *list))
+        .collect();
+    if lost.is_empty() {
+        return Ok(());
+    }
+    let mut command = Command::new("squeue");
+    command.args(["--noheader", "--array", "--format=%F|%o"]);
+    let Ok(text) = run(command, "squeue") else {
+        // Where there is no cluster, it has taken nothing.
+        return Ok(());
+    };
+    let jobs: BTreeMap<&str, &str> = text
+        .lines()
+        .filter_map(|line| line.trim().split_once('|'))
+        .map(|(job, script)| (script, job))
+        .collect();
+    for list in lost {
+        let script = list.with_extension("sh").display().to_string();
+        if let Some(job) = jobs.get(script.as_str()) {
+            let name = list.file_name().unwrap_or_default().to_string_lossy();
+            let specs: Vec<UnitSpec> = folder.lines(&format!("{LISTS}/{name}"))?;
+            let line = ArrayLine {
+                job: (*job).to_owned(),
+                count: specs.len(),
+                list,
+                submitted_ms: jiff::Timestamp::now().as_millisecond().max(0) as u64,
+            };
+            folder.append(JOBS, &[line])?;
+        }
+    }
+    Ok(())
 }
 
 /// Elements that wait or run.
@@ -413,8 +457,11 @@ fn read_jobs(text: &str) -> BTreeMap<String, JobState> {
         if let (Some(array), Some(task), Some(state)) =
             (field("ArrayJobId"), field("ArrayTaskId"), field("JobState"))
         {
+            let code = exit_text(field("ExitCode").unwrap_or_default());
             let reason = match field("Reason") {
-                None | Some("None") => exit_text(field("ExitCode").unwrap_or_default()),
+                None | Some("None") => code,
+                // What becomes of every job whose process is killed.
+                Some("JobLaunchFailure") if !code.is_empty() => code,
                 Some(reason) => reason.to_owned(),
             };
             states.insert(format!("{array}_{task}"), JobState::of(state, &reason));

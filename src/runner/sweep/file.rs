@@ -17,12 +17,12 @@ use super::search_file::read_search;
 use super::spec::{ASK_ABOVE, Axis, Block, Exclusion, MAX_POINTS, Row, SweepSpec};
 
 /// Tables and keys of a sweep file.
-const TOP: &[&str] = &[
+pub(super) const TOP: &[&str] = &[
     "sweep", "set", "grid", "zip", "point", "random", "exclude", "union", "search", "launcher",
     "slots", "store",
 ];
 /// Keys of `[sweep]`.
-const SWEEP: &[&str] = &[
+pub(super) const SWEEP: &[&str] = &[
     "name",
     "title",
     "prose",
@@ -37,7 +37,7 @@ const SWEEP: &[&str] = &[
     "ask_above",
 ];
 /// Keys of `[[union]]`.
-const UNION: &[&str] = &["name", "set", "grid", "zip", "point", "random", "exclude"];
+pub(super) const UNION: &[&str] = &["name", "set", "grid", "zip", "point", "random", "exclude"];
 
 /// Largest file that is read.
 const MAX_FILE_BYTES: u64 = 16 << 20;

@@ -3,19 +3,24 @@
 
 use std::collections::VecDeque;
 use std::fs;
-use std::sync::Mutex;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::config::Experiment;
 use crate::runner::display::Display;
 use crate::runner::execute::{Execution, Retries, execute};
 use crate::runner::hooks::{Hooks, RunningHooks};
 use crate::runner::interrupt::Interrupt;
-use crate::runner::plan::Plan;
+use crate::runner::launcher::slurm;
+use crate::runner::mirror::{self, MirrorEndings};
+use crate::runner::plan::{Plan, Step};
 use crate::runner::registry::Registry;
 use crate::runner::selection::Selection;
 use crate::runner::slots::Slots;
 use crate::store::{Attempt, Lease, StoreError};
+use crate::tracking::wandb::{Mirrors, Wanted};
 use crate::tracking::{
     Environment, RunEndings, RunRecorder, RunStart, StageOutcome, Surroundings, Watch,
 };
@@ -41,11 +46,17 @@ pub struct Workbench<'a> {
     pub surroundings: Surroundings,
     endings: Mutex<RunEndings>,
     hooks: Mutex<VecDeque<RunningHooks>>,
+    mirrors: MirrorEndings,
 }
 
 impl<'a> Workbench<'a> {
-    /// A workbench for a sweep.
-    pub fn new(sweep: &'a Sweep, registry: &'a Registry, retries: Retries) -> Workbench<'a> {
+    /// A workbench for a sweep. Mirrors of its runs may have to end after it.
+    pub fn new(
+        sweep: &'a Sweep,
+        registry: &'a Registry,
+        retries: Retries,
+        mirrors: MirrorEndings,
+    ) -> Workbench<'a> {
         Workbench {
             sweep,
             registry,
@@ -53,6 +64,7 @@ impl<'a> Workbench<'a> {
             surroundings: Surroundings::capture(sweep.project.working_dir()),
             endings: Mutex::default(),
             hooks: Mutex::default(),
+            mirrors,
         }
     }
 
@@ -123,7 +135,8 @@ impl<'a> Workbench<'a> {
     ) -> Result<OutcomeLine, SweepError> {
         let sweep = self.sweep;
         let overrides = sweep.overrides(unit.point);
-        let experiment = sweep.experiment(unit.point)?;
+        let mut experiment = sweep.experiment(unit.point)?;
+        group(&mut experiment, &sweep.header.name);
         let plan = Plan::without_history(&experiment, self.registry, sweep.project.clone())?;
         let steps: Vec<_> = plan
             .steps()
@@ -173,12 +186,21 @@ impl<'a> Workbench<'a> {
                 "outputs": sweep.project.outputs_dir().join(&run),
             }))
         });
+        let outputs = sweep.project.outputs_dir().join(&run);
+        let mirrored = mirrored(&experiment, &plan, &steps, &outputs);
+        // Who stops it at the service means this piece alone.
+        let own = interrupt.part();
+        let stop = own.clone();
+        let mirrors = (!mirrored.is_empty()).then(|| {
+            let stop = Arc::new(move || stop.raise());
+            Mirrors::start(recorder.dir(), mirrored, self.mirrors.say(), stop)
+        });
         let summary = execute(
             &Execution {
                 plan: &plan,
                 registry: self.registry,
                 recorder: &recorder,
-                interrupt,
+                interrupt: &own,
                 selection: Selection {
                     only: steps.iter().map(|step| step.name.clone()).collect(),
                     ..Selection::default()
@@ -190,7 +212,12 @@ impl<'a> Workbench<'a> {
             display,
         )?;
         let end = summary.end();
-        {
+        let is_stopped = mirrors.as_ref().is_some_and(Mirrors::is_stop_requested);
+        if let Some(mirrors) = mirrors {
+            // What is mirrored is on the disk.
+            recorder.finish(end)?;
+            self.mirrors.add(mirrors, outputs.join("wandb"));
+        } else {
             let endings = self.endings.lock();
             let mut endings = endings.unwrap_or_else(|poisoned| poisoned.into_inner());
             endings.finish(recorder, end)?;
@@ -221,7 +248,13 @@ impl<'a> Workbench<'a> {
             }
             None => (StageOutcome::Done, None),
         };
-        Ok(self.line(unit, outcome, Some(run), begun, message))
+        let line = self.line(unit, outcome, Some(run), begun, message);
+        // A search does not try again what somebody ended.
+        let is_ended = is_stopped && outcome == StageOutcome::Interrupted;
+        Ok(OutcomeLine {
+            pruned: is_ended && sweep.header.search.is_some(),
+            ..line
+        })
     }
 
     fn line(
@@ -243,4 +276,30 @@ impl<'a> Workbench<'a> {
             pruned: false,
         }
     }
+}
+
+/// Runs of a sweep are a group, unless they belong to another one.
+fn group(experiment: &mut Experiment, sweep: &str) {
+    let stages = experiment.stages.iter_mut().map(|stage| &mut stage.config);
+    for config in stages.chain([&mut experiment.config]) {
+        config
+            .tracking
+            .group
+            .get_or_insert_with(|| sweep.to_owned());
+    }
+}
+
+/// The steps that are mirrored. A job of a cluster keeps some of the time that it
+/// has before its limit for what follows.
+fn mirrored(experiment: &Experiment, plan: &Plan, steps: &[&Step], outputs: &Path) -> Vec<Wanted> {
+    let mut wanted = mirror::wanted(experiment, plan, &Selection::default(), outputs);
+    wanted.retain(|wanted| steps.iter().any(|step| step.name == wanted.stage));
+    if slurm::element().is_some() {
+        let most = experiment.launcher.grace as f64 / 2.0;
+        for wanted in &mut wanted {
+            let settings = &mut wanted.settings;
+            settings.finish_timeout = settings.finish_timeout.min(most);
+        }
+    }
+    wanted
 }

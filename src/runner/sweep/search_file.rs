@@ -7,8 +7,10 @@ use super::fields::{Fields, leaves};
 use super::metric::Goal;
 use super::spec::{PruneMethod, PruneSpec, SearchMethod, SearchSpec};
 
-const KEYS: &[&str] = &["method", "trials", "seed", "startup", "space", "prune"];
-const PRUNE: &[&str] = &[
+/// Keys of `[search]`.
+pub(super) const KEYS: &[&str] = &["method", "trials", "seed", "startup", "space", "prune"];
+/// Keys of `[search.prune]`.
+pub(super) const PRUNE: &[&str] = &[
     "method", "stage", "metric", "goal", "resource", "min", "max", "factor",
 ];
 

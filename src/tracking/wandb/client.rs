@@ -3,13 +3,14 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use prost::bytes::Bytes;
-use reqwest::Url;
 use reqwest::blocking::{Body, Client as Http, RequestBuilder, Response};
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::redirect::Policy;
+use reqwest::{Certificate, Url};
 use serde_json::{Value, json};
 
 use super::error::WandbError;
@@ -41,24 +42,41 @@ pub(super) fn host(base_url: &str) -> Result<String, WandbError> {
     }
 }
 
+/// The certificates of a file.
+fn certificates(path: &Path) -> Result<Vec<Certificate>, WandbError> {
+    let wrong = |why: String| WandbError::Certificates {
+        path: path.to_path_buf(),
+        why,
+    };
+    let text = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    let found = Certificate::from_pem_bundle(&text).map_err(|error| wrong(whole(&error)))?;
+    match found.is_empty() {
+        true => Err(wrong("it has no certificates (PEM)".to_owned())),
+        false => Ok(found),
+    }
+}
+
 impl Client {
     /// Connections to the service at `base_url`, with the key that the user has
-    /// for it.
+    /// for it. The certificates in `ca_file` are trusted beside those of the
+    /// system.
     ///
     /// # Errors
-    /// There is no key, or the address is none.
-    pub fn open(base_url: &str) -> Result<Client, WandbError> {
-        Client::new(base_url, ApiKey::of_service(base_url)?)
+    /// There is no key, the address is none, or there are no certificates.
+    pub fn open(base_url: &str, ca_file: Option<&Path>) -> Result<Client, WandbError> {
+        Client::new(base_url, ca_file, ApiKey::of_service(base_url)?)
     }
 
     /// Connections with a given key.
     ///
     /// # Errors
     /// No client can be made.
-    pub fn new(base_url: &str, key: ApiKey) -> Result<Client, WandbError> {
+    pub fn new(base_url: &str, ca_file: Option<&Path>, key: ApiKey) -> Result<Client, WandbError> {
         host(base_url)?;
         tls::install_provider();
+        let more = ca_file.map(certificates).transpose()?;
         let http = Http::builder()
+            .tls_certs_merge(more.unwrap_or_default())
             .user_agent(concat!("novic/", env!("CARGO_PKG_VERSION")))
             // The key must not be sent to where a service points.
             .redirect(Policy::none())

@@ -12,15 +12,23 @@ const CONSOLE_LINE: usize = 4096;
 /// The internal key of a configuration.
 const INTERNAL: &str = "_wandb";
 
-/// A configuration in the form of the service, over what the service has.
-pub fn config(values: &Map<String, Value>, existing: &Map<String, Value>) -> Map<String, Value> {
+/// A configuration in the form of the service, over what the service has, with
+/// the definitions of metrics if there are any.
+pub fn config(
+    values: &Map<String, Value>,
+    existing: &Map<String, Value>,
+    metrics: Vec<Value>,
+) -> Map<String, Value> {
     let mut config = existing.clone();
     for (key, value) in values {
         config.insert(key.clone(), json!({ "value": value }));
     }
-    config
+    let internal = config
         .entry(INTERNAL)
         .or_insert_with(|| json!({ "value": {} }));
+    if !metrics.is_empty() {
+        internal["value"]["m"] = Value::from(metrics);
+    }
     config
 }
 
@@ -215,7 +223,7 @@ mod tests {
     fn configurations_are_laid_over_each_other() {
         let old =
             map(json!({"lr": {"value": 1}, "_wandb": {"value": {"m": []}}, "a": {"value": 2}}));
-        let new = config(&map(json!({"lr": 3, "none": null})), &old);
+        let new = config(&map(json!({"lr": 3, "none": null})), &old, Vec::new());
         assert_eq!(
             Value::from(new.clone()),
             json!({"lr": {"value": 3}, "_wandb": {"value": {"m": []}}, "a": {"value": 2}, "none": {"value": null}})
@@ -224,6 +232,8 @@ mod tests {
             Value::from(config_values(&new)),
             json!({"lr": 3, "a": 2, "none": null})
         );
+        let defined = config(&Map::new(), &old, vec![json!({"1": "loss"})]);
+        assert_eq!(defined["_wandb"], json!({"value": {"m": [{"1": "loss"}]}}));
         assert_eq!(
             config_yaml(&map(
                 json!({"a.b": {"value": [1, "x"]}, "no": {"value": null}})

@@ -22,6 +22,14 @@ pub enum WandbError {
     /// The address of the service is none.
     #[error("tracking.wandb.base_url is `{0}`, which is no address such as https://api.wandb.ai")]
     Address(String),
+    /// The certificates to trust cannot be read.
+    #[error("tracking.wandb.ca_file: failed to read {}: {why}", path.display())]
+    Certificates {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// The HTTP client cannot be made.
     #[error("failed to prepare connections: {0}")]
     Client(String),

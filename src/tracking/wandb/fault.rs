@@ -43,6 +43,14 @@ impl Fault {
         }
     }
 
+    /// What the service has and what is wanted do not go together.
+    pub(super) fn conflict(message: String) -> Fault {
+        Fault::Refused {
+            status: 409,
+            message,
+        }
+    }
+
     /// Of an answer with a status that is no success.
     pub(super) fn of_status(status: u16, retry_after: Option<&str>, body: &[u8]) -> Fault {
         let message = message(body).unwrap_or_else(|| format!("the answer is {status}"));

@@ -37,7 +37,9 @@ pub(super) fn about(state: &MirrorState) -> Value {
     let header = &record.header;
     let started = jiff::Timestamp::from_millisecond(header.started_ms as i64).unwrap_or_default();
     let environment = record.environment.unwrap_or_default();
-    let git = record.git.map(|git| json!({ "commit": git.commit }));
+    let git = record
+        .git
+        .map(|git| json!({ "commit": git.commit, "remote": git.remote }));
     json!({
         "os": environment.system,
         "startedAt": started.to_string(),

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::client::Client;
 use super::control::{Control, OnStop, Say};
 use super::error::WandbError;
 use super::mirror::{Mirror, Outcome, Stop};
@@ -39,6 +38,8 @@ pub struct Wanted {
     pub offline: bool,
     /// Whether it goes on with an earlier mirror.
     pub continues: Continues,
+    /// Whether it must not run without its mirror.
+    pub strict: bool,
     /// Where it goes.
     pub settings: Settings,
     /// How it is called.
@@ -98,7 +99,7 @@ impl Mirrors {
         }
         let client = match state.offline {
             true => None,
-            false => match Client::open(&state.settings.base_url) {
+            false => match state.settings.client() {
                 Ok(client) => Some(client),
                 Err(error @ WandbError::NoKey { .. }) => {
                     (self.say)(&format!(

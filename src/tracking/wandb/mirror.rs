@@ -12,14 +12,16 @@ use serde_json::{Map, Value, json};
 
 use super::client::Client;
 use super::control::{Control, OnStop, Say};
+use super::definitions;
 use super::encodings;
 use super::error::WandbError;
 use super::fault::Fault;
 use super::files;
 use super::graphql::ResumeStatus;
 use super::pending::{Pending, Request};
+use super::resume::refusal;
 use super::source::Source;
-use super::state::{Base, Counts, MirrorState, Resume, seconds};
+use super::state::{Base, Counts, MirrorState, seconds};
 
 /// A refused key may be accepted later.
 const PROBE: Duration = Duration::from_secs(600);
@@ -197,6 +199,7 @@ impl Mirror {
         variables["host"] = about["host"].clone();
         variables["program"] = about["program"].clone();
         variables["commit"] = about["git"]["commit"].clone();
+        variables["repo"] = about["git"]["remote"].clone();
         self.upsert(&variables)
     }
 
@@ -207,38 +210,22 @@ impl Mirror {
         ours: bool,
     ) -> Result<Option<ResumeStatus>, Stop> {
         let run = &self.state.run;
-        let refuse = |message: String| {
-            Err(Stop::Refused(Fault::Refused {
-                status: 409,
-                message,
-            }))
-        };
-        match (&status, run.resume) {
-            (None, Some(Resume::Must)) if !ours => refuse(format!(
-                "run {} does not exist in {}, and tracking.wandb.resume is `must`",
-                run.id, run.project
-            )),
-            (Some(_), Some(Resume::Never)) if !ours => refuse(format!(
-                "run {} exists in {}, and tracking.wandb.resume is `never`; choose another \
-                 tracking.wandb.run_id",
-                run.id, run.project
-            )),
-            (Some(_), None) if !ours => refuse(format!(
-                "run {} exists in {} already and is not of this store; choose another \
-                 tracking.wandb.run_id, or set tracking.wandb.resume = \"allow\"",
-                run.id, run.project
-            )),
-            (Some(has), _) => {
+        if !ours && let Some(fault) = refusal(run, status.is_some()) {
+            return Err(Stop::Refused(fault));
+        }
+        match &status {
+            Some(has) => {
                 let progress = &mut self.state.progress;
                 if ours {
                     let base = progress.base.lines;
                     let sent = progress.sent;
                     if has.history > base.history + sent.history || has.log > base.log + sent.log {
-                        return refuse(format!(
+                        let message = format!(
                             "run {} has lines that this store did not send: somebody else \
                              writes to it",
                             run.id
-                        ));
+                        );
+                        return Err(Stop::Refused(Fault::conflict(message)));
                     }
                     progress.acknowledged = Counts {
                         history: has.history.saturating_sub(base.history),
@@ -262,7 +249,7 @@ impl Mirror {
                 progress.base.config.clone_from(&has.config);
                 Ok(status)
             }
-            (None, _) => {
+            None => {
                 // Somebody removed it there: it is made anew.
                 self.state.progress.base = Base::default();
                 self.state.progress.sent = Counts::default();
@@ -284,7 +271,11 @@ impl Mirror {
     fn whole_config(&self) -> Map<String, Value> {
         let mut values = self.state.run.config.clone();
         values.extend(self.source.config().clone());
-        encodings::config(&values, &self.state.progress.base.config)
+        encodings::config(
+            &values,
+            &self.state.progress.base.config,
+            definitions::for_config(&self.state.settings.metrics),
+        )
     }
 
     fn config_variables(&self) -> Value {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
+use super::definitions;
 use super::encodings;
 use super::error::WandbError;
 use super::files;
@@ -211,6 +212,9 @@ pub fn write_offline(
         "run",
         run_record(state, &source, &about, started_us, continues),
     );
+    for metric in definitions::for_log(&state.settings.metrics) {
+        log.add("metric", metric);
+    }
     log.add("environment", environment(&about, started_us));
     let mut writer = Writer {
         log: &mut log,
@@ -275,6 +279,9 @@ fn run_record(
     }
     if let Some(commit) = about["git"]["commit"].as_str() {
         record["git"] = json!({ "commit": commit });
+        if let Some(remote) = about["git"]["remote"].as_str() {
+            record["git"]["remote_url"] = json!(remote);
+        }
     }
     if continues {
         record["resume"] = json!(1);

@@ -27,211 +27,110 @@ enum Kind {
     Message(&'static [Field]),
 }
 
-const fn field(number: u32, name: &'static str, kind: Kind) -> Field {
-    Field {
-        number,
-        name,
-        kind,
-        repeated: false,
-    }
-}
-
-const fn list(number: u32, name: &'static str, kind: Kind) -> Field {
-    Field {
-        number,
-        name,
-        kind,
-        repeated: true,
-    }
-}
-
 use Kind::{Bytes, Message, Number, Text};
 
-const TIME: Kind = Message(&[field(1, "seconds", Number), field(2, "nanos", Number)]);
+/// A message: lines of `Kind: number name, …;`, by growing numbers. A kind is
+/// `Number`, `Text`, `Bytes`, another message, or a message in braces; in
+/// brackets it is repeated.
+macro_rules! message {
+    ($($kind:tt: $($number:literal $name:literal),+;)*) => {
+        &[$($( message!(@field $kind $number $name) ),+),*]
+    };
+    (@field [$kind:tt] $number:literal $name:literal) => {
+        Field { number: $number, name: $name, kind: message!(@kind $kind), repeated: true }
+    };
+    (@field $kind:tt $number:literal $name:literal) => {
+        Field { number: $number, name: $name, kind: message!(@kind $kind), repeated: false }
+    };
+    (@kind { $($inside:tt)* }) => { Message(message!($($inside)*)) };
+    (@kind $kind:ident) => { $kind };
+}
 
-const ITEM: Kind = Message(&[
-    field(1, "key", Text),
-    list(2, "nested_key", Text),
-    field(16, "value_json", Text),
-]);
+const TIME: Kind = Message(message! { Number: 1 "seconds", 2 "nanos"; });
 
-const UPDATE: Kind = Message(&[list(1, "update", ITEM), list(2, "remove", ITEM)]);
+const ITEM: Kind = Message(message! {
+    Text: 1 "key";
+    [Text]: 2 "nested_key";
+    Text: 16 "value_json";
+});
 
-const TELEMETRY: Kind = Message(&[
-    field(3, "feature(bytes)", Bytes),
-    field(4, "python_version", Text),
-    field(5, "cli_version", Text),
-    field(12, "core_version", Text),
-    field(13, "platform", Text),
-]);
+const UPDATE: Kind = Message(message! { [ITEM]: 1 "update", 2 "remove"; });
 
-/// The fields of a record, and of the messages in it.
-const RECORD: &[Field] = &[
-    field(1, "num", Number),
-    field(
-        2,
-        "history",
-        Message(&[
-            list(1, "item", ITEM),
-            field(2, "step", Message(&[field(1, "num", Number)])),
-        ]),
-    ),
-    field(3, "summary", UPDATE),
-    field(5, "config", UPDATE),
-    field(
-        6,
-        "files",
-        Message(&[list(
-            1,
-            "files",
-            Message(&[
-                field(1, "path", Text),
-                field(2, "policy", Number),
-                field(3, "type", Number),
-            ]),
-        )]),
-    ),
-    field(
-        7,
-        "stats",
-        Message(&[
-            field(1, "stats_type", Number),
-            field(2, "timestamp", TIME),
-            list(3, "item", ITEM),
-        ]),
-    ),
-    field(
-        10,
-        "alert",
-        Message(&[
-            field(1, "title", Text),
-            field(2, "text", Text),
-            field(3, "level", Text),
-            field(4, "wait_duration", Number),
-        ]),
-    ),
-    field(11, "telemetry", TELEMETRY),
-    field(
-        12,
-        "metric",
-        Message(&[
-            field(1, "name", Text),
-            field(2, "glob_name", Text),
-            field(4, "step_metric", Text),
-            field(5, "step_metric_index", Number),
-            field(
-                6,
-                "options",
-                Message(&[
-                    field(1, "step_sync", Number),
-                    field(2, "hidden", Number),
-                    field(3, "defined", Number),
-                ]),
-            ),
-            field(
-                7,
-                "summary",
-                Message(&[
-                    field(1, "min", Number),
-                    field(2, "max", Number),
-                    field(3, "mean", Number),
-                    field(4, "best", Number),
-                    field(5, "last", Number),
-                    field(6, "none", Number),
-                    field(7, "copy", Number),
-                    field(8, "first", Number),
-                ]),
-            ),
-            field(8, "goal", Number),
-        ]),
-    ),
-    field(
-        13,
-        "output_raw",
-        Message(&[
-            field(1, "output_type", Number),
-            field(2, "timestamp", TIME),
-            field(3, "line", Text),
-        ]),
-    ),
-    field(16, "control", Message(&[field(4, "mailbox_slot", Text)])),
-    field(
-        17,
-        "run",
-        Message(&[
-            field(1, "run_id", Text),
-            field(2, "entity", Text),
-            field(3, "project", Text),
-            field(4, "config", UPDATE),
-            field(5, "summary", UPDATE),
-            field(6, "run_group", Text),
-            field(7, "job_type", Text),
-            field(8, "display_name", Text),
-            field(9, "notes", Text),
-            list(10, "tags", Text),
-            field(12, "sweep_id", Text),
-            field(13, "host", Text),
-            field(14, "starting_step", Number),
-            field(16, "storage_id", Text),
-            field(17, "start_time", TIME),
-            field(18, "resumed", Number),
-            field(19, "telemetry", TELEMETRY),
-            field(20, "runtime", Number),
-            field(
-                21,
-                "git",
-                Message(&[field(1, "remote_url", Text), field(2, "commit", Text)]),
-            ),
-            field(24, "resume", Number),
-        ]),
-    ),
-    field(
-        18,
-        "exit",
-        Message(&[
-            field(1, "exit_code", Number),
-            field(2, "runtime", Number),
-            field(3, "not_complete", Number),
-        ]),
-    ),
-    field(
-        21,
-        "header",
-        Message(&[field(
-            1,
-            "version_info",
-            Message(&[field(1, "producer", Text), field(2, "min_consumer", Text)]),
-        )]),
-    ),
-    field(22, "footer", Message(&[])),
-    field(23, "preempting", Message(&[])),
-    field(
-        26,
-        "environment",
-        Message(&[
-            field(1, "os", Text),
-            field(2, "python", Text),
-            field(3, "started_at", TIME),
-            list(5, "args", Text),
-            field(6, "program", Text),
-            field(7, "code_path", Text),
-            field(10, "email", Text),
-            field(11, "root", Text),
-            field(12, "host", Text),
-            field(13, "username", Text),
-            field(14, "executable", Text),
-            field(16, "cpu_count", Number),
-            field(17, "cpu_count_logical", Number),
-            field(18, "gpu_type", Text),
-            field(19, "gpu_count", Number),
-            list(20, "disk(bytes)", Bytes),
-            field(21, "memory", Message(&[field(1, "total", Number)])),
-            field(22, "cpu(bytes)", Bytes),
-            field(199, "writer_id", Text),
-        ]),
-    ),
-    field(200, "_info", Message(&[field(1, "stream_id", Text)])),
-];
+const TELEMETRY: Kind = Message(message! {
+    Bytes: 3 "feature(bytes)";
+    Text: 4 "python_version", 5 "cli_version", 12 "core_version", 13 "platform";
+});
+
+const HISTORY: Kind = Message(message! {
+    [ITEM]: 1 "item";
+    { Number: 1 "num"; }: 2 "step";
+});
+
+const STATS: Kind = Message(message! {
+    Number: 1 "stats_type";
+    TIME: 2 "timestamp";
+    [ITEM]: 3 "item";
+});
+
+const METRIC: Kind = Message(message! {
+    Text: 1 "name", 2 "glob_name", 4 "step_metric";
+    Number: 5 "step_metric_index";
+    { Number: 1 "step_sync", 2 "hidden", 3 "defined"; }: 6 "options";
+    { Number: 1 "min", 2 "max", 3 "mean", 4 "best", 5 "last", 6 "none", 7 "copy", 8 "first"; }:
+        7 "summary";
+    Number: 8 "goal";
+});
+
+const RUN: Kind = Message(message! {
+    Text: 1 "run_id", 2 "entity", 3 "project";
+    UPDATE: 4 "config", 5 "summary";
+    Text: 6 "run_group", 7 "job_type", 8 "display_name", 9 "notes";
+    [Text]: 10 "tags";
+    Text: 12 "sweep_id", 13 "host";
+    Number: 14 "starting_step";
+    Text: 16 "storage_id";
+    TIME: 17 "start_time";
+    Number: 18 "resumed";
+    TELEMETRY: 19 "telemetry";
+    Number: 20 "runtime";
+    { Text: 1 "remote_url", 2 "commit"; }: 21 "git";
+    Number: 24 "resume";
+});
+
+const ENVIRONMENT: Kind = Message(message! {
+    Text: 1 "os", 2 "python";
+    TIME: 3 "started_at";
+    [Text]: 5 "args";
+    Text: 6 "program", 7 "code_path", 10 "email", 11 "root", 12 "host", 13 "username",
+        14 "executable";
+    Number: 16 "cpu_count", 17 "cpu_count_logical";
+    Text: 18 "gpu_type";
+    Number: 19 "gpu_count";
+    [Bytes]: 20 "disk(bytes)";
+    { Number: 1 "total"; }: 21 "memory";
+    Bytes: 22 "cpu(bytes)";
+    Text: 199 "writer_id";
+});
+
+/// The fields of a record.
+const RECORD: &[Field] = message! {
+    Number: 1 "num";
+    HISTORY: 2 "history";
+    UPDATE: 3 "summary", 5 "config";
+    { [{ Text: 1 "path"; Number: 2 "policy", 3 "type"; }]: 1 "files"; }: 6 "files";
+    STATS: 7 "stats";
+    { Text: 1 "title", 2 "text", 3 "level"; Number: 4 "wait_duration"; }: 10 "alert";
+    TELEMETRY: 11 "telemetry";
+    METRIC: 12 "metric";
+    { Number: 1 "output_type"; TIME: 2 "timestamp"; Text: 3 "line"; }: 13 "output_raw";
+    { Text: 4 "mailbox_slot"; }: 16 "control";
+    RUN: 17 "run";
+    { Number: 1 "exit_code", 2 "runtime", 3 "not_complete"; }: 18 "exit";
+    { { Text: 1 "producer", 2 "min_consumer"; }: 1 "version_info"; }: 21 "header";
+    {}: 22 "footer", 23 "preempting";
+    ENVIRONMENT: 26 "environment";
+    { Text: 1 "stream_id"; }: 200 "_info";
+};
 
 /// Why bytes are no record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -378,6 +277,19 @@ mod tests {
         // What is cut is shown as far as it goes.
         let cut = decode(&bytes[..bytes.len() - 1]).unwrap();
         assert_eq!(cut["_info"]["stream_id"], "");
+    }
+
+    #[test]
+    fn fields_are_written_by_their_numbers() {
+        fn check(fields: &[Field]) {
+            assert!(fields.is_sorted_by_key(|field| field.number), "{fields:?}");
+            for field in fields {
+                if let Message(inside) = field.kind {
+                    check(inside);
+                }
+            }
+        }
+        check(RECORD);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
+use super::definitions::Definitions;
 use super::encodings;
 use super::error::WandbError;
 use super::numbering::{InOrder, RowNumbers};
@@ -108,6 +109,7 @@ pub(super) struct Source {
     exit_code: Option<i32>,
     summary: Map<String, Json>,
     config: Map<String, Json>,
+    definitions: Definitions,
     files: Vec<String>,
     too_long: u64,
     /// Counts changes of summary and configuration.
@@ -148,6 +150,7 @@ impl Source {
             exit_code: None,
             summary: base.summary.clone(),
             config: Map::new(),
+            definitions: Definitions::new(&settings.metrics),
             files: Vec::new(),
             too_long: 0,
             changes: (0, 0),
@@ -310,6 +313,7 @@ impl Source {
                 self.settle(sink)?;
                 let row = self.shift + position;
                 self.rows.rewind(row);
+                self.definitions.rewind(row);
                 self.numbers.rewind(row);
                 sink.rewind(self.numbers.lines());
             }
@@ -421,8 +425,15 @@ impl Source {
                 value = media.value;
                 self.add_file(media.path);
             }
-            encodings::merge(&mut self.summary, &name, &value);
             line.insert(name, value);
+        }
+        self.definitions.complete(&mut line);
+        for (name, value) in &line {
+            let before = self.summary.get(name);
+            let value = self.definitions.summary((number, name), value, before);
+            if let Some(value) = value {
+                encodings::merge(&mut self.summary, name, &value);
+            }
         }
         for (name, value) in [
             ("_timestamp", json!(row.time_us as f64 / 1e6)),

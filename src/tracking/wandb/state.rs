@@ -8,8 +8,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::client::Client;
 use super::error::WandbError;
-use crate::config::schema;
+use crate::config::{expanded, schema};
 use crate::store::replace_file;
 
 const FORMAT: u32 = 1;
@@ -35,6 +36,10 @@ pub enum Resume {
 pub struct Settings {
     /// Address of the service.
     pub base_url: String,
+    /// File with certificates that are trusted beside those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// What metrics are shown over, and what the summary has of them.
+    pub metrics: Vec<String>,
     /// Longest time between two uploads, in s.
     pub flush_interval: f64,
     /// Time between two signs of life, in s.
@@ -65,6 +70,8 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             base_url: crate::net::WANDB_SERVICE.to_owned(),
+            ca_file: None,
+            metrics: Vec::new(),
             flush_interval: 15.0,
             heartbeat_interval: 30.0,
             request_timeout: 30.0,
@@ -85,6 +92,8 @@ impl From<&schema::TrackingWandb> for Settings {
     fn from(config: &schema::TrackingWandb) -> Settings {
         Settings {
             base_url: config.base_url.clone(),
+            ca_file: config.ca_file.as_deref().and_then(ca_file),
+            metrics: config.metrics.clone(),
             flush_interval: config.flush_interval,
             heartbeat_interval: config.heartbeat_interval,
             request_timeout: config.request_timeout,
@@ -99,6 +108,19 @@ impl From<&schema::TrackingWandb> for Settings {
             files: config.files,
         }
     }
+}
+
+impl Settings {
+    /// Connections to the service.
+    pub(super) fn client(&self) -> Result<Client, WandbError> {
+        Client::open(&self.base_url, self.ca_file.as_deref())
+    }
+}
+
+/// The file by its whole path: it is read from elsewhere later.
+pub fn ca_file(text: &str) -> Option<PathBuf> {
+    let path = expanded(text);
+    (!text.is_empty()).then(|| std::path::absolute(&path).unwrap_or(path))
 }
 
 impl From<schema::WandbResume> for Resume {

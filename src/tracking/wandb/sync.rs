@@ -7,7 +7,6 @@ use std::thread;
 
 use serde::Serialize;
 
-use super::client::Client;
 use super::control::{Control, Say};
 use super::error::WandbError;
 use super::mirror::{Mirror, Outcome, Stop};
@@ -90,6 +89,18 @@ pub fn sync(
     jobs: usize,
     say: &Say,
 ) -> Vec<SyncReport> {
+    let control = Arc::new(Control::default());
+    sync_until(states, action, base_url, jobs, (say, &control))
+}
+
+/// The same, until the control says when it must be over.
+pub(super) fn sync_until(
+    states: Vec<MirrorState>,
+    action: &SyncAction,
+    base_url: Option<&str>,
+    jobs: usize,
+    (say, control): (&Say, &Arc<Control>),
+) -> Vec<SyncReport> {
     let count = states.len();
     let queue: VecDeque<_> = states.into_iter().enumerate().collect();
     let queue = Mutex::new(queue);
@@ -110,7 +121,7 @@ pub fn sync(
                 run: state.records.last().cloned().unwrap_or_default(),
                 stage: state.stage.clone(),
                 wandb_run: state.run.id.clone(),
-                synced: sync_one(state, action, say),
+                synced: sync_one(state, action, say, control),
             };
             reports.lock().unwrap_or_else(PoisonError::into_inner)[at] = Some(report);
         }
@@ -124,23 +135,31 @@ pub fn sync(
     reports.into_iter().flatten().collect()
 }
 
-fn sync_one(state: MirrorState, action: &SyncAction, say: &Say) -> Synced {
+fn sync_one(state: MirrorState, action: &SyncAction, say: &Say, control: &Arc<Control>) -> Synced {
     let failed = |error: &WandbError| Synced::Failed {
         message: error.to_string(),
         key: matches!(error, WandbError::NoKey { .. }),
         quota: false,
     };
-    match act(state, action, say) {
+    match act(state, action, say, control) {
         Ok(synced) => synced,
         Err(error) => failed(&error),
     }
 }
 
-fn act(mut state: MirrorState, action: &SyncAction, say: &Say) -> Result<Synced, WandbError> {
+fn act(
+    mut state: MirrorState,
+    action: &SyncAction,
+    say: &Say,
+    control: &Arc<Control>,
+) -> Result<Synced, WandbError> {
     if is_at_work(state.dir()) {
         return Ok(Synced::Busy);
     }
     let Some(lines) = count_unsent(&state)? else {
+        if *action != SyncAction::DryRun {
+            state.forget();
+        }
         return Ok(Synced::Nothing);
     };
     if *action == SyncAction::DryRun {
@@ -168,17 +187,16 @@ fn act(mut state: MirrorState, action: &SyncAction, say: &Say) -> Result<Synced,
             state.save()?;
             Synced::Offline { dir }
         }
-        SyncAction::DryRun | SyncAction::Upload => upload(state, say)?,
+        SyncAction::DryRun | SyncAction::Upload => upload(state, say, control)?,
     };
     lease.remove()?;
     Ok(synced)
 }
 
-fn upload(state: MirrorState, say: &Say) -> Result<Synced, WandbError> {
-    let client = Client::open(&state.settings.base_url)?;
-    let control = Arc::new(Control::default());
+fn upload(state: MirrorState, say: &Say, control: &Arc<Control>) -> Result<Synced, WandbError> {
+    let client = state.settings.client()?;
     let tell = (say.clone(), Arc::new(|| {}) as Arc<dyn Fn() + Send + Sync>);
-    let mut mirror = Mirror::new(state, client, control, tell, true);
+    let mut mirror = Mirror::new(state, client, control.clone(), tell, true);
     Ok(match mirror.run() {
         Outcome::Complete if !mirror.state.is_sent() => Synced::Failed {
             message: format!(

@@ -4,9 +4,11 @@ mod cases;
 mod faults;
 mod final_states;
 mod logs;
+mod points;
 mod reading_back;
 mod reports;
 mod server;
+mod settings;
 mod training;
 
 /// Folder of the area.

@@ -10,7 +10,7 @@ use super::{final_runs, recordings};
 fn client(server: &Server) -> novic::tracking::wandb::Client {
     use novic::tracking::wandb::{ApiKey, Client};
     let key = ApiKey::new(super::server::KEY);
-    Client::new(&server.url, key).expect("a client")
+    Client::new(&server.url, None, key).expect("a client")
 }
 
 /// A server with runs of a recording's kind: those of `final_runs`, and one

@@ -1,0 +1,110 @@
+//! Running a search, and showing what it found.
+
+use serde_json::json;
+
+use super::execute::{ROWS, SweepOptions, ask, in_process, results_text, surroundings};
+use super::left::Left;
+use super::named::failed;
+use crate::cli::mirror::say_on_stderr;
+use crate::cli::print::print;
+use crate::cli::{CliError, Exit};
+use crate::config::schema::LauncherKind;
+use crate::runner::mirror::MirrorEndings;
+use crate::runner::sweep::{Pruner, Sweep, SweepResults, SweepSummary, UnitSpec, units};
+use crate::runner::{Interrupt, Slots};
+use crate::stages;
+use crate::tracking::refresh_index;
+
+/// Runs a search until its trials are used up.
+pub(super) fn search(mut sweep: Sweep, options: &SweepOptions) -> Result<Exit, CliError> {
+    let trials = sweep
+        .header
+        .search
+        .as_ref()
+        .map_or(0, |search| search.trials);
+    let seeds = sweep.header.seeds.len().max(1);
+    if !options.json {
+        let (name, metric) = (&sweep.header.name, sweep.header.metric.as_deref());
+        eprintln!(
+            "{name}: {trials} trials of {seeds} points by {} ({})\n",
+            metric.unwrap_or_default(),
+            sweep.header.goal
+        );
+    }
+    ask(&sweep, trials * seeds, options)?;
+    let registry = stages::registry();
+    let lease = sweep.begin().map_err(failed)?;
+    let interrupt = Interrupt::of_signals().map_err(|e| CliError::from_error(Exit::Failed, &e))?;
+    let prune = sweep
+        .header
+        .search
+        .as_ref()
+        .and_then(|search| search.prune.clone());
+    let pruner = prune
+        .map(|prune| Pruner::new(&prune, &sweep.folder))
+        .transpose()
+        .map_err(failed)?;
+    let mirrors = MirrorEndings::new(say_on_stderr());
+    let left = Left::start(&sweep, &registry);
+    let mut summary = SweepSummary::default();
+    let mut slots = None;
+    loop {
+        let jobs = slots.map_or(options.jobs.unwrap_or(1), |slots: Slots| slots.jobs);
+        let round = sweep.next_trials(jobs, &registry).map_err(failed)?;
+        if round.is_empty() {
+            break;
+        }
+        sweep.save().map_err(failed)?;
+        let slots = match slots {
+            Some(slots) => slots,
+            None => {
+                let (found, launcher) = surroundings(&sweep, options.jobs)?;
+                if launcher.kind != LauncherKind::Local {
+                    return Err(CliError::usage(
+                        "a search runs on this machine: use launcher.kind=local",
+                    ));
+                }
+                *slots.insert(found)
+            }
+        };
+        let graph = sweep.graph_of(&round, &registry).map_err(failed)?;
+        let units = units(&graph, &round);
+        let beside = (pruner.as_ref(), &mirrors);
+        let done = in_process(&sweep, &units, slots, &interrupt, beside, options)?;
+        let blocked = (0..round.len()).any(|place| {
+            let name = UnitSpec::point_name(round[place]);
+            let settled = done.outcomes.iter().any(|line| line.unit == name);
+            !graph.is_done(place) && !settled
+        });
+        summary.outcomes.extend(done.outcomes);
+        summary.seconds += done.seconds;
+        if interrupt.is_raised() {
+            sweep.folder.forget_stop();
+            left.finish(&mirrors);
+            eprintln!("stopped; the same command goes on where it stopped");
+            return Ok(Exit::Interrupted);
+        }
+        if blocked {
+            return Err(CliError::failed(
+                "a trial cannot run; `novic sweep status` says what it lacks",
+            ));
+        }
+    }
+    left.finish(&mirrors);
+    lease
+        .remove()
+        .map_err(|e| CliError::from_error(Exit::Failed, &e))?;
+    let _ = refresh_index(&sweep.project);
+    let graph = sweep.graph(&registry).map_err(failed)?;
+    let results = SweepResults::collect(&sweep, &graph, &sweep.project.store()).map_err(failed)?;
+    if options.json {
+        let value = json!({"outcomes": summary.outcomes, "results": results.to_json(&sweep)});
+        print(&format!("{value:#}\n"))?;
+    } else {
+        print(&results_text(&sweep, &results, Some(ROWS)))?;
+    }
+    Ok(match results.best() {
+        Some(_) => Exit::Success,
+        None => Exit::Failed,
+    })
+}
