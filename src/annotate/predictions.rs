@@ -11,9 +11,7 @@ use serde::Deserialize;
 
 use super::error::{AnnotateError, Result};
 use super::pairs::Pairs;
-
-/// Version of prediction files that is read.
-const VERSION: u64 = 1;
+use crate::evaluate::PREDICTION_VERSIONS;
 
 /// Name of a generation configuration, and its nouns per sample.
 pub type ConfigNouns = (String, Vec<Vec<String>>);
@@ -101,8 +99,9 @@ impl Predictions {
         };
         let content: Content =
             serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-        if let Some(version) = content.version.filter(|version| *version != VERSION) {
-            return Err(wrong(format!("it has version {version}, not {VERSION}")));
+        let is_unknown = |version: &u64| !PREDICTION_VERSIONS.contains(version);
+        if let Some(version) = content.version.filter(is_unknown) {
+            return Err(wrong(format!("it has version {version}, which is unknown")));
         }
         let mut seen = HashSet::new();
         if let Some(twice) = content.samples.iter().find(|name| !seen.insert(*name)) {
@@ -276,7 +275,7 @@ mod tests {
         for text in [
             r#"{"samples": ["a", "b"], "predictions": {"x": {"pred": [["c"]]}}}"#,
             r#"{"samples": ["a", "a"], "predictions": {"x": {"pred": [["c"], ["c"]]}}}"#,
-            r#"{"version": 2, "samples": [], "predictions": {}}"#,
+            r#"{"version": 3, "samples": [], "predictions": {}}"#,
             r#"{"samples": ["a"]}"#,
             "[]",
         ] {

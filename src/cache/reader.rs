@@ -4,6 +4,7 @@
 //! [`CacheFile::enter`] makes a [`Cache`] of it, which delivers samples.
 
 use std::fs::File;
+use std::io::Read as _;
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 use super::data_config::{DataConfig, StrictFields};
 use super::dtype::FloatVec;
 use super::error::{CacheError, Result};
-use super::header::{HEADER_SIZE, Header};
+use super::header::{HEADER_SIZE, Header, MAGIC};
 use super::merged::{MergeOptions, MergedRows};
 use super::noun_table::NounTable;
 use super::plan::TargetPlan;
@@ -82,6 +83,16 @@ impl CacheFile {
             None => Self::check(path, embedder, options),
         };
         open().map_err(|error| error.in_file(path))
+    }
+
+    /// Whether a file says that it is a cache, or several that are read as one.
+    pub fn is_one(path: impl AsRef<Path>) -> bool {
+        let path = path.as_ref();
+        let mut start = [0; MAGIC.len()];
+        let has_magic = File::open(path)
+            .and_then(|mut file| file.read_exact(&mut start))
+            .is_ok_and(|()| start == MAGIC);
+        has_magic || matches!(VirtualMerge::read(path), Ok(Some(_)))
     }
 
     /// Opens a file for whichever embedder wrote it: for tools that only look

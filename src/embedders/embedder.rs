@@ -268,6 +268,11 @@ impl Embedder {
         Ok(())
     }
 
+    /// Loads the image tower now.
+    pub fn load_images(&self) -> Result<(), EmbedderError> {
+        self.vision_tower().map(drop)
+    }
+
     /// Forgets the towers; they are loaded again when needed.
     pub fn release(&self) {
         *lock(&self.text) = None;

@@ -25,7 +25,10 @@ pub use interval::wilson_95;
 pub use json_text::{json_line, json_text};
 pub use modality_gap::{AngleStatistics, ModalityGap, modality_gap_file};
 pub use model_selection::{ModelSelection, select_models};
-pub use prediction_file::{GenerationFields, PredictionEntry, PredictionFile, without_bare_words};
+pub use prediction_file::{
+    GenerationFields, PREDICTION_VERSIONS, PredictionDetails, PredictionEntry, PredictionFile,
+    without_bare_words,
+};
 pub use statistics::{
     ClassCounts, NounSets, Percentages, PredictionType, TopKRatios, TopKStatistics,
 };

@@ -1,8 +1,10 @@
 //! Prediction files, version 1 (`eval-infer.md` section 8.1): what a model
-//! said about samples under several generation configurations.
+//! said about samples under several generation configurations. Version 2 adds
+//! [`PredictionDetails`] to the same fields.
 
 use std::fs;
 use std::io::Write as _;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -14,10 +16,11 @@ use super::statistics::PredictionType;
 use crate::decoder::generate::{GenerationConfig, Guiding};
 use crate::store::publish_file;
 
-const VERSION: u64 = 1;
+/// Versions of prediction files that are read.
+pub const PREDICTION_VERSIONS: RangeInclusive<u64> = 1..=2;
 
 /// Predictions of one model.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PredictionFile {
     /// Name of the model: parent directory name / file name.
     pub model: String,
@@ -39,6 +42,22 @@ pub struct PredictionFile {
     pub samples: Vec<String>,
     /// Predictions by name of the generation configuration, in its order.
     pub predictions: Vec<(String, PredictionEntry)>,
+    /// What version 2 adds; none in version 1.
+    pub details: Option<PredictionDetails>,
+}
+
+/// What files of version 2 tell of their samples.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PredictionDetails {
+    /// Specification of the embedder.
+    pub embedder: String,
+    /// Place of each sample among the inputs: those that could not be read are
+    /// missing.
+    pub sample_index: Vec<u64>,
+    /// Class of each sample, where it has one.
+    pub labels: Vec<Option<String>>,
+    /// Seconds of decoding, per generation configuration.
+    pub elapsed_time: Vec<f64>,
 }
 
 /// Predictions under one generation configuration.
@@ -142,8 +161,12 @@ impl PredictionFile {
             .iter()
             .map(|(name, entry)| (name.clone(), entry.to_value()))
             .collect();
-        json_text(&json!({
-            "version": VERSION,
+        let version = match self.details {
+            None => 1,
+            Some(_) => 2,
+        };
+        let mut value = json!({
+            "version": version,
             "model": self.model,
             "model_path": self.model_path,
             "model_dir": self.model_dir,
@@ -154,20 +177,31 @@ impl PredictionFile {
             "vocab_targets": self.vocab_targets,
             "samples": self.samples,
             "predictions": predictions,
-        }))
+        });
+        let details = self.details.as_ref().map(|details| json!(details));
+        if let (Some(file), Some(Value::Object(details))) = (value.as_object_mut(), details) {
+            file.extend(details);
+        }
+        json_text(&value)
     }
 
     /// Parses the text of a file, or says what is wrong with it.
     fn parse(text: &str) -> std::result::Result<Self, String> {
         let mut file: FileFields =
             serde_json::from_str(&without_bare_words(text)).map_err(|error| error.to_string())?;
-        if file.version != VERSION {
+        if !PREDICTION_VERSIONS.contains(&file.version) {
             return Err(format!(
-                "version {} is unknown, version {VERSION} is what can be read",
-                file.version
+                "version {} is unknown, versions {} and {} are what can be read",
+                file.version,
+                PREDICTION_VERSIONS.start(),
+                PREDICTION_VERSIONS.end()
             ));
         }
         let samples = file.samples.len();
+        let details = match file.version {
+            1 => None,
+            _ => Some(details_of(&file, samples)?),
+        };
         let predictions = std::mem::take(&mut file.predictions)
             .into_iter()
             .map(|(name, entry)| {
@@ -187,6 +221,7 @@ impl PredictionFile {
             vocab_targets: file.vocab_targets,
             samples: file.samples,
             predictions,
+            details,
         })
     }
 }
@@ -306,6 +341,29 @@ struct FileFields {
     vocab_targets: Vec<String>,
     samples: Vec<String>,
     predictions: Map<String, Value>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+/// What version 2 adds.
+fn details_of(file: &FileFields, samples: usize) -> std::result::Result<PredictionDetails, String> {
+    let rest = Value::Object(file.rest.clone());
+    let details: PredictionDetails =
+        serde_json::from_value(rest).map_err(|error| error.to_string())?;
+    for (name, len, expected) in [
+        ("sample_index", details.sample_index.len(), samples),
+        ("labels", details.labels.len(), samples),
+        (
+            "elapsed_time",
+            details.elapsed_time.len(),
+            file.predictions.len(),
+        ),
+    ] {
+        if len != expected {
+            return Err(format!("{name} has {len} entries, not {expected}"));
+        }
+    }
+    Ok(details)
 }
 
 #[derive(Deserialize)]
@@ -361,6 +419,32 @@ pub fn without_bare_words(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn version_two_has_details_and_the_rest_of_version_one() {
+        let plain = PredictionFile {
+            samples: vec!["a".to_owned(), "c".to_owned()],
+            ..PredictionFile::default()
+        };
+        let details = PredictionDetails {
+            embedder: "openclip:a/b".to_owned(),
+            sample_index: vec![0, 2],
+            labels: vec![Some("cat".to_owned()), None],
+            elapsed_time: Vec::new(),
+        };
+        let detailed = PredictionFile {
+            details: Some(details),
+            ..plain.clone()
+        };
+        let text = detailed.to_text();
+        assert_eq!(PredictionFile::parse(&text).unwrap(), detailed);
+        let first = text.replace("\"version\": 2", "\"version\": 1");
+        assert_eq!(PredictionFile::parse(&first).unwrap(), plain);
+        let short = text.replace("[0, 2]", "[0]");
+        let error = PredictionFile::parse(&short).unwrap_err();
+        assert_eq!(error, "sample_index has 1 entries, not 2");
+        assert!(!plain.to_text().contains("sample_index"));
+    }
 
     #[test]
     fn bare_words_become_null_outside_of_texts_only() {

@@ -69,6 +69,10 @@ pub trait EmbeddingModel: Send + Sync {
         Ok(())
     }
 
+    /// Begins to load what is needed for pictures. What goes wrong is told of
+    /// by whoever embeds them.
+    fn load_image_weights(&self) {}
+
     /// Frees the weights; they are loaded again when they are needed.
     fn release(&self) {}
 }
@@ -121,6 +125,10 @@ impl EmbeddingModel for Embedder {
 
     fn warm_up(&self) -> Result<(), EmbedderError> {
         Embedder::embed_images(self, &[RgbImage::new(1, 1)]).map(drop)
+    }
+
+    fn load_image_weights(&self) {
+        let _ = self.load_images();
     }
 
     fn release(&self) {

@@ -308,6 +308,26 @@ impl NovicModel {
         inputs: impl Iterator<Item = Sample> + Send + 'static,
         options: StreamOptions,
     ) -> ClassifyStream {
-        ClassifyStream::start(self.clone(), inputs, options)
+        ClassifyStream::start(vec![self.clone()], self.embedder.clone(), inputs, options)
+    }
+
+    /// As [`stream`](Self::stream), under several ways of generating: every
+    /// input is embedded once and has a result for each of `generations`, in
+    /// their order; one that cannot be read has a single result.
+    ///
+    /// # Errors
+    /// A configuration that has no meaning.
+    pub fn stream_each(
+        &self,
+        inputs: impl Iterator<Item = Sample> + Send + 'static,
+        options: StreamOptions,
+        generations: &[GenerationConfig],
+    ) -> Result<ClassifyStream, InferError> {
+        let models = generations
+            .iter()
+            .map(|&generation| self.clone().with_generation(generation))
+            .collect::<Result<_, _>>()?;
+        let embedder = self.embedder.clone();
+        Ok(ClassifyStream::start(models, embedder, inputs, options))
     }
 }

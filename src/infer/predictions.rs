@@ -264,5 +264,6 @@ pub fn prediction_file(
             .iter()
             .map(|part| (part.config.to_string(), part.entry()))
             .collect(),
+        details: None,
     }
 }

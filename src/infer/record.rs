@@ -11,8 +11,6 @@ use super::stream::Classified;
 pub struct RecordOptions {
     /// Name of the model.
     pub model: String,
-    /// Name of the generation configuration.
-    pub gencfg: String,
     /// At most so many predictions.
     pub top: Option<usize>,
     /// Leave out predictions that are less likely.
@@ -52,7 +50,7 @@ pub fn record(classified: &Classified, options: &RecordOptions) -> Value {
             let predictions = options.shown(labels).map(prediction);
             set("predictions", predictions.collect::<Vec<_>>().into());
             set("model", json!(options.model));
-            set("gencfg", json!(options.gencfg));
+            set("gencfg", json!(classified.generation.to_string()));
         }
     }
     if !options.without_times {

@@ -102,6 +102,11 @@ impl Sample {
 }
 
 impl Content {
+    /// Whether it is a picture, decoded or not.
+    pub(super) fn is_picture(&self) -> bool {
+        matches!(self, Self::File(_) | Self::Bytes(_) | Self::Picture(_))
+    }
+
     /// A picture that still has to be decoded, decoded; everything else as it
     /// is.
     pub(super) fn decoded(self, name: &str, options: &DecodeOptions) -> Self {

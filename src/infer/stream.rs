@@ -6,9 +6,10 @@
 //! stream for its next result.
 
 use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
@@ -20,6 +21,7 @@ use super::label::Label;
 use super::model::NovicModel;
 use super::sample::{Content, Sample, SampleError};
 use crate::decoder::DecoderError;
+use crate::decoder::generate::GenerationConfig;
 use crate::images::DecodeOptions;
 
 /// How inputs are taken through a model.
@@ -68,6 +70,8 @@ pub struct Classified {
     pub name: String,
     /// What came with the input.
     pub tag: Option<Value>,
+    /// How its labels were generated.
+    pub generation: GenerationConfig,
     /// Its labels, best first.
     pub outcome: Result<Vec<Label>, SampleError>,
     /// Its embedding, if asked for and there is one.
@@ -92,10 +96,22 @@ struct PreparedBatch {
     milliseconds: f64,
 }
 
+/// What a [`ClassifyStream`] has at the moment.
+#[derive(Debug)]
+pub enum Polled {
+    /// The next result, or why there will be no more.
+    Ready(Box<Result<Classified, InferError>>),
+    /// Inputs are still awaited.
+    Waiting,
+    /// Everything was given out.
+    Ended,
+}
+
 /// Results in the order of the inputs; see [`NovicModel::stream`]. Ends early
 /// if the model itself fails.
 pub struct ClassifyStream {
-    model: NovicModel,
+    /// The model under each way of generating.
+    models: Vec<NovicModel>,
     options: StreamOptions,
     batches: Option<Receiver<PreparedBatch>>,
     threads: Vec<JoinHandle<()>>,
@@ -106,7 +122,8 @@ pub struct ClassifyStream {
 
 impl ClassifyStream {
     pub(super) fn start(
-        model: NovicModel,
+        models: Vec<NovicModel>,
+        embedder: Arc<dyn EmbeddingModel>,
         inputs: impl Iterator<Item = Sample> + Send + 'static,
         options: StreamOptions,
     ) -> Self {
@@ -116,7 +133,6 @@ impl ClassifyStream {
         };
         let (sample_sender, samples) = sync_channel(options.batch_size.min(1024));
         let (batch_sender, batches) = sync_channel(1);
-        let embedder = model.embedder().clone();
         let feeder = std::thread::spawn(move || {
             for sample in inputs {
                 if sample_sender.send(sample).is_err() {
@@ -125,10 +141,10 @@ impl ClassifyStream {
             }
         });
         let preparer = std::thread::spawn(move || {
-            prepare(&samples, &batch_sender, embedder.as_ref(), &options);
+            prepare(&samples, &batch_sender, &embedder, &options);
         });
         Self {
-            model,
+            models,
             options,
             batches: Some(batches),
             threads: vec![feeder, preparer],
@@ -144,45 +160,94 @@ impl ClassifyStream {
             decode: batch.milliseconds / count,
             ..Timings::default()
         };
+        let Some(first) = self.models.first() else {
+            return Ok(());
+        };
         let start = Instant::now();
-        let rows = embed(&self.model, batch.inputs)?;
+        let rows = embed(first, batch.inputs)?;
         timings.embed = start.elapsed().as_secs_f64() * 1e3 / count;
-        let start = Instant::now();
         let embeds: Vec<f32> = rows
             .iter()
             .filter_map(|(_, embedding)| embedding.as_deref().ok())
             .flatten()
             .copied()
             .collect();
-        let dim = self.model.decoder().dim();
-        let labels = if embeds.is_empty() {
-            Vec::new()
-        } else {
-            let shape = (embeds.len() / dim, dim);
-            let embeds =
-                Tensor::from_vec(embeds, shape, &Device::Cpu).map_err(DecoderError::from)?;
-            self.model.classify_embeddings(&embeds)?
-        };
-        timings.generate = start.elapsed().as_secs_f64() * 1e3 / count;
-        let mut labels = labels.into_iter();
-        for ((name, tag), embedding) in rows {
-            let (outcome, embedding) = match embedding {
-                Ok(embedding) => (Ok(labels.next().unwrap_or_default()), Some(embedding)),
-                Err(error) => (Err(error), None),
+        let dim = first.decoder().dim();
+        let mut made = Vec::with_capacity(self.models.len());
+        let shape = (embeds.len() / dim, dim);
+        let embeds = Tensor::from_vec(embeds, shape, &Device::Cpu).map_err(DecoderError::from)?;
+        for model in &self.models {
+            let start = Instant::now();
+            let labels = if shape.0 == 0 {
+                Vec::new()
+            } else {
+                model.classify_embeddings(&embeds)?
             };
-            self.ready.push_back(Classified {
-                index: self.next_index,
-                batch: self.next_batch,
-                name,
-                tag,
-                outcome,
-                embedding: embedding.filter(|_| self.options.keep_embeddings),
-                timings,
-            });
+            let generate = start.elapsed().as_secs_f64() * 1e3 / count;
+            made.push((*model.generation(), labels.into_iter(), generate));
+        }
+        for ((name, tag), embedding) in rows {
+            let index = self.next_index;
             self.next_index += 1;
+            let failed = embedding.as_ref().err().cloned();
+            let embedding = embedding.ok().filter(|_| self.options.keep_embeddings);
+            for (place, (generation, labels, generate)) in made.iter_mut().enumerate() {
+                timings.generate = *generate;
+                self.ready.push_back(Classified {
+                    index,
+                    batch: self.next_batch,
+                    name: name.clone(),
+                    tag: tag.clone(),
+                    generation: *generation,
+                    outcome: match &failed {
+                        Some(error) => Err(error.clone()),
+                        None => Ok(labels.next().unwrap_or_default()),
+                    },
+                    embedding: embedding.clone().filter(|_| place == 0),
+                    timings,
+                });
+                if failed.is_some() {
+                    break;
+                }
+            }
         }
         self.next_batch += 1;
         Ok(())
+    }
+}
+
+impl ClassifyStream {
+    /// The next result, if one is there within `wait` from now (and while a
+    /// batch is worked on): for those who may be told to stop while inputs are
+    /// awaited.
+    pub fn poll(&mut self, wait: Duration) -> Polled {
+        loop {
+            if let Some(classified) = self.ready.pop_front() {
+                return Polled::Ready(Box::new(Ok(classified)));
+            }
+            let Some(batches) = &self.batches else {
+                return Polled::Ended;
+            };
+            match batches.recv_timeout(wait) {
+                Ok(batch) => {
+                    if let Err(error) = self.classify(batch) {
+                        self.batches = None;
+                        return Polled::Ready(Box::new(Err(error)));
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => return Polled::Waiting,
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.batches = None;
+                    // Both threads have nothing left to do.
+                    for thread in self.threads.drain(..) {
+                        if let Err(panic) = thread.join() {
+                            std::panic::resume_unwind(panic);
+                        }
+                    }
+                    return Polled::Ended;
+                }
+            }
+        }
     }
 }
 
@@ -191,22 +256,10 @@ impl Iterator for ClassifyStream {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(classified) = self.ready.pop_front() {
-                return Some(Ok(classified));
-            }
-            let Ok(batch) = self.batches.as_ref()?.recv() else {
-                self.batches = None;
-                // Both threads have nothing left to do.
-                for thread in self.threads.drain(..) {
-                    if let Err(panic) = thread.join() {
-                        std::panic::resume_unwind(panic);
-                    }
-                }
-                return None;
-            };
-            if let Err(error) = self.classify(batch) {
-                self.batches = None;
-                return Some(Err(error));
+            match self.poll(Duration::from_secs(3600)) {
+                Polled::Ready(result) => return Some(*result),
+                Polled::Waiting => {}
+                Polled::Ended => return None,
             }
         }
     }
@@ -217,9 +270,10 @@ impl Iterator for ClassifyStream {
 fn prepare(
     samples: &Receiver<Sample>,
     batches: &SyncSender<PreparedBatch>,
-    embedder: &dyn EmbeddingModel,
+    embedder: &Arc<dyn EmbeddingModel>,
     options: &StreamOptions,
 ) {
+    let mut is_loading = false;
     while let Ok(first) = samples.recv() {
         let mut batch = vec![first];
         while batch.len() < options.batch_size {
@@ -232,6 +286,13 @@ fn prepare(
                 Some(sample) => batch.push(sample),
                 None => break,
             }
+        }
+        if !is_loading && batch.iter().any(|sample| sample.content.is_picture()) {
+            is_loading = true;
+            let embedder = embedder.clone();
+            // Weights load while the first pictures are decoded. What goes
+            // wrong is told of by whoever embeds them.
+            std::thread::spawn(move || embedder.load_image_weights());
         }
         let start = Instant::now();
         let inputs = batch

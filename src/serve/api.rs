@@ -20,7 +20,7 @@ use super::batcher::{Batcher, How, Jobs, Ready};
 use super::error::ApiError;
 use super::guides::{Chosen, Guides};
 use super::metrics::Metrics;
-use super::request::{ClassifyRequest, Input, Item, chosen};
+use super::request::{ClassifyRequest, Input, Item, chosen, read_json};
 use crate::infer::{Classified, Guide, NounList, NovicModel, RecordOptions, Timings, record};
 use crate::web::json_response;
 
@@ -103,7 +103,6 @@ impl Server {
         };
         let records = RecordOptions {
             model: self.name.clone(),
-            gencfg: config.to_string(),
             top: options.top,
             min_prob: options.min_prob,
             without_times: false,
@@ -152,11 +151,13 @@ impl Server {
     ) -> Result<Classified, ApiError> {
         let start = Instant::now();
         let Item { name, id, input } = item;
+        let generation = how.config;
         let done = |outcome, embedding: Option<Vec<f32>>, timings| Classified {
             index,
             batch: 0,
             name: name.clone(),
             tag: id.clone(),
+            generation,
             outcome,
             embedding,
             timings,
@@ -370,8 +371,7 @@ pub(super) async fn alternatives(State(server): State<Arc<Server>>, request: Req
     let work = async {
         let (parts, body) = request.into_parts();
         let body = server.admission.read(&parts.headers, body).await?;
-        let request: Alternatives = serde_json::from_slice(&body.bytes)
-            .map_err(|error| ApiError::bad(format!("the JSON: {error}")))?;
+        let request: Alternatives = read_json(&body.bytes)?;
         let _places = server.admission.places(1)?;
         let guide = server.guide(chosen(request.guide.clone())?).await?;
         let own = server.clone();
@@ -395,8 +395,7 @@ pub(super) async fn put_guide(
         let own = server.clone();
         let guide = tokio::task::spawn_blocking(move || {
             let nouns = if is_json {
-                serde_json::from_slice(&body.bytes)
-                    .map_err(|error| ApiError::bad(format!("the JSON list: {error}")))?
+                read_json(&body.bytes)?
             } else {
                 let text = std::str::from_utf8(&body.bytes)
                     .map_err(|_| ApiError::bad("the list is no UTF-8"))?;

@@ -2,6 +2,7 @@
 //! guide list and configuration is decoded together.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -89,7 +90,11 @@ impl Batcher {
         let flag = stopped.clone();
         let thread = std::thread::spawn(move || {
             while let Some(batch) = collect(&receiver, max_batch.max(1), max_wait, &flag) {
-                work(&model, batch, &metrics);
+                // What one input does to the model must not end the others.
+                let work = || work(&model, batch, &metrics);
+                if catch_unwind(AssertUnwindSafe(work)).is_err() {
+                    metrics.error("panic");
+                }
             }
         });
         (Jobs(sender), Self { thread, stopped })
@@ -264,4 +269,63 @@ fn decode(
     task.with_tokens(how.with_tokens)
         .labels(&embeds)
         .map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embedders::EmbedderError;
+    use crate::embedders::tokenizer::TextTokenizer;
+    use crate::infer::{CheckpointSource, EmbeddingModel};
+    use image::RgbImage;
+
+    /// An embedder that one text breaks.
+    struct Fragile(Arc<dyn EmbeddingModel>);
+
+    impl EmbeddingModel for Fragile {
+        fn dim(&self) -> usize {
+            self.0.dim()
+        }
+
+        fn tokenizer(&self) -> Arc<dyn TextTokenizer> {
+            self.0.tokenizer()
+        }
+
+        fn embed_images(&self, images: &[RgbImage]) -> Result<Tensor, EmbedderError> {
+            self.0.embed_images(images)
+        }
+
+        fn embed_texts(&self, texts: &[&str]) -> Result<Tensor, EmbedderError> {
+            assert!(!texts.contains(&"break"), "broken");
+            self.0.embed_texts(texts)
+        }
+    }
+
+    #[test]
+    fn a_batch_that_panics_does_not_end_the_server() {
+        let whole = NovicModel::load(&CheckpointSource::Embedded).unwrap();
+        let embedder: Arc<dyn EmbeddingModel> = Arc::new(Fragile(whole.embedder().clone()));
+        let model = NovicModel::new(embedder, whole.decoder().clone()).unwrap();
+        let how = How {
+            guide: model.guide().clone(),
+            config: *model.generation(),
+            with_tokens: false,
+        };
+        let metrics = Arc::new(Metrics::new());
+        let wait = Duration::from_millis(1);
+        let (jobs, batcher) = Batcher::start(model, 4, 4, wait, metrics.clone());
+        let ask = |text: &str| {
+            let sent = jobs.send(Ready::Text(text.to_owned()), how.clone());
+            sent.unwrap().blocking_recv()
+        };
+        assert!(ask("break").is_err());
+        assert!(
+            metrics
+                .text()
+                .contains("novic_errors_total{kind=\"panic\"} 1")
+        );
+        let answer = ask("a picture of a fox").unwrap().unwrap();
+        assert!(!answer.outcome.unwrap().is_empty());
+        batcher.stop();
+    }
 }

@@ -14,6 +14,11 @@ const MAX_NAMED: usize = 64;
 const MAX_INLINE: usize = 32;
 /// Nouns of a list, at most.
 const MAX_NOUNS: usize = 200_000;
+/// Longest noun, in bytes.
+const MAX_NOUN: usize = 1000;
+/// Nouns of all registered lists, and of all recent ones, at most: about half a
+/// gigabyte each.
+const MAX_HELD: usize = 1_000_000;
 
 /// Registered lists by name, and recent ones by content.
 pub(super) struct Guides {
@@ -29,6 +34,27 @@ struct Held {
     inline: HashMap<blake3::Hash, Arc<Guide>>,
     /// Oldest first.
     order: VecDeque<blake3::Hash>,
+}
+
+impl Held {
+    /// Leaves so many lists that were given within requests, and nouns in
+    /// them.
+    fn forget_old(&mut self, lists: usize, nouns: usize) {
+        let count = |guide: &Arc<Guide>| guide.nouns().len();
+        let mut held: usize = self.inline.values().map(count).sum();
+        while self.order.len() > lists || held > nouns {
+            let Some(oldest) = self.order.pop_front() else {
+                break;
+            };
+            held -= self.inline.remove(&oldest).as_ref().map_or(0, count);
+        }
+    }
+
+    /// Nouns of the registered lists but `name`.
+    fn registered_beside(&self, name: &str) -> usize {
+        let others = self.named.iter().filter(|(other, _)| *other != name);
+        others.map(|(_, guide)| guide.nouns().len()).sum()
+    }
 }
 
 /// A list that a request chooses from.
@@ -63,11 +89,7 @@ impl Guides {
                 if held.inline.insert(hash, guide.clone()).is_none() {
                     held.order.push_back(hash);
                 }
-                while held.order.len() > MAX_INLINE {
-                    if let Some(oldest) = held.order.pop_front() {
-                        held.inline.remove(&oldest);
-                    }
-                }
+                held.forget_old(MAX_INLINE, MAX_HELD);
                 Ok(guide)
             }
         }
@@ -125,6 +147,11 @@ impl Guides {
                 "{MAX_NAMED} guide lists are registered, which is the most: delete one"
             )));
         }
+        if held.registered_beside(name) + guide.nouns().len() > MAX_HELD {
+            return Err(ApiError::too_large(format!(
+                "the registered guide lists would have more than {MAX_HELD} nouns: delete one"
+            )));
+        }
         held.named.insert(name.to_owned(), guide.clone());
         Ok(guide)
     }
@@ -139,6 +166,12 @@ impl Guides {
             return Err(ApiError::too_large(format!(
                 "a guide list has at most {MAX_NOUNS} nouns, not {}",
                 nouns.len()
+            )));
+        }
+        if let Some(long) = nouns.iter().find(|noun| noun.len() > MAX_NOUN) {
+            return Err(ApiError::too_large(format!(
+                "a noun has at most {MAX_NOUN} bytes, not {}",
+                long.len()
             )));
         }
         let mut seen = std::collections::HashSet::new();
@@ -174,4 +207,33 @@ fn hash(nouns: &[String]) -> blake3::Hash {
         hasher.update(noun.as_bytes());
     }
     hasher.finalize()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::infer::{CheckpointSource, NovicModel};
+
+    #[test]
+    fn old_lists_make_room_for_new_ones() {
+        let model = NovicModel::load(&CheckpointSource::Embedded).unwrap();
+        let guides = Guides::new(model.decoder().clone(), model.guide().clone());
+        let list = |nouns: &[&str]| nouns.iter().map(|&noun| noun.to_owned()).collect();
+        for nouns in [&["fox", "cat"][..], &["key", "dog", "fox"], &["cat"]] {
+            guides.get(&Chosen::Nouns(list(nouns))).unwrap();
+        }
+        let held = || {
+            let held = guides.lock();
+            (held.inline.len(), held.order.len())
+        };
+        assert_eq!(held(), (3, 3));
+        // Six nouns are held; four are left without the oldest list.
+        guides.lock().forget_old(32, 5);
+        assert_eq!(held(), (2, 2));
+        guides.lock().forget_old(1, 5);
+        assert_eq!(held(), (1, 1));
+        guides.put("a", list(&["fox", "key"])).unwrap();
+        guides.put("b", list(&["fox"])).unwrap();
+        assert_eq!(guides.lock().registered_beside("a"), 1);
+    }
 }

@@ -158,6 +158,9 @@ async function classify(blob, name) {
   picture.alt = name;
   item.querySelector("h3").textContent = name;
   results.prepend(item);
+  /* On small screens the labels begin below what is seen. */
+  const head = byId("results-head");
+  if (head.getBoundingClientRect().top > innerHeight / 2) head.scrollIntoView();
   byId("clear").disabled = false;
   pending += 1;
   tell(pending > 1 ? `${pending} pictures are being looked at …` : `${name} is being looked at …`);

@@ -7,6 +7,7 @@ use axum::extract::{FromRequest as _, Multipart, Query, Request};
 use axum::http::{StatusCode, header, request::Parts};
 use base64::Engine as _;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::error::ApiError;
@@ -16,6 +17,13 @@ use crate::infer::SampleError;
 
 /// Results of a request, at most.
 const MAX_TOPK: usize = 100;
+/// Longest text, in bytes.
+const MAX_TEXT: usize = 10_000;
+/// Numbers, texts and lists of a JSON body, at most: they take more memory than
+/// the body itself.
+const MAX_PARTS: usize = 1_000_000;
+/// Fields of a form beside its inputs, at most.
+const MAX_FIELDS: usize = 16;
 
 /// A checked request.
 pub(super) struct ClassifyRequest {
@@ -107,7 +115,9 @@ impl ClassifyRequest {
             .trim()
             .to_ascii_lowercase();
         let request = match kind.as_str() {
-            "application/json" => Self::json(&bytes)?,
+            "application/json" => tokio::task::spawn_blocking(move || Self::json(&bytes))
+                .await
+                .map_err(|_| ApiError::internal("reading the JSON failed"))??,
             "multipart/form-data" => Self::form(parts, bytes, max_inputs).await?,
             kind if kind.starts_with("image/") || kind == "application/octet-stream" => {
                 Self::raw(&parts, bytes)?
@@ -165,7 +175,14 @@ impl ClassifyRequest {
             .await
             .map_err(|error| wrong(&error))?;
         let mut items = Vec::new();
+        let mut count = 0;
         while let Some(field) = form.next_field().await.map_err(|error| wrong(&error))? {
+            count += 1;
+            if count > max_inputs + MAX_FIELDS {
+                return Err(ApiError::too_large(format!(
+                    "a form has at most {max_inputs} inputs and {MAX_FIELDS} other fields"
+                )));
+            }
             let name = field.name().unwrap_or_default().to_owned();
             let is_file = field.file_name().is_some()
                 || field
@@ -175,9 +192,6 @@ impl ClassifyRequest {
                 let name = field.file_name().filter(|name| !name.is_empty());
                 let name = name.map_or_else(|| format!("image {}", items.len()), str::to_owned);
                 let bytes = field.bytes().await.map_err(|error| wrong(&error))?;
-                if items.len() > max_inputs {
-                    break;
-                }
                 items.push(Item {
                     name,
                     id: None,
@@ -200,8 +214,7 @@ impl ClassifyRequest {
     }
 
     fn json(bytes: &[u8]) -> Result<Self, ApiError> {
-        let request: JsonRequest = serde_json::from_slice(bytes)
-            .map_err(|error| ApiError::bad(format!("the JSON: {error}")))?;
+        let request: JsonRequest = read_json(bytes)?;
         let guide = chosen(request.guide)?;
         let written = Written {
             gencfg: request.gencfg,
@@ -247,7 +260,42 @@ impl ClassifyRequest {
     }
 }
 
+/// Reads a JSON body.
+///
+/// # Errors
+/// One that is none, has other fields, or so many parts that it would take
+/// much more memory than its bytes.
+pub(super) fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    let (mut parts, mut in_text, mut is_escaped) = (0usize, false, false);
+    for byte in bytes {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if in_text => is_escaped = true,
+            b'"' => in_text = !in_text,
+            b',' | b'[' | b'{' if !in_text => parts += 1,
+            _ => {}
+        }
+    }
+    if parts > MAX_PARTS {
+        return Err(ApiError::too_large(format!(
+            "the JSON has {parts} parts, at most {MAX_PARTS} are read"
+        )));
+    }
+    serde_json::from_slice(bytes).map_err(|error| ApiError::bad(format!("the JSON: {error}")))
+}
+
 fn text_item(text: String) -> Item {
+    if text.len() > MAX_TEXT {
+        let reason = format!(
+            "the text has {} bytes, at most {MAX_TEXT} are read",
+            text.len()
+        );
+        return Item {
+            name: "text".to_owned(),
+            id: None,
+            input: Input::Wrong(SampleError::input(reason)),
+        };
+    }
     Item {
         name: format!("\"{text}\""),
         id: None,
@@ -318,6 +366,9 @@ fn options(written: Written, guide: Chosen) -> Result<Options, ApiError> {
             Some(config)
         }
     };
+    if written.top == Some(0) {
+        return Err(ApiError::bad("top is at least 1"));
+    }
     if written
         .min_prob
         .is_some_and(|least| !(0.0..=1.0).contains(&least))
@@ -332,4 +383,21 @@ fn options(written: Written, guide: Chosen) -> Result<Options, ApiError> {
         tokens: written.tokens,
         embedding: written.embedding,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_that_unfold_to_much_more_than_their_bytes_are_refused() {
+        let read = |text: &str| read_json::<Value>(text.as_bytes());
+        assert_eq!(read(r#"{"a": [1, "\",[{"]}"#).unwrap()["a"][1], "\",[{");
+        // Commas within texts are no parts.
+        let text = format!("[\"{}\"]", ",[\\\"".repeat(MAX_PARTS));
+        assert!(read(&text).is_ok());
+        let parts = format!("[{}0]", "0,".repeat(MAX_PARTS));
+        assert_eq!(read(&parts).unwrap_err().status, 413);
+        assert_eq!(read("{").unwrap_err().status, 400);
+    }
 }

@@ -1,16 +1,23 @@
 //! Which nouns count as correct for the classes of a dataset (`eval-infer.md`
 //! sections 6 and 7).
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use serde_json::{Value, json};
 
 use super::inputs;
 use super::pictures;
+use super::trained;
 use crate::datasets::ClassificationDataset;
+use crate::evaluate::TextTable;
 use crate::nouns::{
     ClassNameVariant, OnAmbiguity, TargetAlignment, VariantMap, Vocabulary, VocabularyAlignment,
     class_names, clean_class_name,
 };
 use crate::runner::{StageContext, StageError};
+
+/// Classes without a noun that are listed.
+const SHOWN_CLASSES: usize = 30;
 
 /// Names of the classes of a dataset.
 pub(super) struct ClassNames {
@@ -96,16 +103,92 @@ impl ClassLists {
         for warning in warnings(&alignment, classes.is_list) {
             context.warn(&format!("{}: {warning}", classes.title));
         }
-        let unnamed = alignment.empty_classes().count();
-        if unnamed > 0 {
-            context.note(&format!(
-                "{}: {unnamed} of {} classes have no name in the model's vocabulary and count as \
-                 wrong",
-                classes.title,
-                classes.names.len()
-            ));
-        }
         Self::new(classes, alignment.classes)
+    }
+
+    /// Tells of classes that no noun of the model names, and of their pictures:
+    /// they count as wrong. `labels` are the classes of the pictures.
+    pub(super) fn tell_unnamed(
+        &self,
+        context: &StageContext<'_>,
+        classes: &ClassNames,
+        labels: &[usize],
+    ) {
+        let mut unnamed = self.unnamed(labels);
+        if unnamed.is_empty() {
+            return;
+        }
+        let pictures: usize = unnamed.iter().map(|(_, pictures)| pictures).sum();
+        context.note(&format!(
+            "{}: {} of {} classes have no name in the model's vocabulary; their {pictures} of {} \
+             pictures count as wrong",
+            classes.title,
+            unnamed.len(),
+            classes.names.len(),
+            labels.len()
+        ));
+        if !classes.is_list {
+            return;
+        }
+        unnamed.sort_by_key(|&(class, pictures)| (std::cmp::Reverse(pictures), class));
+        let heads = ["Class without noun", "Pictures"].map(str::to_owned);
+        let mut table = TextTable::new(heads);
+        for &(class, pictures) in unnamed.iter().take(SHOWN_CLASSES) {
+            table.row([classes.names[class].clone(), pictures.to_string()]);
+        }
+        if unnamed.len() > SHOWN_CLASSES {
+            let more = format!("… {} more", unnamed.len() - SHOWN_CLASSES);
+            table.row([more, String::new()]);
+        }
+        trained::show_table(context, &table.render());
+    }
+
+    /// Classes without a noun, with the number of their pictures.
+    pub(super) fn unnamed(&self, labels: &[usize]) -> Vec<(usize, usize)> {
+        let classes = self.lists.iter().enumerate();
+        classes
+            .filter(|(_, nouns)| nouns.is_empty())
+            .map(|(class, _)| {
+                let pictures = labels.iter().filter(|&&label| label == class).count();
+                (class, pictures)
+            })
+            .collect()
+    }
+
+    /// The class of a prediction for a picture of class `label`; none if it is
+    /// accepted for no class. A noun of several classes is taken as the right
+    /// one.
+    fn class_of(&self, noun: &str, label: usize, by_noun: &HashMap<&str, usize>) -> Option<usize> {
+        if self.lists[label].iter().any(|accepted| accepted == noun) {
+            Some(label)
+        } else {
+            by_noun.get(noun).copied()
+        }
+    }
+
+    /// `[true class, predicted class, samples]`: the classes that first
+    /// predictions are accepted for; null for those that are accepted for none.
+    pub(super) fn confusion<'a>(
+        &self,
+        labels: &[usize],
+        first: impl Iterator<Item = Option<&'a str>>,
+    ) -> Value {
+        let mut by_noun: HashMap<&str, usize> = HashMap::new();
+        for (class, nouns) in self.lists.iter().enumerate() {
+            for noun in nouns {
+                by_noun.entry(noun).or_insert(class);
+            }
+        }
+        let mut counts: BTreeMap<(usize, Option<usize>), u64> = BTreeMap::new();
+        for (noun, &label) in first.zip(labels) {
+            let predicted = noun.and_then(|noun| self.class_of(noun, label, &by_noun));
+            *counts.entry((label, predicted)).or_default() += 1;
+        }
+        let counts = counts.into_iter();
+        let counts: Vec<Value> = counts
+            .map(|((label, predicted), count)| json!([label, predicted, count]))
+            .collect();
+        json!(counts)
     }
 
     /// The nouns of the dictionary; every class must have one, and none may

@@ -3,7 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::class_lists::{ClassLists, ClassNames};
 use super::image_set::ImageSet;
@@ -12,12 +13,13 @@ use super::pictures;
 use super::trained::{self, Model, Models};
 use crate::config::schema::EvalAlignment;
 use crate::datasets::ClassificationDataset;
-use crate::decoder::generate::{GenerationConfig, Guiding, Method};
+use crate::decoder::generate::{GenerationConfig, GreedyLoss, Guiding, Method};
 use crate::evaluate::{GreedyOutcome, GreedyOutcomes, wilson_95};
 use crate::infer::{Guide, Label, model_values};
 use crate::nouns::VariantMap;
 use crate::reports::record::Record;
 use crate::runner::{Resource, ResourceQuery, StageContext, StageError, StageKind, StageOutput};
+use crate::store::replace_file;
 
 /// Pictures decoded together.
 const BATCH: usize = 128;
@@ -46,6 +48,7 @@ impl StageKind for EvalCls {
             "cls.class_names",
             "eval.guided",
             "eval.alignment",
+            "eval.samples_max",
             "eval.debug",
             "eval.copy_images",
             "eval.copy_images_dir",
@@ -87,7 +90,8 @@ impl StageKind for EvalCls {
         let variants = VariantMap::new(vocabulary.dictionary());
         let models = Models::open(context)?;
         let mut sets: Vec<(usize, ImageSet)> = Vec::new();
-        let (mut records, mut summary, mut failed) = (Vec::new(), Vec::new(), 0);
+        let (mut records, mut results) = (Vec::new(), Vec::new());
+        let (mut summary, mut failed, mut failed_models) = (Vec::new(), 0, models.failed);
         for (number, model) in models.open.iter().enumerate() {
             context.check_interrupt()?;
             let shared = sets.iter().position(|(first, _)| {
@@ -96,7 +100,8 @@ impl StageKind for EvalCls {
             let images = match shared {
                 Some(place) => &sets[place].1,
                 None => {
-                    let set = ImageSet::of(context, model, dataset.as_ref(), 0)?;
+                    let set =
+                        ImageSet::of(context, model, dataset.as_ref(), config.eval.samples_max)?;
                     failed += set.failed;
                     sets.push((number, set));
                     &sets[sets.len() - 1].1
@@ -111,15 +116,28 @@ impl StageKind for EvalCls {
                     &of_model
                 }
             };
+            lists.tell_unnamed(context, &classes, &images.labels);
             let evaluation = Evaluation {
                 context,
                 dataset: dataset.as_ref(),
+                title: &classes.title,
                 model,
                 number,
                 images,
                 lists,
             };
-            let record = evaluation.run()?;
+            let (record, result) = match evaluation.run() {
+                Ok(made) => made,
+                Err(error @ StageError::Interrupted) => return Err(error),
+                Err(error) if models.open.len() == 1 => return Err(error),
+                Err(error) => {
+                    let tail = model.decoder.tail();
+                    context.warn(&format!("model {tail} left out: {error}"));
+                    failed_models += 1;
+                    continue;
+                }
+            };
+            results.push(result);
             summary.push(format!(
                 "{} {:.1} %",
                 model.decoder.tail(),
@@ -127,9 +145,13 @@ impl StageKind for EvalCls {
             ));
             records.push(record);
         }
+        if records.is_empty() {
+            return Err(StageError::failed("no model could be evaluated"));
+        }
         pictures::write_records(context, &records)?;
+        trained::write_results(context, &results)?;
         let mut parts = Vec::new();
-        for (count, what) in [(failed, "pictures"), (models.failed, "models")] {
+        for (count, what) in [(failed, "pictures"), (failed_models, "models")] {
             if count > 0 {
                 parts.push(format!("{count} {what} left out"));
             }
@@ -144,6 +166,8 @@ impl StageKind for EvalCls {
 struct Evaluation<'a, 'c> {
     context: &'a StageContext<'c>,
     dataset: &'a dyn ClassificationDataset,
+    /// Name of dataset and class names.
+    title: &'a str,
     model: &'a Model,
     /// Place of the model.
     number: usize,
@@ -151,17 +175,53 @@ struct Evaluation<'a, 'c> {
     lists: &'a ClassLists,
 }
 
+/// A noun as it is shown and as it is compared.
+#[derive(Debug, Serialize, Deserialize)]
+struct Written {
+    noun: String,
+    written: String,
+}
+
+impl From<Label> for Written {
+    fn from(label: Label) -> Self {
+        Self {
+            noun: label.noun,
+            written: label.written,
+        }
+    }
+}
+
+/// What a model wrote for all pictures; kept until the stage is done.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Greedy {
+    free: Vec<Written>,
+    guided: Option<Vec<Written>>,
+    /// Sum and basis of the loss of each batch.
+    losses: Vec<(f64, f64)>,
+    elapsed: f64,
+}
+
+impl Greedy {
+    /// What an earlier attempt left; nothing if it cannot be read.
+    fn read(path: &Path, images: usize, guided: bool) -> Option<Self> {
+        let kept: Self = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+        let is_whole = kept.free.len() == images
+            && kept.losses.len() == images.div_ceil(BATCH)
+            && kept.guided.as_ref().map(Vec::len) == guided.then_some(images);
+        is_whole.then_some(kept)
+    }
+}
+
 impl Evaluation<'_, '_> {
-    fn run(&self) -> Result<Record, StageError> {
+    fn decode(&self) -> Result<Greedy, StageError> {
         let (context, decoder) = (self.context, &self.model.decoder);
-        let guided = context.config().eval.guided;
         let greedy = |guide| GenerationConfig {
             method: Method::Greedy,
             topk: 1,
             guide,
             ..GenerationConfig::default()
         };
-        let guide = if guided {
+        let guide = if context.config().eval.guided {
             let guide = decoder.guide(&self.lists.nouns)?;
             for warning in guide.warnings(decoder.vocabulary().nouns()) {
                 context.warn(&warning);
@@ -170,6 +230,10 @@ impl Evaluation<'_, '_> {
         } else {
             None
         };
+        let kept = context.work().join(format!("greedy_{}.json", self.number));
+        if let Some(kept) = Greedy::read(&kept, self.images.len(), guide.is_some()) {
+            return Ok(kept);
+        }
         let vocabulary: &Guide = decoder.vocabulary();
         let free = decoder.task(greedy(Guiding::None), vocabulary)?;
         let by_guide = match &guide {
@@ -177,57 +241,115 @@ impl Evaluation<'_, '_> {
             None => None,
         };
         let smoothing = decoder.trained().config.model.label_smoothing;
-        let mut outcomes = GreedyOutcomes::new(decoder.vocabulary_set());
-        let mut copies = Copies::new(context, self.number)?;
+        let mut made = Greedy {
+            guided: by_guide.as_ref().map(|_| Vec::new()),
+            ..Greedy::default()
+        };
         let start = std::time::Instant::now();
         context.begin("pictures", 0, Some(self.images.len() as u64));
         for (batch, labels) in self.images.labels.chunks(BATCH).enumerate() {
             context.check_interrupt()?;
             let embeds = self.images.embeds.narrow(0, batch * BATCH, labels.len())?;
             let (direct, mut loss) = free.greedy_labels(&embeds, smoothing)?;
-            let chosen: Option<Vec<Label>> = match &by_guide {
-                None => None,
-                Some(task) => {
-                    let (labels, guided_loss) = task.greedy_labels(&embeds, smoothing)?;
-                    loss = guided_loss;
-                    Some(labels)
-                }
-            };
-            outcomes.add_batch(&loss);
-            for (i, &label) in labels.iter().enumerate() {
-                let accepted = &self.lists.lists[label];
-                let chosen = chosen.as_ref().map(|chosen| &chosen[i]);
-                let outcome = outcomes.add(
-                    accepted,
-                    &direct[i].written,
-                    chosen.map(|chosen| chosen.written.as_str()),
-                );
-                let main = accepted.first().map_or("UNKNOWN", String::as_str);
-                if batch == 0 && context.config().eval.debug {
-                    let best = chosen.unwrap_or(&direct[i]);
-                    let verdict = if outcome.guided_correct {
-                        "right"
-                    } else {
-                        "wrong"
-                    };
-                    let free =
-                        chosen.map_or_else(String::new, |_| format!(" ({})", direct[i].noun));
-                    context.note(&format!("{main} --> {}{free}: {verdict}", best.noun));
-                }
-                let picture = self.images.indices[batch * BATCH + i];
-                if let (Some(copies), Some(path)) = (&mut copies, self.dataset.image_path(picture))
-                {
-                    let chosen = chosen.map(|chosen| chosen.noun.as_str());
-                    copies.take(path, outcome, main, &direct[i].noun, chosen)?;
-                }
+            made.free.extend(direct.into_iter().map(Written::from));
+            if let (Some(task), Some(guided)) = (&by_guide, &mut made.guided) {
+                let (labels, guided_loss) = task.greedy_labels(&embeds, smoothing)?;
+                guided.extend(labels.into_iter().map(Written::from));
+                loss = guided_loss;
             }
+            made.losses.push((loss.sum, loss.basis));
             context.advance(labels.len() as u64);
         }
-        let elapsed = start.elapsed().as_secs_f64();
+        made.elapsed = start.elapsed().as_secs_f64();
+        replace_file(&kept, &serde_json::to_vec(&made)?)?;
+        Ok(made)
+    }
+
+    fn run(&self) -> Result<(Record, Value), StageError> {
+        let (context, decoder) = (self.context, &self.model.decoder);
+        let made = self.decode()?;
+        let mut outcomes = GreedyOutcomes::new(decoder.vocabulary_set());
+        let mut copies = Copies::new(context, self.number)?;
+        for &(sum, basis) in &made.losses {
+            outcomes.add_batch(&GreedyLoss { sum, basis });
+        }
+        for (place, &label) in self.images.labels.iter().enumerate() {
+            let accepted = &self.lists.lists[label];
+            let direct = &made.free[place];
+            let chosen = made.guided.as_ref().map(|guided| &guided[place]);
+            let outcome = outcomes.add(
+                accepted,
+                &direct.written,
+                chosen.map(|chosen| chosen.written.as_str()),
+            );
+            let main = accepted.first().map_or("UNKNOWN", String::as_str);
+            if place < BATCH && context.config().eval.debug {
+                let best = chosen.unwrap_or(direct);
+                let verdict = if outcome.guided_correct {
+                    "right"
+                } else {
+                    "wrong"
+                };
+                let free = chosen.map_or_else(String::new, |_| format!(" ({})", direct.noun));
+                context.note(&format!("{main} --> {}{free}: {verdict}", best.noun));
+            }
+            let picture = self.images.indices[place];
+            if let (Some(copies), Some(path)) = (&mut copies, self.dataset.image_path(picture)) {
+                let chosen = chosen.map(|chosen| chosen.noun.as_str());
+                copies.take(path, outcome, main, &direct.noun, chosen)?;
+            }
+        }
         if let Some(copies) = copies {
             copies.tell(context);
         }
-        self.report(&outcomes, elapsed)
+        let record = self.report(&outcomes, made.elapsed)?;
+        let result = self.result(&made, &record);
+        Ok((record, result))
+    }
+
+    /// All counters.
+    fn result(&self, made: &Greedy, record: &Record) -> Value {
+        let written = made.guided.as_ref().unwrap_or(&made.free);
+        let labels = &self.images.labels;
+        let mut classes: Vec<(u64, u64)> = vec![(0, 0); self.lists.lists.len()];
+        for (written, &label) in written.iter().zip(labels) {
+            classes[label].0 += 1;
+            classes[label].1 += u64::from(self.lists.lists[label].contains(&written.written));
+        }
+        let shares = classes.iter().filter(|(samples, _)| *samples > 0);
+        let shares: Vec<f64> = shares
+            .map(|&(samples, correct)| correct as f64 / samples as f64)
+            .collect();
+        let classes: Vec<Value> = (self.lists.lists.iter().zip(&classes))
+            .map(|(nouns, (samples, correct))| {
+                json!({ "nouns": nouns, "samples": samples, "correct": correct })
+            })
+            .collect();
+        let unnamed = self.lists.unnamed(labels);
+        let unnamed_samples: usize = unnamed.iter().map(|(_, samples)| samples).sum();
+        let first = written.iter().map(|written| Some(written.written.as_str()));
+        let eval = &self.context.config().eval;
+        let count = |name: &str| record.number(name);
+        json!({
+            "dataset": self.title,
+            "model": self.model.decoder.tail(),
+            "guided": eval.guided,
+            "num_samples": labels.len(),
+            "samples_max": eval.samples_max,
+            "pictures": self.images.chosen(self.context),
+            "loss": count("loss"),
+            "noun_top1": count("noun_top1"),
+            "noun_top1_95": [count("top1_low"), count("top1_high")],
+            "outcomes": GreedyOutcome::ALL
+                .into_iter()
+                .map(|outcome| (outcome.name().to_owned(), json!(count(outcome.name()))))
+                .collect::<serde_json::Map<_, _>>(),
+            "class_mean_top1": shares.iter().sum::<f64>() / shares.len().max(1) as f64,
+            "classes": classes,
+            "unnamed": { "classes": unnamed.len(), "samples": unnamed_samples },
+            "confusion": self.lists.confusion(labels, first),
+            "elapsed_time": made.elapsed,
+        })
     }
 
     fn report(&self, outcomes: &GreedyOutcomes, elapsed: f64) -> Result<Record, StageError> {

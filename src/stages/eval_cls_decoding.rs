@@ -13,8 +13,8 @@ use crate::config::schema::EvalGuide;
 use crate::datasets::ClassificationDataset;
 use crate::decoder::generate::{GenerationConfig, select};
 use crate::evaluate::{
-    Colour, DatasetScores, DecodingScore, ModelScores, PredictionTable, TrackedTable,
-    overall_table, wilson_95,
+    Colour, DatasetScores, DecodingScore, ModelScores, PredictionDetails, PredictionTable,
+    TrackedTable, overall_table, wilson_95,
 };
 use crate::infer::{Guide, Predictions, RankedNoun, prediction_file, ranked};
 use crate::nouns::VariantMap;
@@ -169,7 +169,19 @@ impl Evaluation<'_, '_> {
                 self.variants,
                 model.decoder.vocabulary().nouns(),
             );
-            let model_scores = self.evaluate(&classes, number, images, &lists, output)?;
+            lists.tell_unnamed(context, &classes, &images.labels);
+            let outcome = self.evaluate(&classes, number, images, &lists, output);
+            let model_scores = match outcome {
+                Ok(scores) => scores,
+                Err(error @ StageError::Interrupted) => return Err(error),
+                Err(error) if self.models.len() == 1 => return Err(error),
+                Err(error) => {
+                    let tail = model.decoder.tail();
+                    context.warn(&format!("{}: {tail} left out: {error}", classes.title));
+                    output.failed_models += 1;
+                    continue;
+                }
+            };
             let mut table = model_scores.table(&classes.title);
             // With it, shares of single precision are exact again.
             let samples = json!(images.len());
@@ -177,6 +189,9 @@ impl Evaluation<'_, '_> {
             trained::track(context, &table.values)?;
             trained::show_table(context, &table.text);
             scores.models.push(model_scores);
+        }
+        if scores.models.is_empty() {
+            return Err(StageError::failed("no model could be evaluated"));
         }
         let table = scores.table();
         trained::track(context, &table.values)?;
@@ -219,7 +234,7 @@ impl Evaluation<'_, '_> {
             }
             EvalGuide::Classes => decoder.guide(&lists.nouns)?,
         };
-        let mut all = Vec::with_capacity(self.configurations.len());
+        let (mut all, mut times) = (Vec::new(), Vec::new());
         for (place, configuration) in self.configurations.iter().enumerate() {
             let kept = self.kept_path(number, place);
             let start = std::time::Instant::now();
@@ -233,6 +248,7 @@ impl Evaluation<'_, '_> {
                 }
             };
             let elapsed = start.elapsed().as_secs_f64();
+            times.push(elapsed);
             output.results.push(result(
                 context,
                 &classes.title,
@@ -264,7 +280,16 @@ impl Evaluation<'_, '_> {
         infer_cfg.insert("action".to_owned(), "eval_cls_decoding".into());
         let names = images.indices.iter();
         let names = names.map(|&index| self.dataset.image_name(index)).collect();
-        let file = prediction_file(decoder, &guide, names, infer_cfg, &all);
+        let mut file = prediction_file(decoder, &guide, names, infer_cfg, &all);
+        if context.config().generate.details {
+            let class = |&label: &usize| self.dataset.classes().get(label).cloned();
+            file.details = Some(PredictionDetails {
+                embedder: self.models[number].embedder.spec().to_string(),
+                sample_index: images.indices.iter().map(|&index| index as u64).collect(),
+                labels: images.labels.iter().map(class).collect(),
+                elapsed_time: times,
+            });
+        }
         let name = format!("predictions_{}", trained::in_file_name(self.dataset.name()));
         trained::export(context, &file, &name, &mut output.files)?;
         Ok(ModelScores {
@@ -407,15 +432,7 @@ impl Output {
     ) -> Result<StageOutput, StageError> {
         pictures::write_records(context, &self.records)?;
         pictures::write_galleries(context, &self.galleries, &self.images)?;
-        let results = json!({
-            "version": 1,
-            "program": env!("CARGO_PKG_VERSION"),
-            "run": context.run_id(),
-            "results": self.results,
-        });
-        let text = serde_json::to_vec_pretty(&results)?;
-        replace_file(&context.out().join("results.json"), &text)?;
-        replace_file(&context.outputs()?.join("results.json"), &text)?;
+        trained::write_results(context, &self.results)?;
         let best = |key: &str| overall.values.get(key).cloned().unwrap_or(Value::Null);
         let failures: Vec<String> = [
             (self.failed_pictures, "pictures"),
@@ -471,6 +488,10 @@ fn result(
             })
         })
         .collect();
+    let unnamed = lists.unnamed(&images.labels);
+    let unnamed_samples: usize = unnamed.iter().map(|(_, samples)| samples).sum();
+    let rows = predictions.rows().iter();
+    let first = rows.map(|row| row.first().map(|best| best.noun.as_str()));
     let mut value = Map::new();
     for (name, field) in [
         ("dataset", json!(dataset)),
@@ -478,44 +499,20 @@ fn result(
         ("gen_cfg", json!(predictions.config().to_string())),
         ("num_samples", json!(samples)),
         ("samples_max", json!(context.config().eval.samples_max)),
+        ("pictures", images.chosen(context)),
         ("ranks", json!(ranks)),
         ("class_mean_top1", json!(statistics.class_mean_top(1))),
         ("classes", json!(classes)),
-        ("confusion", confusion(lists, images, predictions)),
+        (
+            "unnamed",
+            json!({ "classes": unnamed.len(), "samples": unnamed_samples }),
+        ),
+        ("confusion", lists.confusion(&images.labels, first)),
         ("elapsed_time", json!(elapsed)),
     ] {
         value.insert(name.to_owned(), field);
     }
     Value::Object(value)
-}
-
-/// `[true class, predicted class, samples]`: the classes of first predictions
-/// that are accepted for one; null for those that are accepted for none.
-fn confusion(lists: &ClassLists, images: &ImageSet, predictions: &Predictions) -> Value {
-    use std::collections::{BTreeMap, HashMap};
-    let mut class_of: HashMap<&str, usize> = HashMap::new();
-    for (class, nouns) in lists.lists.iter().enumerate() {
-        for noun in nouns {
-            class_of.entry(noun).or_insert(class);
-        }
-    }
-    let mut counts: BTreeMap<(usize, Option<usize>), u64> = BTreeMap::new();
-    for (row, &label) in predictions.rows().iter().zip(&images.labels) {
-        let predicted = row.first().and_then(|best| {
-            // A noun of several classes is taken as the right one.
-            if lists.lists[label].contains(&best.noun) {
-                Some(label)
-            } else {
-                class_of.get(best.noun.as_str()).copied()
-            }
-        });
-        *counts.entry((label, predicted)).or_default() += 1;
-    }
-    let counts: Vec<Value> = counts
-        .into_iter()
-        .map(|((label, predicted), count)| json!([label, predicted, count]))
-        .collect();
-    json!(counts)
 }
 
 /// The first three for the page.

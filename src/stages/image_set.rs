@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::trained::Model;
 use crate::datasets::ClassificationDataset;
@@ -101,6 +101,14 @@ impl ImageSet {
     /// Number of pictures.
     pub(super) fn len(&self) -> usize {
         self.labels.len()
+    }
+
+    /// Which pictures were drawn (`eval.samples_max`); null for all.
+    pub(super) fn chosen(&self, context: &StageContext<'_>) -> Value {
+        match context.config().eval.samples_max {
+            0 => Value::Null,
+            _ => json!(self.indices),
+        }
     }
 
     /// Classes that have a picture.

@@ -16,11 +16,13 @@ use super::trained::{self, Model, Models};
 use crate::annotate::{add_samples, annotation_path};
 use crate::cache::{CacheFile, OpenOptions};
 use crate::decoder::generate::{GenerationConfig, select};
+use crate::evaluate::PredictionDetails;
 use crate::images::{DecodeOptions, decode_file, pictures_in};
 use crate::infer::{
     EmbeddingModel, Guide, NounDecoder, NounList, Predictions, RankedNoun, best_table,
-    prediction_file,
+    known_spellings, prediction_file,
 };
+use crate::nouns::VariantMap;
 use crate::reports::page::{Gallery, Picture};
 use crate::reports::record::Record;
 use crate::runner::{Resource, ResourceQuery, StageContext, StageError, StageKind, StageOutput};
@@ -65,6 +67,7 @@ impl StageKind for Infer {
             "infer.annotations",
             "infer.annotations_update",
             "infer.guided",
+            "infer.guide_canonical",
             "infer.guide_dataset",
             "infer.guide_targets",
             "infer.debug",
@@ -75,9 +78,12 @@ impl StageKind for Infer {
     fn resources(&self, query: &ResourceQuery<'_>) -> Result<Vec<Resource>, StageError> {
         let mut resources = trained::model_resources(query)?;
         let infer = &query.config.infer;
-        if infer.guide_targets.is_empty() && infer.guide_dataset == NOUN_DATASET {
+        let guides = !infer.guide_targets.is_empty() || !infer.guide_dataset.is_empty();
+        let is_dictionary = infer.guide_targets.is_empty() && infer.guide_dataset == NOUN_DATASET;
+        if is_dictionary || (guides && infer.guide_canonical) {
             resources.push(inputs::dictionary(query)?);
-        } else if infer.guide_targets.is_empty() && !infer.guide_dataset.is_empty() {
+        }
+        if infer.guide_targets.is_empty() && !infer.guide_dataset.is_empty() && !is_dictionary {
             let path = inputs::cache_path(query.project, query.config, &infer.guide_dataset);
             let path = path.display().to_string();
             resources.push(inputs::file(query, "cache", &path, "cache")?);
@@ -115,6 +121,12 @@ impl StageKind for Infer {
         }
         let models = Models::open(context)?;
         let guide_nouns = guide_nouns(context, &models.open)?;
+        let variants = if config.infer.guide_canonical && guide_nouns.is_some() {
+            let vocabulary = inputs::open_vocabulary(context.project(), &config.nouns, 0)?;
+            Some(VariantMap::new(vocabulary.dictionary()))
+        } else {
+            None
+        };
         let mut sets: Vec<(usize, Samples)> = Vec::new();
         let mut files = Vec::new();
         let mut records = Vec::new();
@@ -137,8 +149,8 @@ impl StageKind for Infer {
             let predictions = predict_all(
                 context,
                 number,
-                &model.decoder,
-                guide_nouns.as_deref(),
+                model,
+                (guide_nouns.as_deref(), variants.as_ref()),
                 &configurations,
                 samples,
                 &mut files,
@@ -185,16 +197,27 @@ fn record(tracked: &Map<String, Value>) -> Record {
 fn predict_all(
     context: &StageContext<'_>,
     number: usize,
-    decoder: &NounDecoder,
-    guide_nouns: Option<&[String]>,
+    model: &Model,
+    (guide_nouns, variants): (Option<&[String]>, Option<&VariantMap>),
     configurations: &[GenerationConfig],
     samples: &Samples,
     files: &mut Vec<String>,
 ) -> Result<Vec<Predictions>, StageError> {
+    let decoder = &model.decoder;
     let guide = match guide_nouns {
         None => Guide::clone(decoder.vocabulary()),
         Some(nouns) => {
-            let guide = decoder.guide(nouns)?;
+            let spelled = match variants {
+                Some(variants) => {
+                    let spelled = known_spellings(nouns, decoder.vocabulary().nouns(), variants);
+                    if let Some(note) = spelled.note() {
+                        context.note(&format!("{}: {note}", decoder.tail()));
+                    }
+                    spelled.nouns
+                }
+                None => nouns.to_vec(),
+            };
+            let guide = decoder.guide(&spelled)?;
             for warning in guide.warnings(decoder.vocabulary().nouns()) {
                 context.warn(&format!("{}: {warning}", decoder.tail()));
             }
@@ -203,11 +226,12 @@ fn predict_all(
     };
     let infer = &context.config().infer;
     let batches = samples.keys.len().div_ceil(BATCH);
-    let mut all = Vec::with_capacity(configurations.len());
+    let (mut all, mut times) = (Vec::new(), Vec::new());
     for (place, configuration) in configurations.iter().enumerate() {
         let kept = context
             .work()
             .join(format!("predictions_{number}_{place}.json"));
+        let start = std::time::Instant::now();
         let predictions = match read_kept(&kept, configuration, samples.keys.len()) {
             Some(predictions) => predictions,
             None => {
@@ -216,6 +240,7 @@ fn predict_all(
                 predictions
             }
         };
+        times.push(start.elapsed().as_secs_f64());
         if infer.log {
             for (key, row) in samples.keys.iter().zip(predictions.rows()) {
                 if let Some(best) = row.first() {
@@ -233,7 +258,15 @@ fn predict_all(
     trained::track(context, &best_table(decoder, &samples.keys, &all))?;
     let mut infer_cfg = context.config().flat();
     infer_cfg.insert("action".to_owned(), "infer".into());
-    let file = prediction_file(decoder, &guide, samples.keys.clone(), infer_cfg, &all);
+    let mut file = prediction_file(decoder, &guide, samples.keys.clone(), infer_cfg, &all);
+    if context.config().generate.details {
+        file.details = Some(PredictionDetails {
+            embedder: model.embedder.spec().to_string(),
+            sample_index: samples.places.clone(),
+            labels: vec![None; samples.keys.len()],
+            elapsed_time: times,
+        });
+    }
     let name = format!("infer_{}", decoder.tail().replace(['/', '.'], "_"));
     if infer.predictions_json {
         trained::export(context, &file, &name, files)?;
@@ -365,6 +398,8 @@ impl Inputs {
 /// Texts, then pictures, with their keys in this order. Keys may repeat.
 struct Samples {
     keys: Vec<String>,
+    /// Their places among the inputs.
+    places: Vec<u64>,
     /// Unit vectors `[N, F]`.
     embeds: Tensor,
     /// The first pictures, for the page, with their places among the samples.
@@ -385,6 +420,8 @@ impl Samples {
             .iter()
             .map(|text| format!("\"{text}\""))
             .collect();
+        let mut places: Vec<u64> = (0..keys.len() as u64).collect();
+        let mut next = places.len() as u64;
         let (mut parts, mut shown, mut failed) = (Vec::new(), Vec::new(), 0);
         if !inputs.texts.is_empty() {
             let texts: Vec<&str> = inputs.texts.iter().map(String::as_str).collect();
@@ -405,10 +442,12 @@ impl Samples {
                 .collect::<Vec<Result<_, crate::images::ImageError>>>();
             let mut images = Vec::with_capacity(batch.len());
             for ((key, _), image) in batch.iter().zip(decoded) {
+                next += 1;
                 match image {
                     Ok((image, kept)) => {
                         shown.extend(kept.map(|image| (keys.len(), image)));
                         keys.push(key.clone());
+                        places.push(next - 1);
                         images.push(image);
                     }
                     Err(error) => {
@@ -429,6 +468,7 @@ impl Samples {
         }
         Ok(Self {
             keys,
+            places,
             embeds: Tensor::cat(&parts, 0)?,
             shown,
             failed,

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::inputs;
 use crate::config::schema::Config;
@@ -12,7 +12,7 @@ use crate::embedders::{Embedder, EmbedderSpec};
 use crate::evaluate::PredictionFile;
 use crate::infer::{CheckpointNames, InferError, NounDecoder, ProjectPlaces, TrainedDecoder};
 use crate::runner::{Resource, ResourceQuery, StageContext, StageError};
-use crate::store::Project;
+use crate::store::{Project, replace_file};
 use crate::tracking;
 use crate::train::exchange;
 
@@ -254,6 +254,24 @@ pub(super) fn show_table(context: &StageContext<'_>, text: &str) {
     for line in plain.lines() {
         context.note(line);
     }
+}
+
+/// Writes all that an evaluation counted to `results.json`, in its output and
+/// in what people take away.
+pub(super) fn write_results(
+    context: &StageContext<'_>,
+    results: &[Value],
+) -> Result<(), StageError> {
+    let results = json!({
+        "version": 1,
+        "program": env!("CARGO_PKG_VERSION"),
+        "run": context.run_id(),
+        "results": results,
+    });
+    let text = serde_json::to_vec_pretty(&results)?;
+    replace_file(&context.out().join("results.json"), &text)?;
+    replace_file(&context.outputs()?.join("results.json"), &text)?;
+    Ok(())
 }
 
 /// Part of a file name that stands for a text.

@@ -15,7 +15,7 @@ use crate::folder::{Call, Folder, repository};
 
 /// The pages, in the order in which a reader meets them; later ones need the
 /// runs of the first.
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 11] = [
     "tutorial.md",
     "from-the-original.md",
     "guide.md",
@@ -24,7 +24,9 @@ const PAGES: [&str; 9] = [
     "howto/own-nouns.md",
     "howto/own-embedder.md",
     "howto/noise-sweep.md",
+    "howto/cluster.md",
     "howto/paper-tables.md",
+    "howto/annotation.md",
 ];
 
 /// `novic` as the blocks call it: the server is ended once it listens, and

@@ -350,6 +350,12 @@ fn malformed_huge_and_hostile_requests_are_refused() {
     let large = vec![0u8; (1 << 20) + 1];
     let many = json!({ "texts": ["a", "b", "c", "d", "e"] }).to_string();
     let deep = "[".repeat(100_000);
+    let parts = format!("{{\"guide\": [{}0]}}", "0,".repeat(400_000));
+    let text = json!({ "texts": ["x".repeat(20_000)] }).to_string();
+    let noun = json!({ "texts": ["a"], "guide": ["x".repeat(20_000)] }).to_string();
+    let fields = (0..40)
+        .map(|n| format!("--x\r\nContent-Disposition: form-data; name=\"f{n}\"\r\n\r\n1\r\n"));
+    let fields = fields.collect::<String>() + "--x--\r\n";
     let nan = json!({ "embeddings": [[1.0, 2.0]] }).to_string();
     /// Method, path, headers, body, status of the answer.
     type Case<'a> = (&'a str, &'a str, Vec<(&'a str, &'a str)>, &'a [u8], u16);
@@ -409,6 +415,35 @@ fn malformed_huge_and_hostile_requests_are_refused() {
             413,
         ),
         ("POST", "/v1/classify", vec![json_kind], nan.as_bytes(), 422),
+        (
+            "POST",
+            "/v1/classify",
+            vec![json_kind],
+            parts.as_bytes(),
+            400,
+        ),
+        (
+            "POST",
+            "/v1/classify",
+            vec![json_kind],
+            text.as_bytes(),
+            422,
+        ),
+        (
+            "POST",
+            "/v1/classify",
+            vec![json_kind],
+            noun.as_bytes(),
+            413,
+        ),
+        (
+            "POST",
+            "/v1/classify",
+            vec![("Content-Type", "multipart/form-data; boundary=x")],
+            fields.as_bytes(),
+            413,
+        ),
+        ("POST", "/v1/classify?top=0", vec![png], &fox, 400),
         (
             "POST",
             "/v1/classify",

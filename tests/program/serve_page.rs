@@ -129,6 +129,13 @@ fn it_is_accessible_in_any_size_and_light() {
             browser.open(&format!("{}#example=fox", server.url()));
             results(&mut browser, 1);
             assert_eq!(
+                browser.value(
+                    "document.getElementById('results-head').getBoundingClientRect().top < innerHeight"
+                ),
+                true,
+                "{name}"
+            );
+            assert_eq!(
                 browser.value("document.documentElement.dataset.theme"),
                 scheme
             );

@@ -4,9 +4,11 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use super::InferArgs;
+use super::cache_rows;
+use crate::cache::CacheFile;
 use crate::cli::{CliError, Exit};
-use crate::infer::NounList;
-use crate::nouns::{ClassNameVariant, EMBEDDED, Vocabulary, class_names};
+use crate::infer::{NounList, known_spellings};
+use crate::nouns::{ClassNameVariant, EMBEDDED, VariantMap, Vocabulary, class_names};
 
 /// The nouns to choose from, each once; none for the model's own.
 pub(super) fn nouns(
@@ -53,12 +55,32 @@ pub(super) fn nouns(
     Ok(Some(nouns))
 }
 
+/// Nouns as a model knows them: those that it does not know are looked up in
+/// the dictionary, and what it knows of the same entry takes their place.
+pub(super) fn as_known(
+    nouns: &[String],
+    vocabulary: &[String],
+    log: &mut dyn FnMut(&str),
+) -> Result<Vec<String>, CliError> {
+    let dictionary = Vocabulary::load(Path::new(EMBEDDED), 0)
+        .map_err(|error| CliError::from_error(Exit::Failed, &error))?;
+    let variants = VariantMap::new(dictionary.dictionary());
+    let known = known_spellings(nouns, vocabulary, &variants);
+    if let Some(note) = known.note() {
+        log(&note);
+    }
+    Ok(known.nouns)
+}
+
 fn read(path: &Path) -> Result<NounList, CliError> {
     NounList::read(path).map_err(|error| CliError::from_error(Exit::Usage, &error))
 }
 
 /// A file, `dictionary[:THRESHOLD]`, or the class names of a dataset.
 fn named(name: &str) -> Result<NounList, CliError> {
+    if CacheFile::is_one(name) {
+        return cache_rows::nouns(Path::new(name));
+    }
     if Path::new(name).exists() {
         return read(Path::new(name));
     }

@@ -9,6 +9,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::InferArgs;
+use super::cache_rows::CacheRows;
+use crate::cache::CacheFile;
 use crate::cli::{CliError, Exit};
 use crate::images::{ImageInputs, ImageLimits};
 use crate::infer::{Content, Sample, SampleError};
@@ -25,6 +27,8 @@ pub(super) struct Inputs {
     pub count: Option<usize>,
     /// They come one by one and want their answers at once.
     pub eager: bool,
+    /// Some come from standard input.
+    pub reads_standard_input: bool,
 }
 
 impl Inputs {
@@ -37,6 +41,7 @@ impl Inputs {
             args.texts_from.as_deref() == Some(Path::new("-")),
             args.pictures.iter().any(|name| name == "-"),
         ];
+        let reads_standard_input = uses.contains(&true);
         if uses.iter().filter(|&&used| used).count() > 1 {
             return Err(CliError::usage(
                 "standard input can be read once: give `-` or --stdin-jsonl once",
@@ -74,10 +79,16 @@ impl Inputs {
                 }
             }
         }
+        let mut rows = None;
         if let Some(name) = &args.embeddings {
-            behind.extend(embeddings(name)?);
+            if CacheFile::is_one(name) {
+                rows = Some(CacheRows::open(Path::new(name))?);
+            } else {
+                behind.extend(embeddings(name)?);
+            }
         }
-        let known = samples.len() + behind.len();
+        let known = samples.len() + behind.len() + rows.as_ref().map_or(0, CacheRows::len);
+        let behind = behind.into_iter().chain(rows.into_iter().flatten());
         if args.stdin_jsonl {
             let Some(input) = input.take() else {
                 return Err(CliError::usage("standard input can be read once"));
@@ -86,6 +97,7 @@ impl Inputs {
                 samples: Box::new(samples.into_iter().chain(behind).chain(json_lines(input))),
                 count: None,
                 eager: true,
+                reads_standard_input,
             });
         }
         match lazy {
@@ -93,6 +105,7 @@ impl Inputs {
                 samples: Box::new(samples.into_iter().chain(lazy).chain(behind)),
                 count: None,
                 eager: true,
+                reads_standard_input,
             }),
             None if known == 0 && !args.allow_empty => Err(CliError::usage(
                 "nothing to classify: name a picture, a folder or a pattern, or see `novic infer \
@@ -102,6 +115,7 @@ impl Inputs {
                 count: Some(known),
                 samples: Box::new(samples.into_iter().chain(behind)),
                 eager: false,
+                reads_standard_input,
             }),
         }
     }

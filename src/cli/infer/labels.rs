@@ -6,13 +6,15 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::cli::CliError;
+use crate::decoder::generate::GenerationConfig;
 use crate::evaluate::{NounSets, PredictionType, TopKStatistics, wilson_95};
 use crate::infer::Classified;
 
 /// Accepted nouns by the name of the input.
 pub(super) struct LabelFile {
     accepted: HashMap<String, HashSet<String>>,
-    statistics: TopKStatistics,
+    /// By model and configuration, in their order.
+    statistics: Vec<((String, GenerationConfig), TopKStatistics)>,
 }
 
 impl LabelFile {
@@ -35,13 +37,13 @@ impl LabelFile {
         }
         Ok(Self {
             accepted,
-            statistics: TopKStatistics::new(NounSets::default(), 10),
+            statistics: Vec::new(),
         })
     }
 
     /// Marks accepted predictions as correct and counts the input, if its
     /// label is known.
-    pub(super) fn mark(&mut self, classified: &mut Classified) {
+    pub(super) fn mark(&mut self, classified: &mut Classified, model: &str) {
         let name = &classified.name;
         let file = Path::new(name).file_name().and_then(|name| name.to_str());
         let accepted = self.accepted.get(name).or(match file {
@@ -57,30 +59,55 @@ impl LabelFile {
             }
         }
         let kinds: Vec<PredictionType> = labels.iter().map(|label| label.kind).collect();
+        let is_own = |(name, generation): &(String, GenerationConfig)| {
+            name == model && *generation == classified.generation
+        };
+        let place = self.statistics.iter().position(|(of, _)| is_own(of));
+        let place = place.unwrap_or_else(|| {
+            let of = (model.to_owned(), classified.generation);
+            let statistics = TopKStatistics::new(NounSets::default(), 10);
+            self.statistics.push((of, statistics));
+            self.statistics.len() - 1
+        });
         // Only labels outside of the classes fail, and there are none.
-        let _ = self.statistics.add_kinds(&kinds, None);
+        let _ = self.statistics[place].1.add_kinds(&kinds, None);
     }
 
-    /// Shares of inputs whose label is among the first 1, 3, 5 and 10.
-    pub(super) fn summary(&self) -> String {
-        let samples = self.statistics.samples();
-        if samples == 0 {
-            return "no input has a known label".to_owned();
+    /// Shares of inputs whose label is among the first 1, 3, 5 and 10: a line
+    /// per model and configuration.
+    pub(super) fn summary(&self) -> Vec<String> {
+        if self.statistics.is_empty() {
+            return vec!["no input has a known label".to_owned()];
         }
-        let shares: Vec<String> = [1, 3, 5, 10]
-            .into_iter()
-            .filter_map(|k| {
-                let share = self.statistics.top(k)?;
-                Some(format!("top-{k} {:.2} %", share * 100.0))
+        let several = self.statistics.len() > 1;
+        self.statistics
+            .iter()
+            .map(|((model, generation), statistics)| {
+                let line = shares(statistics);
+                match several {
+                    true => format!("{model}, {generation}: {line}"),
+                    false => line,
+                }
             })
-            .collect();
-        let first = self.statistics.counts()[0][0];
-        let (low, high) = wilson_95(first, samples);
-        format!(
-            "{samples} inputs with known labels: {} (top-1 95 %: {:.2}–{:.2} %)",
-            shares.join(", "),
-            low * 100.0,
-            high * 100.0
-        )
+            .collect()
     }
+}
+
+fn shares(statistics: &TopKStatistics) -> String {
+    let samples = statistics.samples();
+    let shares: Vec<String> = [1, 3, 5, 10]
+        .into_iter()
+        .filter_map(|k| {
+            let share = statistics.top(k)?;
+            Some(format!("top-{k} {:.2} %", share * 100.0))
+        })
+        .collect();
+    let first = statistics.counts()[0][0];
+    let (low, high) = wilson_95(first, samples);
+    format!(
+        "{samples} inputs with known labels: {} (top-1 95 %: {:.2}–{:.2} %)",
+        shares.join(", "),
+        low * 100.0,
+        high * 100.0
+    )
 }

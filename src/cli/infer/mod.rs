@@ -1,5 +1,6 @@
 //! `novic infer`: labels of own pictures.
 
+mod cache_rows;
 mod guide;
 mod inputs;
 mod labels;
@@ -7,6 +8,7 @@ mod output;
 
 use std::io::{BufRead, IsTerminal as _, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
@@ -19,7 +21,8 @@ use super::{CliError, Exit};
 use crate::decoder::generate::GenerationConfig;
 use crate::images::DecodeOptions;
 use crate::infer::{
-    CheckpointSource, InferError, NovicModel, NovicModelBuilder, RecordOptions, StreamOptions,
+    CheckpointSource, InferError, NovicModel, NovicModelBuilder, Polled, RecordOptions,
+    StreamOptions,
 };
 use crate::runner::Interrupt;
 
@@ -40,6 +43,7 @@ const SHOWN: usize = 3;
 ///   novic infer picture.png
 ///   novic infer photos/ 'more/**/*.jpg' --top-k 5 --format jsonl
 ///   novic infer --checkpoint latest picture.png --guide nouns.txt
+///   novic infer photos/ --gencfg greedy_k1_gn --gencfg beam_k10_gp --format csv
 ///   find . -name '*.jpg' -print0 | novic infer --paths-from - --format csv
 ///   echo '{"path": "cat.jpg", "id": 7}' | novic infer --stdin-jsonl
 #[derive(Debug, Args)]
@@ -69,25 +73,25 @@ pub struct InferArgs {
     /// A file with one text per line; `-`: standard input
     #[arg(long, value_name = "FILE")]
     texts_from: Option<PathBuf>,
-    /// Embeddings `[N, F]` of a safetensors file
+    /// Embeddings `[N, F]` of a safetensors file, or of an embedding cache
     #[arg(long, value_name = "FILE[:TENSOR]")]
     embeddings: Option<String>,
     /// Answer JSON lines such as {"path": …}, {"image": base64}, {"text": …}, {"embedding": […]}
     #[arg(long, conflicts_with_all = ["format", "json"])]
     stdin_jsonl: bool,
 
-    /// A checkpoint file, a run, `latest`, or `embedded`
+    /// A checkpoint file, a run, `latest`, or `embedded`; may be repeated
     #[arg(
         long,
         default_value = "embedded",
         value_name = "PATH|RUN|latest|embedded",
         help_heading = "Model"
     )]
-    checkpoint: CheckpointSource,
-    /// Generation configuration [default: beam_k10_vnone_gp_t1_a0]
+    checkpoint: Vec<CheckpointSource>,
+    /// Generation configuration, may be repeated [default: beam_k10_vnone_gp_t1_a0]
     #[arg(long, value_name = "NAME", help_heading = "Model")]
-    gencfg: Option<String>,
-    /// Nouns to choose from: a file with one per line, `DATASET[:VARIANT]` for its class names, or `dictionary[:THRESHOLD]`
+    gencfg: Vec<String>,
+    /// Nouns to choose from: a file with one per line, an embedding cache, `DATASET[:VARIANT]` for its class names, or `dictionary[:THRESHOLD]`
     #[arg(long, value_name = "FILE|NAME", help_heading = "Model")]
     guide: Vec<String>,
     /// Nouns to choose from
@@ -108,6 +112,9 @@ pub struct InferArgs {
         help_heading = "Model"
     )]
     guide_targets_file: Option<PathBuf>,
+    /// Write guide nouns as the model knows them: `Red Foxes` as `red fox`
+    #[arg(long, help_heading = "Model")]
+    guide_canonical: bool,
     /// Inputs per batch; 0: all at once
     #[arg(long, alias = "batch_size", default_value_t = BATCH, value_name = "N", help_heading = "Model")]
     batch_size: usize,
@@ -234,16 +241,16 @@ pub fn cmd_infer(args: &InferArgs) -> Result<Exit, CliError> {
 /// files.
 pub fn infer(
     args: &InferArgs,
-    build: impl FnOnce(NovicModelBuilder) -> Result<NovicModel, InferError>,
+    build: impl Fn(NovicModelBuilder) -> Result<NovicModel, InferError>,
     mut io: InferIo<'_>,
 ) -> Result<Exit, CliError> {
-    let usage = |error: &dyn std::error::Error| CliError::from_error(Exit::Usage, error);
-    let generation = args.generation()?;
-    if args.checkpoint.is_missing() {
-        return Err(CliError::failed(format!(
-            "no checkpoint is at {}: name a file, a run, latest or embedded",
-            args.checkpoint
-        )));
+    let generations = args.generations()?;
+    for checkpoint in &args.checkpoint {
+        if checkpoint.is_missing() {
+            return Err(CliError::failed(format!(
+                "no checkpoint is at {checkpoint}: name a file, a run, latest or embedded"
+            )));
+        }
     }
     let labels = args.labels.as_deref().map(LabelFile::read).transpose()?;
     let guide = guide::nouns(args, io.log)?;
@@ -251,45 +258,96 @@ pub fn infer(
     if args.device != "cpu" {
         (io.log)(&format!("device {} is not here: cpu is used", args.device));
     }
-    let mut builder = NovicModel::builder(&args.checkpoint)
-        .generation(generation)
-        .token_log_probs(args.token_log_probs);
-    if let Some(nouns) = &guide {
-        builder = builder.guide(nouns);
-    }
-    let model = build(builder).map_err(|error| match &error {
-        InferError::Decoder(inner) if inner.is_usage() => usage(&error),
-        _ => CliError::from_error(Exit::Failed, &error),
-    })?;
-    if guide.is_some() {
-        for warning in model.guide().warnings(model.vocabulary()) {
-            (io.log)(&format!("warning: {warning}"));
-        }
-    }
     let format = args.effective_format();
+    args.check_several(format, &inputs)?;
     let options = RecordOptions {
-        model: model.decoder().tail(),
-        gencfg: generation.to_string(),
         top: match format {
             Format::Text | Format::Table => Some(args.top_k.unwrap_or(SHOWN)),
             _ => args.top_k,
         },
         min_prob: args.min_prob,
-        without_times: false,
+        ..RecordOptions::default()
     };
     let colours = match args.color {
         Colours::Always => true,
         Colours::Never => false,
         Colours::Auto => io.colours,
     };
-    let output = Output::new(format, options, colours, args.save_embeddings.clone());
-    let run = Run {
+    let output = Output::new(
+        format,
+        options,
+        output::Shown {
+            colours,
+            configurations: generations.len() > 1,
+            models: args.checkpoint.len() > 1,
+        },
+        args.save_embeddings.clone(),
+    );
+    let mut run = Run {
         args,
-        model: &model,
+        generations: &generations,
         labels,
         output,
+        total: Total::default(),
     };
-    run.classify(inputs, &mut io.out, io.log, &io.progress, &io.interrupt)
+    let mut inputs = Some(inputs);
+    for checkpoint in &args.checkpoint {
+        let inputs = match inputs.take() {
+            Some(inputs) => inputs,
+            // Standard input has no part in it.
+            None => Inputs::of(args, Box::new(std::io::empty()))?,
+        };
+        let model = model(
+            args,
+            checkpoint,
+            generations[0],
+            guide.as_deref(),
+            &build,
+            io.log,
+        )?;
+        let place = Place {
+            model: &model,
+            progress: &io.progress,
+            interrupt: &io.interrupt,
+        };
+        run.classify(&place, inputs, &mut io.out, io.log)?;
+        if run.total.end.is_some() {
+            break;
+        }
+    }
+    io.progress.finish_and_clear();
+    run.finish(&mut io.out, io.log)
+}
+
+/// Loads a model with its guide.
+fn model(
+    args: &InferArgs,
+    checkpoint: &CheckpointSource,
+    generation: GenerationConfig,
+    guide: Option<&[String]>,
+    build: impl Fn(NovicModelBuilder) -> Result<NovicModel, InferError>,
+    log: &mut dyn FnMut(&str),
+) -> Result<NovicModel, CliError> {
+    let failed = |error: InferError| match &error {
+        InferError::Decoder(inner) if inner.is_usage() => CliError::from_error(Exit::Usage, &error),
+        _ => CliError::from_error(Exit::Failed, &error),
+    };
+    let builder = NovicModel::builder(checkpoint)
+        .generation(generation)
+        .token_log_probs(args.token_log_probs);
+    let model = build(builder).map_err(failed)?;
+    let Some(nouns) = guide else {
+        return Ok(model);
+    };
+    let nouns = match args.guide_canonical {
+        true => guide::as_known(nouns, model.vocabulary(), log)?,
+        false => nouns.to_vec(),
+    };
+    let guide = model.decoder().guide(&nouns).map_err(failed)?;
+    for warning in guide.warnings(model.vocabulary()) {
+        log(&format!("warning: {warning}"));
+    }
+    model.with_guide(Arc::new(guide)).map_err(failed)
 }
 
 impl InferArgs {
@@ -303,19 +361,57 @@ impl InferArgs {
         }
     }
 
-    fn generation(&self) -> Result<GenerationConfig, CliError> {
+    /// What cannot be done with several models or configurations.
+    fn check_several(&self, format: Format, inputs: &Inputs) -> Result<(), CliError> {
+        if self.checkpoint.len() == 1 {
+            return Ok(());
+        }
+        if inputs.reads_standard_input {
+            return Err(CliError::usage(
+                "standard input can be read once: name files where there are several checkpoints",
+            ));
+        }
+        if format == Format::Predictions {
+            return Err(CliError::usage(
+                "a prediction file is of one checkpoint: give one --checkpoint, or another --format",
+            ));
+        }
+        if self.save_embeddings.is_some() {
+            return Err(CliError::usage(
+                "--save-embeddings is for one checkpoint: give one --checkpoint",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The configurations, each once; at least one.
+    fn generations(&self) -> Result<Vec<GenerationConfig>, CliError> {
         let usage = |error: &dyn std::error::Error| CliError::from_error(Exit::Usage, error);
-        let generation = match &self.gencfg {
-            Some(name) => name.parse().map_err(|error| usage(&error))?,
-            None => GenerationConfig {
+        let mut generations: Vec<GenerationConfig> = Vec::new();
+        for name in &self.gencfg {
+            let generation = name.parse().map_err(|error| usage(&error))?;
+            if !generations.contains(&generation) {
+                generations.push(generation);
+            }
+        }
+        if generations.is_empty() {
+            generations.push(GenerationConfig {
                 // As many beams as labels are wanted.
                 topk: self
                     .top_k
                     .unwrap_or(0)
                     .max(GenerationConfig::default().topk),
                 ..GenerationConfig::default()
-            },
-        };
+            });
+        }
+        for generation in &generations {
+            self.check_generation(generation)?;
+        }
+        Ok(generations)
+    }
+
+    fn check_generation(&self, generation: &GenerationConfig) -> Result<(), CliError> {
+        let usage = |error: &dyn std::error::Error| CliError::from_error(Exit::Usage, error);
         generation
             .check(true, true)
             .map_err(|error| usage(&error))?;
@@ -335,26 +431,51 @@ impl InferArgs {
         if self.top_k == Some(0) {
             return Err(CliError::usage("--top-k must be at least 1"));
         }
-        Ok(generation)
+        Ok(())
     }
 }
 
 struct Run<'a> {
     args: &'a InferArgs,
-    model: &'a NovicModel,
+    generations: &'a [GenerationConfig],
     labels: Option<LabelFile>,
     output: Output,
+    total: Total,
+}
+
+/// What came of all inputs.
+#[derive(Default)]
+struct Total {
+    failed: usize,
+    /// Why no more is wanted.
+    end: Option<Exit>,
+    /// Lines for the end.
+    said: Vec<String>,
+    /// Whoever reads has seen enough.
+    unread: bool,
+}
+
+/// Where inputs are classified.
+struct Place<'a> {
+    model: &'a NovicModel,
+    progress: &'a ProgressBar,
+    interrupt: &'a Interrupt,
 }
 
 impl Run<'_> {
+    /// Classifies all inputs with one model.
     fn classify(
-        mut self,
+        &mut self,
+        place: &Place<'_>,
         inputs: Inputs,
         out: &mut dyn Write,
         log: &mut dyn FnMut(&str),
-        progress: &ProgressBar,
-        interrupt: &Interrupt,
-    ) -> Result<Exit, CliError> {
+    ) -> Result<(), CliError> {
+        let &Place {
+            model,
+            progress,
+            interrupt,
+        } = place;
         let batch_size = match (self.args.batch_size, inputs.count) {
             (0, Some(count)) => count,
             (0, None) => 4096,
@@ -376,58 +497,85 @@ impl Run<'_> {
         progress.enable_steady_tick(Duration::from_millis(200));
         let start = Instant::now();
         let (mut count, mut failed, mut batches) = (0usize, 0usize, 0usize);
-        let mut stopped = false;
-        let mut interrupted = false;
-        for classified in self.model.stream(inputs.samples, stream_options) {
+        self.output.begin(model);
+        progress.set_position(0);
+        let mut stream = model
+            .stream_each(inputs.samples, stream_options, self.generations)
+            .map_err(|error| CliError::from_error(Exit::Failed, &error))?;
+        while self.total.end.is_none() {
+            let classified = match stream.poll(Duration::from_millis(100)) {
+                Polled::Ready(classified) => *classified,
+                Polled::Waiting => {
+                    if interrupt.is_raised() {
+                        self.total.end = Some(Exit::Interrupted);
+                    }
+                    continue;
+                }
+                Polled::Ended => break,
+            };
             let mut classified =
                 classified.map_err(|error| CliError::from_error(Exit::Failed, &error))?;
             batches = batches.max(classified.batch + 1);
-            count += 1;
-            progress.inc(1);
+            if classified.index == count {
+                count += 1;
+                progress.inc(1);
+            }
             if let Some(labels) = &mut self.labels {
-                labels.mark(&mut classified);
+                labels.mark(&mut classified, &model.decoder().tail());
             }
             if let Err(error) = &classified.outcome {
                 failed += 1;
                 log(&format!("skipped: {}: {error}", classified.name));
-                stopped = self.args.on_error == OnError::Stop;
+                if self.args.on_error == OnError::Stop {
+                    self.total.end = Some(Exit::Failed);
+                }
             }
-            if !self.output.add(&classified, self.model, out)? {
-                // Whoever reads has seen enough.
-                return Ok(Exit::Success);
+            if !self.output.add(&classified, out)? {
+                self.total.unread = true;
+                self.total.end = Some(Exit::Success);
             }
-            interrupted = interrupt.is_raised();
-            if stopped || interrupted {
-                break;
+            if interrupt.is_raised() {
+                self.total.end = Some(Exit::Interrupted);
             }
         }
-        progress.finish_and_clear();
-        self.output.finish(self.model, out)?;
-        log(&format!(
-            "Finished inferencing model checkpoint on {count} images in {batches} batches: {}",
-            self.model.decoder().tail()
-        ));
+        self.total.failed += failed;
+        if self.total.unread {
+            return Ok(());
+        }
         let seconds = start.elapsed().as_secs_f64();
-        log(&format!(
-            "{count} inputs in {seconds:.2} s, {:.1} per second{}",
-            count as f64 / seconds.max(1e-9),
-            if failed > 0 {
-                format!("; {failed} could not be read")
-            } else {
-                String::new()
-            }
-        ));
-        if let Some(labels) = &self.labels {
-            log(&labels.summary());
+        let mut said = vec![
+            format!(
+                "Finished inferencing model checkpoint on {count} images in {batches} batches: {}",
+                model.decoder().tail()
+            ),
+            format!(
+                "{count} inputs in {seconds:.2} s, {:.1} per second",
+                count as f64 / seconds.max(1e-9),
+            ),
+        ];
+        if failed > 0 {
+            said[1].push_str(&format!("; {failed} could not be read"));
         }
-        Ok(if interrupted {
-            Exit::Interrupted
-        } else if stopped {
-            Exit::Failed
-        } else if failed > 0 {
-            Exit::SomeInputsFailed
-        } else {
-            Exit::Success
+        self.total.said.append(&mut said);
+        Ok(())
+    }
+
+    /// Prints what was kept for the end, and says how it went.
+    fn finish(self, out: &mut dyn Write, log: &mut dyn FnMut(&str)) -> Result<Exit, CliError> {
+        if self.total.unread {
+            return Ok(Exit::Success);
+        }
+        self.output.finish(out)?;
+        for line in &self.total.said {
+            log(line);
+        }
+        for line in self.labels.iter().flat_map(LabelFile::summary) {
+            log(&line);
+        }
+        Ok(match self.total.end {
+            Some(end) => end,
+            None if self.total.failed > 0 => Exit::SomeInputsFailed,
+            None => Exit::Success,
         })
     }
 }

@@ -15,14 +15,25 @@ use crate::infer::{
     write_tensors,
 };
 
+/// What lines and tables show.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shown {
+    pub colours: bool,
+    /// There are several configurations.
+    pub configurations: bool,
+    /// There are several models.
+    pub models: bool,
+}
+
 /// Prints results in one form.
 pub(super) struct Output {
     format: Format,
     options: RecordOptions,
-    colours: bool,
+    shown: Shown,
     printed: usize,
     table: TextTable,
-    predictions: Option<Predictions>,
+    model: Option<NovicModel>,
+    predictions: Vec<Predictions>,
     samples: Vec<String>,
     embeddings: Option<(PathBuf, Vec<f32>)>,
 }
@@ -31,21 +42,34 @@ impl Output {
     pub(super) fn new(
         format: Format,
         options: RecordOptions,
-        colours: bool,
+        shown: Shown,
         save_embeddings: Option<PathBuf>,
     ) -> Self {
         let ranks = 1..=options.top.unwrap_or(0);
-        let heads = ["Input".to_owned()].into_iter();
+        let heads = [
+            (true, "Input"),
+            (shown.models, "Model"),
+            (shown.configurations, "Gen Cfg"),
+        ];
+        let heads = heads.into_iter().filter(|(is_there, _)| *is_there);
+        let heads = heads.map(|(_, head)| head.to_owned());
         Self {
             table: TextTable::new(heads.chain(ranks.map(|rank| format!("Label {rank}")))),
             format,
             options,
-            colours,
+            shown,
             printed: 0,
-            predictions: None,
+            model: None,
+            predictions: Vec::new(),
             samples: Vec::new(),
             embeddings: save_embeddings.map(|path| (path, Vec::new())),
         }
+    }
+
+    /// What follows is of this model.
+    pub(super) fn begin(&mut self, model: &NovicModel) {
+        self.options.model = model.decoder().tail();
+        self.model = Some(model.clone());
     }
 
     /// Prints a result, or keeps it for the end. Returns whether anybody still
@@ -53,7 +77,6 @@ impl Output {
     pub(super) fn add(
         &mut self,
         classified: &Classified,
-        model: &NovicModel,
         out: &mut dyn Write,
     ) -> Result<bool, CliError> {
         if let (Some((_, values)), Some(embedding)) = (&mut self.embeddings, &classified.embedding)
@@ -73,7 +96,7 @@ impl Output {
             Format::Jsonl => format!("{}\n", record(classified, &self.options)),
             Format::Csv => self.csv(classified),
             Format::Predictions => {
-                self.keep(classified, model)?;
+                self.keep(classified)?;
                 String::new()
             }
         };
@@ -82,11 +105,10 @@ impl Output {
     }
 
     /// Prints what was kept.
-    pub(super) fn finish(
-        mut self,
-        model: &NovicModel,
-        out: &mut dyn Write,
-    ) -> Result<(), CliError> {
+    pub(super) fn finish(mut self, out: &mut dyn Write) -> Result<(), CliError> {
+        let Some(model) = self.model.take() else {
+            return Ok(());
+        };
         let text = match self.format {
             Format::Text | Format::Jsonl => String::new(),
             Format::Csv if self.printed > 0 => String::new(),
@@ -95,20 +117,26 @@ impl Output {
             Format::Json if self.printed == 0 => "[]\n".to_owned(),
             Format::Json => "\n]\n".to_owned(),
             Format::Predictions => {
-                let predictions = self
-                    .predictions
-                    .take()
-                    .unwrap_or_else(|| Predictions::new(*model.generation(), 0));
+                if self.predictions.is_empty() {
+                    self.predictions
+                        .push(Predictions::new(*model.generation(), 0));
+                }
+                let names: Vec<String> = (self.predictions.iter())
+                    .map(|part| part.config().to_string())
+                    .collect();
                 let mut cfg = Map::new();
                 cfg.insert("action".to_owned(), json!("infer"));
-                cfg.insert("gencfg".to_owned(), json!(self.options.gencfg));
+                match &names[..] {
+                    [name] => cfg.insert("gencfg".to_owned(), json!(name)),
+                    names => cfg.insert("gencfgs".to_owned(), json!(names)),
+                };
                 let samples = std::mem::take(&mut self.samples);
                 let file = prediction_file(
                     model.decoder(),
                     model.guide(),
                     samples,
                     cfg,
-                    std::slice::from_ref(&predictions),
+                    &self.predictions,
                 );
                 file.to_text()
             }
@@ -131,13 +159,31 @@ impl Output {
                     .shown(labels)
                     .map(|label| self.label(label))
                     .collect();
-                format!("{} --> {}\n", classified.name, labels.join(" / "))
+                let by = self.by(classified).join(", ");
+                let by = if by.is_empty() {
+                    by
+                } else {
+                    format!(" [{by}]")
+                };
+                format!("{}{by} --> {}\n", classified.name, labels.join(" / "))
             }
         }
     }
 
+    /// Model and configuration, where there are several.
+    fn by(&self, classified: &Classified) -> Vec<String> {
+        let mut by = Vec::new();
+        if self.shown.models {
+            by.push(self.options.model.clone());
+        }
+        if self.shown.configurations {
+            by.push(classified.generation.to_string());
+        }
+        by
+    }
+
     fn label(&self, label: &Label) -> String {
-        let noun = if self.colours {
+        let noun = if self.shown.colours {
             Colour::of(label.kind).paint(&label.noun)
         } else {
             label.noun.clone()
@@ -150,6 +196,7 @@ impl Output {
 
     fn table_row(&mut self, classified: &Classified) {
         let mut cells = vec![classified.name.clone()];
+        cells.extend(self.by(classified));
         match &classified.outcome {
             Err(error) => cells.push(error.to_string()),
             Ok(labels) => {
@@ -171,9 +218,21 @@ impl Output {
             String::new()
         };
         let (index, input) = (classified.index.to_string(), classified.name.clone());
+        let (model, gencfg) = (&self.options.model, classified.generation.to_string());
         match &classified.outcome {
             Err(error) => csv_line(
-                &[&index, &input, "", "", "", "", "", &error.to_string()],
+                &[
+                    &index,
+                    &input,
+                    "",
+                    "",
+                    "",
+                    "",
+                    "",
+                    &error.to_string(),
+                    model,
+                    "",
+                ],
                 &mut text,
             ),
             Ok(labels) => {
@@ -192,6 +251,8 @@ impl Output {
                             &probability,
                             label.kind.name(),
                             "",
+                            model,
+                            &gencfg,
                         ],
                         &mut text,
                     );
@@ -201,19 +262,26 @@ impl Output {
         text
     }
 
-    fn keep(&mut self, classified: &Classified, model: &NovicModel) -> Result<(), CliError> {
-        if let Ok(labels) = &classified.outcome {
-            self.samples.push(classified.name.clone());
-            self.predictions
-                .get_or_insert_with(|| Predictions::new(*model.generation(), 0))
-                .add(labels.clone(), None)
-                .map_err(CliError::failed)?;
+    fn keep(&mut self, classified: &Classified) -> Result<(), CliError> {
+        let Ok(labels) = &classified.outcome else {
+            return Ok(());
+        };
+        let config = classified.generation;
+        let known = self.predictions.iter();
+        let place = known.take_while(|part| *part.config() != config).count();
+        if place == self.predictions.len() {
+            self.predictions.push(Predictions::new(config, 0));
         }
-        Ok(())
+        if place == 0 {
+            self.samples.push(classified.name.clone());
+        }
+        self.predictions[place]
+            .add(labels.clone(), None)
+            .map_err(CliError::failed)
     }
 }
 
-const CSV_HEAD: &str = "index,input,rank,noun,score,probability,type,error\n";
+const CSV_HEAD: &str = "index,input,rank,noun,score,probability,type,error,model,gencfg\n";
 
 fn csv_line(fields: &[&str], out: &mut String) {
     for (number, field) in fields.iter().enumerate() {

@@ -58,8 +58,8 @@ section! {
 section! {
     /// Evaluation of decoders.
     pub struct Eval("eval") {
-        /// Keep dropout on.
-        train_mode: bool = false => flat("eval_train").read_by(readers::EVALUATION);
+        /// Keep dropout on; decoding of nouns has none.
+        train_mode: bool = false => flat("eval_train").read_by(readers::EVAL);
         /// Restrict predictions to the known nouns.
         guided: bool = false => flat("eval_guided").read_by(readers::EVALUATION);
         /// Print the first batch with its predictions.
@@ -69,7 +69,7 @@ section! {
         /// Leave out samples whose nouns a model cannot express, and count them; else they are an error.
         skip_unknown: bool = false => read_by(readers::EVAL);
         /// Samples per dataset; 0: all.
-        samples_max: usize = 0 => flat("eval_samples_max").read_by(readers::EVAL_CLS_DECODING);
+        samples_max: usize = 0 => flat("eval_samples_max").read_by(readers::EVALS_CLS);
         /// Categories of images to copy; empty: none.
         copy_images: String = String::new() => flat("eval_images").read_by(readers::EVAL_CLS);
         /// Where to copy them.
@@ -104,6 +104,8 @@ section! {
         guide_dataset: String = String::new() => flat("infer_guide_dataset").read_by(readers::INFER);
         /// Guide nouns given directly; they come first.
         guide_targets: Vec<String> = Vec::new() => flat("infer_guide_targets").read_by(readers::INFER);
+        /// Write guide nouns in other spellings (case, plural) as each model knows them.
+        guide_canonical: bool = false => read_by(readers::INFER);
         /// Debug output.
         debug: bool = false => flat("infer_debug").read_by(readers::INFER);
         /// Write a prediction JSON per model.

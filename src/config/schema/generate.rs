@@ -37,6 +37,8 @@ section! {
         config: String = String::new() => flat("gencfg").read_by(readers::GENERATE_ONE);
         /// Several of these.
         configs: Vec<String> = Vec::new() => flat("gencfgs").read_by(readers::GENERATE);
+        /// Prediction files of version 2, with places, classes, times and embedder.
+        details: bool = false => read_by(readers::GENERATE);
     }
     with {
         /// Grid of decoding configurations.

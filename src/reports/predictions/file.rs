@@ -15,10 +15,8 @@ use serde_json::{Map, Value};
 
 use super::error::{PredictionsError, Result};
 use super::rows::{NounRows, NounRowsSeed, NumberRowsSeed, Rows};
-use crate::evaluate::{PredictionType, without_bare_words};
+use crate::evaluate::{PREDICTION_VERSIONS, PredictionType, without_bare_words};
 use crate::reports::python_text::python_list;
-
-const VERSION: u64 = 1;
 
 /// Predictions of one model.
 #[derive(Clone, Debug, Default)]
@@ -139,11 +137,13 @@ impl ModelPredictions {
             (true, true) => {}
         }
         match version {
-            Some(Value::Number(version)) if version.as_f64() == Some(VERSION as f64) => {}
+            Some(Value::Number(version)) if is_known(&version) => {}
             None => return Err("there is no `version`".to_owned()),
             Some(version) => {
                 return Err(format!(
-                    "version {version} is unknown, version {VERSION} is what can be read"
+                    "version {version} is unknown, versions {} and {} are what can be read",
+                    PREDICTION_VERSIONS.start(),
+                    PREDICTION_VERSIONS.end()
                 ));
             }
         }
@@ -169,6 +169,11 @@ impl ModelPredictions {
     pub fn under(&self, gencfg: &str) -> Option<&ConfigurationPredictions> {
         self.predictions.iter().find(|entry| entry.name == gencfg)
     }
+}
+
+fn is_known(version: &serde_json::Number) -> bool {
+    let mut known = PREDICTION_VERSIONS;
+    known.any(|known| version.as_f64() == Some(known as f64))
 }
 
 impl ConfigurationPredictions {
@@ -526,8 +531,8 @@ mod tests {
                 "predictions.g.result[1]: 4 is none of 0 to 3",
             ),
             (
-                r#"{"version": 2, "samples": [], "predictions": {}}"#.to_owned(),
-                "version 2 is unknown",
+                r#"{"version": 3, "samples": [], "predictions": {}}"#.to_owned(),
+                "version 3 is unknown",
             ),
             (
                 r#"{"version": 1, "samples": []}"#.to_owned(),

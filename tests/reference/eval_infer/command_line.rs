@@ -32,8 +32,8 @@ fn call(argv: &[String]) -> (u8, Vec<String>) {
     let (mut out, mut log) = (Vec::new(), Vec::new());
     let outcome = infer(
         &line.args,
-        |builder: NovicModelBuilder| match model {
-            Some(model) => builder.embedder(Arc::new(StandIn::of(&model))).build(),
+        |builder: NovicModelBuilder| match &model {
+            Some(model) => builder.embedder(Arc::new(StandIn::of(model))).build(),
             None => builder.build(),
         },
         InferIo {
