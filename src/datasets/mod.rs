@@ -11,15 +11,18 @@ mod error;
 mod folder;
 mod food101;
 mod idx;
+mod imagenet_val;
 mod in_memory;
 mod known;
 mod labelled_files;
 mod list;
+mod mat;
 
 pub use dataset::{ClassificationDataset, Split, expanded, open, open_in};
 pub use drawings::{DrawingPack, EmbeddedPack, embedded_packs};
 pub use error::DatasetError;
 pub use folder::open_folder;
+pub use imagenet_val::sort_imagenet_val;
 pub use known::{known_names, known_place};
 pub use labelled_files::LabelledFiles;
 pub use list::open_list;

@@ -96,20 +96,21 @@ impl ClassLists {
         for warning in warnings(&alignment, classes.is_list) {
             context.warn(&format!("{}: {warning}", classes.title));
         }
-        let unnamed = alignment.empty_classes().count();
-        if unnamed > 0 {
-            context.note(&format!(
-                "{}: {unnamed} of {} classes have no name in the model's vocabulary and count as \
-                 wrong",
+        let unnamed: Vec<usize> = alignment.empty_classes().collect();
+        if !unnamed.is_empty() {
+            context.warn(&format!(
+                "{}: {} of {} classes have no name in the model's vocabulary and count as wrong: {}",
                 classes.title,
-                classes.names.len()
+                unnamed.len(),
+                classes.names.len(),
+                shortened(unnamed.iter().map(|&class| &classes.names[class])).join(", ")
             ));
         }
         Self::new(classes, alignment.classes)
     }
 
-    /// The nouns of the dictionary; every class must have one, and none may
-    /// have several names.
+    /// The nouns of the dictionary; every class must have one. Of several nouns
+    /// with the same spelling the first counts, unless `cls.strict` is set.
     pub(super) fn of_dictionary(
         context: &StageContext<'_>,
         classes: &ClassNames,
@@ -133,7 +134,8 @@ impl ClassLists {
                 nouns.join(", ")
             ));
         }
-        let alignment = VocabularyAlignment::new(vocabulary, &classes.names, OnAmbiguity::Fail)?;
+        let on_ambiguity = inputs::on_ambiguity(context.config());
+        let alignment = VocabularyAlignment::new(vocabulary, &classes.names, on_ambiguity)?;
         let lists = alignment
             .classes
             .iter()
