@@ -1,5 +1,8 @@
 //! Speed of embedding caches, as ratios to a plain sequential copy of the
-//! same bytes in the same run:
+//! same bytes in the same run, and of cold reading as ratios to plain
+//! sequential reading of the same file when nothing of it is in memory. With a
+//! file that is larger than the memory (or `systemd-run -p MemoryMax=…`) all of
+//! it is read from the disk anyway:
 //!
 //! ```text
 //! cargo bench --bench cache -- [SAMPLES] [DIM] [FOLDER]
@@ -71,12 +74,59 @@ fn main() -> Result<(), Box<dyn Error>> {
             seconds,
         );
     }
+    drop_cached(&path)?;
+    let sequential = timed(|| read_through(&path))?;
+    let cold = |what: &str, seconds: f64| {
+        println!(
+            "{what:<34} {seconds:>7.2} s  {:>6.2} GB/s  {:>5.2} × sequential",
+            bytes as f64 / seconds / 1e9,
+            sequential / seconds
+        );
+    };
+    cold("sequential read, cold", sequential);
+    for workers in [1, 4] {
+        drop_cached(&path)?;
+        let seconds = timed(|| work.read(&cache, workers))?;
+        cold(&format!("read shuffled, cold, {workers} threads"), seconds);
+    }
+    if let Some(peak) = peak_memory() {
+        println!("largest memory of all this: {:.0} MB", peak as f64 / 1e6);
+    }
     let cache = Arc::new(work.merged(&path)?);
     for workers in [1, 4] {
         let seconds = timed(|| work.read(&cache, workers))?;
         report(&format!("read a virtual merge, {workers} threads"), seconds);
     }
     Ok(())
+}
+
+/// Forgets what is in memory of a file that is on the disk.
+fn drop_cached(path: &Path) -> Result<(), Box<dyn Error>> {
+    let file = File::open(path)?;
+    file.sync_all()?;
+    Ok(rustix::fs::fadvise(
+        &file,
+        0,
+        None,
+        rustix::fs::Advice::DontNeed,
+    )?)
+}
+
+fn read_through(path: &Path) -> Result<(), Box<dyn Error>> {
+    let mut file = File::open(path)?;
+    let mut buffer = vec![0; 1 << 20];
+    while file.read(&mut buffer)? > 0 {}
+    Ok(())
+}
+
+/// Most bytes that this process had in memory at a time.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib << 10)
 }
 
 fn timed<T>(work: impl FnOnce() -> Result<T, Box<dyn Error>>) -> Result<f64, Box<dyn Error>> {

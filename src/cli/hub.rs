@@ -11,10 +11,12 @@ use serde_json::{Value, json};
 
 use super::print::print;
 use super::{CliError, Exit};
-use crate::datasets::expanded;
-use crate::embedders::{EmbedderSpec, fetch, fetch_state, hub_cache, known_specifications};
+use crate::datasets::{expanded, sort_imagenet_val};
+use crate::embedders::{
+    EmbedderSpec, Renewal, fetch, fetch_state, hub_cache, known_specifications,
+};
 use crate::net::{
-    Downloader, KNOWN_RESOURCES, MIRROR_VARIABLE, Patience, Progress, Roots, known_resource,
+    Downloader, KNOWN_RESOURCES, MIRROR_VARIABLE, Patience, Progress, Roots, State, known_resource,
 };
 use crate::runner::{MissingResource, Plan};
 
@@ -50,10 +52,14 @@ struct LsArgs {
 /// An id is one of `novic hub ls`, or any embedder (openclip:OWNER/REPO,
 /// transformers:OWNER/REPO, openai:NAME; @REVISION pins a revision). HF_TOKEN,
 /// HF_ENDPOINT and HF_HUB_OFFLINE are honoured; NOVIC_MIRROR stands in for all
-/// other hosts. Nothing is fetched twice.
+/// other hosts. Nothing is fetched twice, unless --refresh asks for what has
+/// changed.
 ///
 ///   novic hub get openclip:timm/ViT-B-16-SigLIP
 ///   novic hub get world cifar10 --datasets data
+///   novic hub get cifar10 --from Downloads/cifar-10-python.tar.gz
+///   novic hub get imagenet-val --from ILSVRC2012_img_val.tar \
+///     --labels ILSVRC2012_devkit_t12.tar.gz
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 struct GetArgs {
@@ -63,6 +69,16 @@ struct GetArgs {
     /// Folder of the data sets
     #[arg(long, default_value = "~/Datasets", value_name = "DIR")]
     datasets: String,
+    /// Ask whether what is here has changed, and fetch what has
+    #[arg(long)]
+    refresh: bool,
+    /// Take this archive or file, as it was downloaded, in the place of the
+    /// network
+    #[arg(long, value_name = "FILE", conflicts_with = "refresh")]
+    from: Option<PathBuf>,
+    /// For imagenet-val: the development kit, or a list of pictures and synsets
+    #[arg(long, value_name = "FILE", requires = "from")]
+    labels: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -124,12 +140,27 @@ fn ls(args: &LsArgs) -> Result<Exit, CliError> {
 }
 
 fn get(args: &GetArgs) -> Result<Exit, CliError> {
-    let fetched = fetch_all(&args.ids, &roots(&args.datasets), |id, place| {
+    let roots = roots(&args.datasets);
+    let show = |id: &str, place: &Path| {
         if args.json {
             return Ok(());
         }
         print(&format!("{id}: {}\n", place.display())).map(|_| ())
-    })?;
+    };
+    let fetched = match &args.from {
+        Some(from) => {
+            let place = take_from(args, from, &roots)?;
+            show(&args.ids[0], &place)?;
+            vec![(args.ids[0].clone(), place)]
+        }
+        None => {
+            let renewal = match args.refresh {
+                true => Renewal::Ask,
+                false => Renewal::Missing,
+            };
+            fetch_all(&args.ids, &roots, renewal, show)?
+        }
+    };
     if args.json {
         let rows: Vec<Value> = fetched
             .iter()
@@ -138,6 +169,48 @@ fn get(args: &GetArgs) -> Result<Exit, CliError> {
         print(&format!("{:#}\n", Value::from(rows)))?;
     }
     Ok(Exit::Success)
+}
+
+/// The data set whose pictures people fetch themselves.
+const SORTED: &str = "imagenet-val";
+
+/// Makes one thing of a file that is on this disk.
+fn take_from(args: &GetArgs, from: &Path, roots: &Roots) -> Result<PathBuf, CliError> {
+    let [id] = args.ids.as_slice() else {
+        return Err(CliError::usage("--from is for one id"));
+    };
+    let Wanted::Resource(resource) = Wanted::of(id)? else {
+        return Err(CliError::usage(format!(
+            "{id} is an embedder: name its folder instead (openclip:./folder)"
+        )));
+    };
+    if !from.exists() {
+        return Err(CliError::usage(format!("{} is not there", from.display())));
+    }
+    let failed = |error: &dyn std::error::Error| CliError::from_error(Exit::Failed, error);
+    if id != SORTED {
+        if args.labels.is_some() {
+            return Err(CliError::usage(format!("--labels is for {SORTED} only")));
+        }
+        let place = resource.make_of(from, roots);
+        return place.map_err(|error| failed(&error));
+    }
+    let Some(labels) = &args.labels else {
+        return Err(CliError::usage(
+            "which class each picture has must be given: --labels ILSVRC2012_devkit_t12.tar.gz, \
+             or a list of pictures and synsets",
+        ));
+    };
+    let place = resource.place(roots);
+    if resource.state(roots) == State::Present {
+        return Err(CliError::failed(format!(
+            "{} is there already; remove it first",
+            place.display()
+        )));
+    }
+    let count = sort_imagenet_val(from, labels, &place).map_err(|error| failed(&error))?;
+    eprintln!("{count} pictures sorted");
+    Ok(place)
 }
 
 /// Something that can be fetched.
@@ -172,6 +245,7 @@ impl Wanted {
 fn fetch_all(
     ids: &[String],
     roots: &Roots,
+    renewal: Renewal,
     mut done: impl FnMut(&str, &Path) -> Result<(), CliError>,
 ) -> Result<Vec<(String, PathBuf)>, CliError> {
     // All ids are checked before anything is fetched.
@@ -187,10 +261,16 @@ fn fetch_all(
     for (id, wanted) in ids.iter().zip(wanted) {
         let place = match wanted {
             Wanted::Resource(resource) => resource
-                .get(&downloader, roots, mirror.as_deref(), &mut bar)
+                .get(
+                    &downloader,
+                    roots,
+                    mirror.as_deref(),
+                    renewal == Renewal::Ask,
+                    &mut bar,
+                )
                 .map_err(|error| failed(&error))?,
             Wanted::Embedder(spec) => {
-                fetch(&spec, &downloader, mirror.as_deref(), &mut bar)
+                fetch(&spec, &downloader, mirror.as_deref(), renewal, &mut bar)
                     .map_err(|error| failed(&error))?;
                 hub_cache()
             }
@@ -213,7 +293,8 @@ pub(super) fn fetch_missing(plan: &Plan) -> Result<bool, CliError> {
         for MissingResource { id, .. } in missing {
             if Wanted::of(id).is_ok() && seen.insert(id.clone()) {
                 eprintln!("fetching {id}");
-                fetch_all(std::slice::from_ref(id), &roots, |_, _| Ok(()))?;
+                let id = std::slice::from_ref(id);
+                fetch_all(id, &roots, Renewal::Missing, |_, _| Ok(()))?;
                 any = true;
             }
         }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::images::ImageError;
+use crate::net::UnpackError;
 use crate::pickle::PickleError;
 
 /// Errors of opening datasets and reading their pictures.
@@ -69,7 +70,7 @@ pub enum DatasetError {
         reason: String,
     },
     /// A known dataset that does not lie where it should.
-    #[error("dataset {name} is not at {path}{}", advice(.resource))]
+    #[error("dataset {name} is not at {path}{}", advice(.resource, .archive))]
     NotThere {
         /// Name of the dataset.
         name: &'static str,
@@ -77,6 +78,8 @@ pub enum DatasetError {
         path: PathBuf,
         /// Id of the download that brings it.
         resource: Option<&'static str>,
+        /// Its archive, if that lies near.
+        archive: Option<PathBuf>,
     },
     /// A part that the dataset does not have.
     #[error("dataset {name} has no split {split}; it has valid")]
@@ -97,6 +100,9 @@ pub enum DatasetError {
     /// A pickle of a dataset could not be read.
     #[error(transparent)]
     Pickle(#[from] PickleError),
+    /// An archive of a dataset could not be unpacked.
+    #[error(transparent)]
+    Unpack(#[from] UnpackError),
     /// A pack of drawings whose list and archive do not belong together.
     #[error("pack of drawings {pack}: {reason}")]
     BadPack {
@@ -110,7 +116,13 @@ pub enum DatasetError {
     Image(#[from] ImageError),
 }
 
-fn advice(resource: &Option<&'static str>) -> String {
+fn advice(resource: &Option<&'static str>, archive: &Option<PathBuf>) -> String {
+    if let (Some(id), Some(archive)) = (resource, archive) {
+        return format!(
+            "; `novic hub get {id} --from {}` unpacks it there (with --datasets for another root)",
+            archive.display()
+        );
+    }
     match resource {
         Some(id) => format!("; `novic hub get {id}` fetches it, or name its root in cls.root"),
         None => "; put your copy there, or name its root in cls.root".to_owned(),

@@ -1,6 +1,7 @@
 //! The classification datasets that have names, in the layouts in which they
 //! are published (`embedders.md` section 11).
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::cifar::{self, Cifar};
@@ -10,6 +11,7 @@ use super::folder::{class_folders, labelled_folder};
 use super::food101;
 use super::idx;
 use super::labelled_files::LabelledFiles;
+use crate::net::known_resource;
 
 /// How a dataset lies on the disk.
 enum Layout {
@@ -182,6 +184,18 @@ pub(super) fn open(
 }
 
 impl Known {
+    /// The archive as it was downloaded, if it lies in the root or beside where
+    /// the dataset belongs.
+    fn archive(&self, root: &Path, folder: &Path) -> Option<PathBuf> {
+        let address = known_resource(self.resource?)?.address;
+        let name = address.rsplit('/').next()?;
+        [Some(root), folder.parent()]
+            .into_iter()
+            .flatten()
+            .map(|place| place.join(name))
+            .find(|path| path.is_file())
+    }
+
     fn open(
         &self,
         root: &Path,
@@ -191,8 +205,9 @@ impl Known {
         if !folder.is_dir() {
             return Err(DatasetError::NotThere {
                 name: self.name,
-                path: folder,
                 resource: self.resource,
+                archive: self.archive(root, &folder),
+                path: folder,
             });
         }
         match &self.layout {
@@ -200,6 +215,18 @@ impl Known {
             Layout::Cifar(files) => Ok(Box::new(Cifar::open(self.name, &folder, files, split)?)),
             Layout::Food101 => Ok(Box::new(food101::open(self.name, &folder, split)?)),
             Layout::Folders { train, valid } => {
+                if let (true, Some(files)) = (
+                    split == Split::Valid || split == Split::All,
+                    annotated(self.name, &folder.join(valid))?,
+                ) {
+                    return Ok(Box::new(match (split, train) {
+                        (Split::All, Some(train)) => {
+                            let train = joined(self.name, self.resource, &[folder.join(train)])?;
+                            join(files, train, &folder)?
+                        }
+                        _ => files,
+                    }));
+                }
                 let mut parts = Vec::new();
                 for part in split.parts() {
                     let name = match part {
@@ -233,6 +260,53 @@ impl Known {
     }
 }
 
+/// The validation part of TinyImageNet as it is published: all pictures in one
+/// folder and a list of their classes. In the order that they would have in
+/// class folders; `None` for other layouts.
+fn annotated(name: &'static str, part: &Path) -> Result<Option<LabelledFiles>, DatasetError> {
+    let (list, pictures) = (part.join("val_annotations.txt"), part.join("images"));
+    if !list.is_file() || !pictures.is_dir() {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(&list).map_err(|source| DatasetError::Read {
+        path: list.clone(),
+        source,
+    })?;
+    let mut samples = BTreeSet::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        let mut cells = line.split('\t');
+        let (Some(file), Some(class)) = (cells.next(), cells.next()) else {
+            return Err(DatasetError::BadLine {
+                path: list,
+                line: number,
+                reason: "expected picture, tab, class".to_owned(),
+            });
+        };
+        samples.insert((class.to_owned(), pictures.join(file)));
+    }
+    let mut classes: Vec<String> = Vec::new();
+    let mut labelled = Vec::with_capacity(samples.len());
+    for (class, path) in samples {
+        if classes.last() != Some(&class) {
+            classes.push(class);
+        }
+        labelled.push((path, classes.len() - 1));
+    }
+    Ok(Some(LabelledFiles::new(name.to_owned(), classes, labelled)))
+}
+
+fn join(
+    mut whole: LabelledFiles,
+    files: LabelledFiles,
+    path: &Path,
+) -> Result<LabelledFiles, DatasetError> {
+    whole.append(files).map_err(|reason| DatasetError::Layout {
+        path: path.to_owned(),
+        reason,
+    })?;
+    Ok(whole)
+}
+
 /// The pictures of several class folders one after the other.
 fn joined(
     name: &'static str,
@@ -246,18 +320,14 @@ fn joined(
                 name,
                 path: part.clone(),
                 resource,
+                archive: None,
             });
         }
         let files = labelled_folder(name, part)?;
-        match &mut whole {
-            None => whole = Some(files),
-            Some(whole) => {
-                whole.append(files).map_err(|reason| DatasetError::Layout {
-                    path: part.clone(),
-                    reason,
-                })?;
-            }
-        }
+        whole = Some(match whole {
+            None => files,
+            Some(whole) => join(whole, files, part)?,
+        });
     }
     whole.ok_or(DatasetError::NoSplit { name, split: "" })
 }
@@ -276,4 +346,47 @@ fn check_synsets(root: &Path) -> Result<(), DatasetError> {
         reason: "is not a folder of exactly 1000 synset folders (n01440764 …) and nothing else"
             .to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_published_validation_part_of_tiny_imagenet_is_read_as_it_is() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("TinyImageNet/tiny-imagenet-200");
+        let picture = image::RgbImage::new(2, 2);
+        for file in [
+            "train/n02/images/n02_0.png",
+            "train/n01/images/n01_0.png",
+            "val/images/val_0.png",
+            "val/images/val_1.png",
+            "val/images/val_2.png",
+        ] {
+            let path = folder.join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            picture.save(path).unwrap();
+        }
+        let list = "val_0.png\tn02\t0\t32\t44\t62\nval_2.png\tn01\t0\t0\t1\t1\n\
+                    val_1.png\tn02\t0\t0\t1\t1\n";
+        std::fs::write(folder.join("val/val_annotations.txt"), list).unwrap();
+        let seen = |split| {
+            let dataset = open("tinyimagenet", root.path(), split).unwrap().unwrap();
+            assert_eq!(dataset.classes(), ["n01", "n02"]);
+            (0..dataset.len())
+                .map(|i| {
+                    let path = dataset.image_path(i).unwrap();
+                    let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+                    (name, dataset.label(i))
+                })
+                .collect::<Vec<_>>()
+        };
+        let own = |name: &str, label| (name.to_owned(), label);
+        let valid = [own("val_2", 0), own("val_0", 1), own("val_1", 1)];
+        assert_eq!(seen(Split::Valid), valid);
+        let train = [own("n01_0", 0), own("n02_0", 1)];
+        assert_eq!(seen(Split::Train), train);
+        assert_eq!(seen(Split::All), [&valid[..], &train].concat());
+    }
 }

@@ -1,6 +1,7 @@
 //! One embedder: tokenizer, image transform and lazily loaded towers of one
 //! model of any family.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,19 +10,22 @@ use image::RgbImage;
 use rayon::prelude::*;
 use serde_json::Value;
 
+use super::batches::{BatchLimit, is_out_of_memory};
 use super::description::Description;
 use super::error::EmbedderError;
 use super::families;
 use super::files::ModelFiles;
+use super::precision::Precision;
 use super::spec::EmbedderSpec;
 use super::tokenizer::TextTokenizer;
+use super::towers::tap::{Tap, recorded};
 use super::towers::{ImageTower, TextTower};
 use super::weights::Weights;
 use crate::images::ImageTransform;
 
-/// Texts that go through the tower together.
+/// Most texts that go through the tower together.
 const TEXT_BATCH: usize = 512;
-/// Pictures that go through the tower together.
+/// Most pictures that go through the tower together.
 const IMAGE_BATCH: usize = 64;
 
 /// What opening a model may need beside its files.
@@ -33,6 +37,8 @@ pub struct OpenOptions {
     /// A file of merges in the place of CLIP's own, for `openai:` archives of
     /// another vocabulary.
     pub openai_merges: Option<PathBuf>,
+    /// Precision in which matrices are kept.
+    pub precision: Precision,
 }
 
 /// Anything that turns texts into unit vectors of one embedding space.
@@ -56,6 +62,11 @@ pub struct Embedder {
     text: Mutex<Option<Arc<dyn TextTower>>>,
     vision: Mutex<Option<Arc<dyn ImageTower>>>,
     identity: Mutex<Option<blake3::Hash>>,
+    precision: Precision,
+    text_batch: BatchLimit,
+    image_batch: BatchLimit,
+    /// What happened since somebody asked.
+    happened: Mutex<Vec<String>>,
 }
 
 impl Embedder {
@@ -74,6 +85,10 @@ impl Embedder {
             text: Mutex::new(None),
             vision: Mutex::new(None),
             identity: Mutex::new(None),
+            precision: options.precision,
+            text_batch: BatchLimit::new(TEXT_BATCH),
+            image_batch: BatchLimit::new(IMAGE_BATCH),
+            happened: Mutex::default(),
         })
     }
 
@@ -102,6 +117,17 @@ impl Embedder {
         &self.description.notices
     }
 
+    /// Precision in which matrices are kept.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// What happened while embedding that is worth showing, such as batches
+    /// that became smaller, since this was asked the last time.
+    pub fn take_warnings(&self) -> Vec<String> {
+        std::mem::take(&mut *lock(&self.happened))
+    }
+
     /// Unit vectors `[B, F]` (f32) of texts; texts longer than the context are
     /// truncated so that the end token remains.
     pub fn embed_texts(&self, texts: &[&str]) -> Result<Tensor, EmbedderError> {
@@ -120,17 +146,19 @@ impl Embedder {
         order.sort_by(|&a, &b| texts[a].cmp(texts[b]));
         let dim = self.dim();
         let mut vectors = vec![0f32; texts.len() * dim];
-        for batch in order.chunks(TEXT_BATCH) {
+        let forward = |range: Range<usize>| {
+            let batch = &order[range];
             let tokens: Vec<&[i64]> = batch.iter().map(|&index| texts[index]).collect();
-            let features = unit_rows(
-                &tower
-                    .forward(&tokens)
-                    .map_err(|error| self.bad_input(error))?,
-            )?;
+            let features = tower.forward(&tokens);
+            let features = unit_rows(&features.map_err(|error| self.bad_input(error))?)?;
             for (&index, row) in batch.iter().zip(features.chunks_exact(dim)) {
                 vectors[index * dim..][..dim].copy_from_slice(row);
             }
-        }
+            Ok(())
+        };
+        self.text_batch
+            .run(texts.len(), forward, |limit| self.halved("texts", limit))
+            .map_err(|error| self.batch_error("text", error))?;
         Ok(Tensor::from_vec(vectors, (texts.len(), dim), &Device::Cpu)?)
     }
 
@@ -170,7 +198,8 @@ impl Embedder {
         let transform = self.preprocess();
         let (height, width) = (transform.height as usize, transform.width as usize);
         let mut vectors = Vec::with_capacity(images.len() * self.dim());
-        for batch in images.chunks(IMAGE_BATCH) {
+        self.each_image_batch(images.len(), |range| {
+            let batch = &images[range];
             let mut pixels = vec![0f32; batch.len() * transform.len()];
             pixels
                 .par_chunks_mut(transform.len())
@@ -178,7 +207,8 @@ impl Embedder {
                 .for_each(|(out, image)| prepare(image, out));
             let pixels = Tensor::from_vec(pixels, (batch.len(), 3, height, width), &Device::Cpu)?;
             vectors.extend(self.pixel_vectors(&pixels)?);
-        }
+            Ok(())
+        })?;
         Ok(Tensor::from_vec(
             vectors,
             (images.len(), self.dim()),
@@ -190,15 +220,61 @@ impl Embedder {
     pub fn embed_pixels(&self, pixels: &Tensor) -> Result<Tensor, EmbedderError> {
         let count = pixels.dim(0)?;
         let mut vectors = Vec::with_capacity(count * self.dim());
-        for start in (0..count).step_by(IMAGE_BATCH) {
-            let batch = pixels.narrow(0, start, IMAGE_BATCH.min(count - start))?;
+        self.each_image_batch(count, |range| {
+            let batch = pixels.narrow(0, range.start, range.len())?;
             vectors.extend(self.pixel_vectors(&batch)?);
-        }
+            Ok(())
+        })?;
         Ok(Tensor::from_vec(
             vectors,
             (count, self.dim()),
             &Device::Cpu,
         )?)
+    }
+
+    /// Takes pictures `0..count` through the tower in batches.
+    fn each_image_batch(
+        &self,
+        count: usize,
+        forward: impl FnMut(Range<usize>) -> Result<(), EmbedderError>,
+    ) -> Result<(), EmbedderError> {
+        self.image_batch
+            .run(count, forward, |limit| self.halved("pictures", limit))
+            .map_err(|error| self.batch_error("picture", error))
+    }
+
+    fn halved(&self, what: &str, limit: usize) {
+        lock(&self.happened).push(format!(
+            "{}: the device has no memory for more {what} together; going on with {limit}",
+            self.spec
+        ));
+    }
+
+    fn batch_error(&self, what: &'static str, error: EmbedderError) -> EmbedderError {
+        if !is_out_of_memory(&error) {
+            return error;
+        }
+        EmbedderError::NoMemory {
+            spec: self.spec.to_string(),
+            what,
+        }
+    }
+
+    /// Unit vector of one token sequence, and the states inside the text tower:
+    /// rows of the tokens in their order, from the last block on of the pooled
+    /// token only, whose place is the part `pooled`.
+    pub fn inside_text(&self, tokens: &[i64]) -> Result<(Tensor, Vec<Tap>), EmbedderError> {
+        self.text_tower()?;
+        let (vectors, taps) = recorded(|| self.embed_tokens(&[tokens]));
+        Ok((vectors?, taps))
+    }
+
+    /// Unit vector of normalised pixels `[1, 3, H, W]` and the states inside the
+    /// image tower.
+    pub fn inside_image(&self, pixels: &Tensor) -> Result<(Tensor, Vec<Tap>), EmbedderError> {
+        self.vision_tower()?;
+        let (vectors, taps) = recorded(|| self.embed_pixels(pixels));
+        Ok((vectors?, taps))
     }
 
     fn pixel_vectors(&self, pixels: &Tensor) -> Result<Vec<f32>, EmbedderError> {
@@ -320,6 +396,7 @@ impl Embedder {
             (_, None) => Weights::open(&paths)?,
         };
         self.description.arrange(&mut weights)?;
+        weights.keep_in(self.precision);
         Ok(weights)
     }
 }
@@ -355,4 +432,62 @@ fn unit_rows(features: &Tensor) -> candle_core::Result<Vec<f32>> {
         }
     }
     Ok(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A tower whose device has room for some inputs only.
+    struct Small(usize);
+
+    impl Small {
+        fn forward(&self, count: usize) -> candle_core::Result<Tensor> {
+            match count > self.0 {
+                true => Err(candle_core::Error::Cuda("CUDA_ERROR_OUT_OF_MEMORY".into())),
+                false => Tensor::ones((count, 256), DType::F32, &Device::Cpu),
+            }
+        }
+    }
+
+    impl TextTower for Small {
+        fn forward(&self, texts: &[&[i64]]) -> candle_core::Result<Tensor> {
+            Small::forward(self, texts.len())
+        }
+    }
+
+    impl ImageTower for Small {
+        fn forward(&self, pixels: &Tensor) -> candle_core::Result<Tensor> {
+            Small::forward(self, pixels.dim(0)?)
+        }
+    }
+
+    #[test]
+    fn without_memory_batches_are_halved_and_it_is_said() {
+        let embedder = Embedder::open(&"openclip:novic/drawings".parse().unwrap()).unwrap();
+        assert_eq!(embedder.dim(), 256);
+        *lock(&embedder.text) = Some(Arc::new(Small(100)));
+        *lock(&embedder.vision) = Some(Arc::new(Small(9)));
+        let texts = vec!["fox"; 300];
+        assert_eq!(embedder.embed_texts(&texts).unwrap().dims(), [300, 256]);
+        let pictures = vec![RgbImage::new(8, 8); 20];
+        assert_eq!(embedder.embed_images(&pictures).unwrap().dims(), [20, 256]);
+        let warnings = embedder.take_warnings().join("\n");
+        assert!(
+            warnings.contains("texts together; going on with 75"),
+            "{warnings}"
+        );
+        assert!(
+            warnings.contains("pictures together; going on with 5"),
+            "{warnings}"
+        );
+        assert!(embedder.take_warnings().is_empty());
+
+        *lock(&embedder.vision) = Some(Arc::new(Small(0)));
+        let error = embedder.embed_images(&pictures).unwrap_err().to_string();
+        assert!(
+            error.contains("one picture") && error.contains("embedder.dtype"),
+            "{error}"
+        );
+    }
 }

@@ -120,6 +120,16 @@ pub enum EmbedderError {
         /// What is wrong.
         reason: String,
     },
+    /// The device has no memory left for a single input.
+    #[error(
+        "embedder {spec}: the device has no memory even for one {what}; keep the weights in half precision (embedder.dtype = \"bf16\"), free some memory, or choose a smaller model"
+    )]
+    NoMemory {
+        /// The specification.
+        spec: String,
+        /// Kind of input.
+        what: &'static str,
+    },
     /// The tensor library failed.
     #[error("failed to compute embeddings: {0}")]
     Compute(#[from] candle_core::Error),

@@ -3,12 +3,14 @@
 
 use thiserror::Error;
 
+use super::embedder::Embedder;
 use super::error::EmbedderError;
 use super::families::{archive_cache, required};
 use super::files::{ModelFiles, hub_cache};
 use super::spec::{Backend, EmbedderSpec};
 use crate::net::{
     DownloadError, Downloader, Fetch, Hub, HubError, OPENAI_MODELS, Progress, State, mirrored,
+    sha256,
 };
 
 /// Largest archive of OpenAI.
@@ -81,7 +83,19 @@ fn with_ending(path: &std::path::Path, ending: &str) -> std::path::PathBuf {
     name.into()
 }
 
-/// Fetches the files of a model that are not in the cache.
+/// When the network is asked for a model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Renewal {
+    /// When a file is missing.
+    #[default]
+    Missing,
+    /// Always: the branch may have moved.
+    Ask,
+}
+
+/// Fetches the files of a model that are not in the cache. A model that is
+/// complete is left alone, and nobody is asked about it, unless `renewal` says
+/// so.
 ///
 /// # Errors
 /// Offline; no connection; no such repository; a repository without a model.
@@ -89,6 +103,7 @@ pub fn fetch(
     spec: &EmbedderSpec,
     downloader: &Downloader,
     mirror: Option<&str>,
+    renewal: Renewal,
     progress: &mut dyn Progress,
 ) -> Result<(), FetchError> {
     if spec.local_path().is_some() {
@@ -105,7 +120,8 @@ pub fn fetch(
             missing: vec!["published archive".to_owned()],
         })?;
         let target = archive_cache().join(known.file);
-        if target.is_file() {
+        // Its name holds the hash of its content: there is only one of it.
+        if target.is_file() && (renewal == Renewal::Missing || is_whole(&target, known.sha256)) {
             return Ok(());
         }
         if hub.offline {
@@ -123,6 +139,9 @@ pub fn fetch(
             limit: MAX_ARCHIVE,
         };
         downloader.fetch(&fetch, progress)?;
+        return Ok(());
+    }
+    if renewal == Renewal::Missing && is_complete(spec) {
         return Ok(());
     }
     let revision = spec.revision().unwrap_or("main");
@@ -152,6 +171,35 @@ pub fn fetch(
         fetch(&files)?;
     }
     Ok(())
+}
+
+/// Whether a model can be opened without the network, parts of weights
+/// included.
+fn is_complete(spec: &EmbedderSpec) -> bool {
+    // Configuration and tokenizer can be read, and there are weights.
+    if Embedder::open(spec).is_err() {
+        return false;
+    }
+    let Ok(files) = ModelFiles::resolve(spec, required(spec.backend())) else {
+        return false;
+    };
+    [
+        "model.safetensors.index.json",
+        "pytorch_model.bin.index.json",
+    ]
+    .into_iter()
+    .filter_map(|index| files.read_json(index).ok())
+    .all(|index| {
+        let parts = index["weight_map"].as_object();
+        let parts = parts.into_iter().flat_map(|parts| parts.values());
+        parts
+            .filter_map(|part| part.as_str())
+            .all(|part| files.path(part).is_file())
+    })
+}
+
+fn is_whole(path: &std::path::Path, wanted: &str) -> bool {
+    sha256(path).is_ok_and(|found| found == wanted)
 }
 
 /// Files of a repository that a model of this kind needs, or what is missing.

@@ -39,7 +39,7 @@ pub struct EmbedderSpec {
 }
 
 /// Specifications of the published experiments and comparisons.
-const KNOWN: [&str; 36] = [
+const KNOWN: [&str; 40] = [
     "openclip:apple/DFN5B-CLIP-ViT-H-14-378",
     "openclip:timm/eva02_enormous_patch14_plus_clip_224.laion2b_s9b_b144k",
     "openclip:apple/DFN5B-CLIP-ViT-H-14",
@@ -75,6 +75,10 @@ const KNOWN: [&str; 36] = [
     "transformers:openai/clip-vit-base-patch32",
     "openai:ViT-B/32",
     "openai:RN50",
+    "openai:RN101",
+    "openai:RN50x4",
+    "openai:RN50x16",
+    "openai:RN50x64",
     "openai:ViT-L/14@336px",
 ];
 

@@ -20,6 +20,7 @@ use safetensors::{Dtype, SafeTensors};
 
 use super::error::EmbedderError;
 use super::names::{NameTable, Reading, Rule};
+use super::precision::Precision;
 use crate::pickle::{Allow, Archive, Dict, TensorInfo, Value};
 
 enum Bytes {
@@ -79,6 +80,8 @@ pub struct Weights {
     entries: BTreeMap<String, Entry>,
     table: NameTable,
     taken: RefCell<BTreeSet<String>>,
+    /// In which the matrices of linear layers are kept.
+    precision: Precision,
 }
 
 impl Weights {
@@ -91,6 +94,7 @@ impl Weights {
             entries: BTreeMap::new(),
             table: &[],
             taken: RefCell::default(),
+            precision: Precision::Single,
         };
         for path in paths {
             if path.extension().is_some_and(|name| name == "safetensors") {
@@ -109,6 +113,11 @@ impl Weights {
         weights.path = path.to_owned();
         weights.add_safetensors(path, Bytes::Static(bytes))?;
         Ok(weights)
+    }
+
+    /// Lets the matrices of linear layers be kept in this precision.
+    pub fn keep_in(&mut self, precision: Precision) {
+        self.precision = precision;
     }
 
     fn add_safetensors(&mut self, path: &Path, bytes: Bytes) -> Result<(), EmbedderError> {
@@ -506,6 +515,13 @@ impl<'a> Parameters<'a> {
     /// Takes a parameter of this shape.
     pub fn take(&self, name: &str, shape: &[usize]) -> Result<Tensor, EmbedderError> {
         self.weights.take(&format!("{}{name}", self.prefix), shape)
+    }
+
+    /// Takes the matrix of a linear layer, in the precision in which the model
+    /// keeps them.
+    pub fn matrix(&self, name: &str, shape: &[usize]) -> Result<Tensor, EmbedderError> {
+        let matrix = self.take(name, shape)?;
+        Ok(matrix.to_dtype(self.weights.precision.dtype())?)
     }
 }
 

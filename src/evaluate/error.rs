@@ -57,6 +57,9 @@ pub enum EvaluateError {
     #[error(transparent)]
     Decoder(#[from] crate::decoder::DecoderError),
 
+    /// Who asked for it wants it no longer.
+    #[error("interrupted")]
+    Interrupted,
     /// No model to evaluate.
     #[error("no model was found; name a checkpoint or a directory that holds some in model.load")]
     NoModels,

@@ -37,5 +37,5 @@ pub use token_accuracy::{TokenResults, TokenSums};
 pub use token_evaluation::{FirstBatch, Subject, TokenEvaluation};
 pub use zero_shot::{ClassEmbeddings, ZeroShot, zero_shot_line};
 pub use zero_shot_run::{
-    ZeroShotOptions, ZeroShotPrompt, ZeroShotRun, check_labels, class_embeddings, dataset_prompts,
+    ZeroShotPrompt, ZeroShotRun, check_labels, class_embeddings, dataset_prompts,
 };

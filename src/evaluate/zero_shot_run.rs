@@ -1,6 +1,8 @@
 //! A zero-shot run over a dataset: class embeddings from prompts, images in
 //! batches, accuracies, confusions, the modality gap.
 
+use std::collections::BTreeMap;
+
 use candle_core::{Device, Tensor};
 use serde_json::{Value, json};
 
@@ -59,12 +61,13 @@ pub fn dataset_prompts(dataset: &str) -> Vec<ZeroShotPrompt> {
 
 /// Class embeddings `[C, F]`: of every class the normalised mean of its
 /// prompts' unit embeddings. A class may have several names, separated by
-/// commas; `{noun}` in a prompt stands for each of them.
+/// commas; `{noun}` in a prompt stands for each of them. An error of `advance`,
+/// which hears of every class, ends it.
 pub fn class_embeddings(
     embedder: &Embedder,
     classes: &[String],
     prompts: &[ZeroShotPrompt],
-    mut advance: impl FnMut(usize),
+    mut advance: impl FnMut(usize) -> Result<()>,
 ) -> Result<Tensor> {
     let mut sums = ClassEmbeddings::new(classes.len(), embedder.dim());
     let mut texts: Vec<(usize, String)> = Vec::new();
@@ -85,7 +88,7 @@ pub fn class_embeddings(
         if texts.len() >= TEXTS {
             embed(&mut texts)?;
         }
-        advance(1);
+        advance(1)?;
     }
     embed(&mut texts)?;
     sums.finish(&Device::Cpu)
@@ -101,47 +104,92 @@ pub struct ZeroShotRun {
     pub classes: Vec<String>,
     /// Accuracies.
     pub scores: ZeroShot,
-    /// Images by true and predicted class, where both differ.
-    pub confusions: Vec<((usize, usize), u64)>,
     /// The modality gap, if it was measured.
     pub gap: Option<ModalityGap>,
     /// Pictures that could not be read.
     pub skipped: Vec<String>,
+    /// Images by true and predicted class, where both differ.
+    confused: BTreeMap<(usize, usize), u64>,
 }
 
 impl ZeroShotRun {
+    /// A run over no pictures yet, with unit embeddings `[C, F]` of its classes.
+    ///
+    /// # Errors
+    /// Not a matrix, or no classes.
+    pub fn new(
+        dataset: &str,
+        split: &'static str,
+        classes: Vec<String>,
+        class_embeds: &Tensor,
+        measure_gap: bool,
+    ) -> Result<Self> {
+        let dim = class_embeds.dim(1)?;
+        let gap = match measure_gap {
+            true => Some(ModalityGap::new(
+                class_embeds.flatten_all()?.to_vec1::<f32>()?,
+                dim,
+            )),
+            false => None,
+        };
+        Ok(Self {
+            dataset: dataset.to_owned(),
+            split,
+            classes,
+            scores: ZeroShot::new(class_embeds)?,
+            gap,
+            skipped: Vec::new(),
+            confused: BTreeMap::new(),
+        })
+    }
+
+    /// Scores pictures by their unit embeddings `[B, F]` and classes.
+    ///
+    /// # Errors
+    /// Shapes that do not fit, a label without class.
+    pub fn add(&mut self, embeds: &Tensor, labels: &[usize]) -> Result<()> {
+        let predicted = self.scores.add(embeds, labels)?;
+        for (&label, predicted) in labels.iter().zip(predicted) {
+            if label != predicted {
+                *self.confused.entry((label, predicted)).or_insert(0) += 1;
+            }
+        }
+        if let Some(gap) = &mut self.gap {
+            let dim = embeds.dim(1)?;
+            let rows = embeds.flatten_all()?.to_vec1::<f32>()?;
+            for (row, label) in rows.chunks_exact(dim).zip(labels) {
+                gap.add(row, *label)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Images by true and predicted class, where both differ; the most frequent
+    /// first.
+    pub fn confusions(&self) -> Vec<((usize, usize), u64)> {
+        let confused = self.confused.iter();
+        let mut confusions: Vec<_> = confused.map(|(&pair, &count)| (pair, count)).collect();
+        confusions.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        confusions
+    }
+
     /// Embeds the pictures of a dataset in batches, decoding ahead, and scores
-    /// them against class embeddings. Pictures that cannot be read are left out
-    /// and named.
+    /// them. Pictures that cannot be read are left out and named. An error of
+    /// `advance`, which hears of every batch, ends the run.
     ///
     /// # Errors
     /// Embedding fails; a label has no class.
     pub fn over(
+        mut self,
         embedder: &Embedder,
         dataset: &dyn ClassificationDataset,
-        split: &'static str,
-        classes: Vec<String>,
-        class_embeds: &Tensor,
-        options: ZeroShotOptions,
-        mut advance: impl FnMut(usize),
+        batch: usize,
+        mut advance: impl FnMut(usize) -> Result<()>,
     ) -> Result<Self> {
-        let mut run = Self {
-            dataset: dataset.name().to_owned(),
-            split,
-            classes,
-            scores: ZeroShot::new(class_embeds)?,
-            confusions: Vec::new(),
-            gap: None,
-            skipped: Vec::new(),
-        };
-        if options.measure_gap {
-            let rows = class_embeds.flatten_all()?.to_vec1::<f32>()?;
-            run.gap = Some(ModalityGap::new(rows, embedder.dim()));
-        }
-        let mut confusions = std::collections::BTreeMap::new();
+        let run = &mut self;
         in_batches(
             dataset.len(),
-            options.batch,
+            batch,
             |index| {
                 let picture = dataset.image(index);
                 picture.map(|picture| embedder.preprocess().fit(&picture))
@@ -158,27 +206,11 @@ impl ZeroShotRun {
                         Err(error) => run.skipped.push(error.to_string()),
                     }
                 }
-                let embeds = embedder.embed_fitted(&images)?;
-                let predicted = run.scores.add(&embeds, &labels)?;
-                for (label, predicted) in labels.iter().zip(predicted) {
-                    if *label != predicted {
-                        *confusions.entry((*label, predicted)).or_insert(0) += 1;
-                    }
-                }
-                if let Some(gap) = &mut run.gap {
-                    let rows = embeds.flatten_all()?.to_vec1::<f32>()?;
-                    for (row, label) in rows.chunks_exact(embedder.dim()).zip(&labels) {
-                        gap.add(row, *label)?;
-                    }
-                }
-                advance(range.len());
-                Ok::<_, EvaluateError>(())
+                run.add(&embedder.embed_fitted(&images)?, &labels)?;
+                advance(range.len())
             },
         )?;
-        run.confusions = confusions.into_iter().collect();
-        run.confusions
-            .sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        Ok(run)
+        Ok(self)
     }
 
     /// The line that the original prints.
@@ -199,8 +231,8 @@ impl ZeroShotRun {
                 json!({"class": class(index), "samples": counts.0, "top1": share(counts)})
             })
             .collect();
-        let confusions: Vec<Value> = (self.confusions.iter())
-            .map(|&((label, predicted), count)| {
+        let confusions: Vec<Value> = (self.confusions().into_iter())
+            .map(|((label, predicted), count)| {
                 json!({"class": class(label), "predicted": class(predicted), "samples": count})
             })
             .collect();
@@ -221,15 +253,6 @@ impl ZeroShotRun {
             })),
         })
     }
-}
-
-/// What a run does beside accuracies, and in which steps.
-#[derive(Clone, Copy, Debug)]
-pub struct ZeroShotOptions {
-    /// Pictures embedded together.
-    pub batch: usize,
-    /// Whether the modality gap is measured.
-    pub measure_gap: bool,
 }
 
 /// Checks that every label has a name.

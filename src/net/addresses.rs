@@ -273,7 +273,7 @@ pub const KNOWN_RESOURCES: &[KnownResource] = &[
         target: "ImageNet1K/ILSVRC-CLS/val",
         root: Root::Datasets,
         form: Form::ByHand(
-            "it needs an account; sort its 50,000 pictures into one folder per synset by the ground truth of the development kit",
+            "it needs an account; then `novic hub get imagenet-val --from ILSVRC2012_img_val.tar --labels ILSVRC2012_devkit_t12.tar.gz` sorts its 50,000 pictures (a list of pictures and synsets will do instead of the development kit)",
         ),
         licence: "terms of image-net.org",
     },

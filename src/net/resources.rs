@@ -7,7 +7,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::addresses::{Form, KnownResource, Root, mirrored};
-use super::download::{DownloadError, Downloader, Fetch, Progress, beside};
+use super::download::{DownloadError, Downloader, Fetch, Progress, beside, sha256};
 use super::unpack::{UnpackError, UnpackLimits, unpack};
 
 /// Largest download.
@@ -45,7 +45,7 @@ pub enum ResourceError {
     /// It is another file than last time.
     #[error(
         "{target}: SHA-256 is {found}, {record} says {wanted}; if the change is meant, remove the \
-         record"
+         record, or use --refresh"
     )]
     Changed {
         /// Where it belongs.
@@ -56,6 +56,12 @@ pub enum ResourceError {
         record: PathBuf,
         /// That hash.
         wanted: String,
+    },
+    /// Something is at its place.
+    #[error("{place} is there already; remove it first")]
+    IsThere {
+        /// Its place.
+        place: PathBuf,
     },
     /// A file could not be moved or written.
     #[error("failed to write {path}: {source}")]
@@ -128,7 +134,8 @@ impl KnownResource {
     }
 
     /// Fetches, checks, unpacks and publishes it; `mirror` stands in for all
-    /// hosts. Returns its place.
+    /// hosts. What is there stays, unless it is to be `renewed` and has changed.
+    /// Returns its place.
     ///
     /// # Errors
     /// What has to be done by hand; failed downloads; unusable archives.
@@ -137,10 +144,11 @@ impl KnownResource {
         downloader: &Downloader,
         roots: &Roots,
         mirror: Option<&str>,
+        renewed: bool,
         progress: &mut dyn Progress,
     ) -> Result<PathBuf, ResourceError> {
         let place = self.place(roots);
-        if place.exists() {
+        if place.exists() && !renewed {
             return Ok(place);
         }
         let mut address = mirrored(self.address, mirror);
@@ -155,7 +163,11 @@ impl KnownResource {
         if let Some(wanted) = self.asset {
             address = mirrored(&asset(downloader, &address, wanted)?, mirror);
         }
-        let download = self.download_place(&place);
+        let renewed = renewed && place.exists();
+        let download = match renewed {
+            true => beside(&place, "renewed"),
+            false => self.download_place(&place),
+        };
         let hash = downloader.fetch(
             &Fetch {
                 address: &address,
@@ -167,16 +179,90 @@ impl KnownResource {
             },
             progress,
         )?;
-        check_record(&place, &hash).inspect_err(|_| {
+        if renewed && recorded(&place).as_deref() == Some(hash.as_str()) {
             let _ = std::fs::remove_file(&download);
-        })?;
-        if self.form == Form::File {
             return Ok(place);
         }
-        let result = publish(&download, &place, self.form);
+        if !renewed {
+            check_record(&place, &hash).inspect_err(|_| {
+                let _ = std::fs::remove_file(&download);
+            })?;
+        }
+        if self.form == Form::File && !renewed {
+            return Ok(place);
+        }
+        let result = match renewed {
+            true => self.replace(&download, &place, &hash),
+            false => publish(&download, &place, self.form),
+        };
         // A damaged archive is of no use either.
         let _ = std::fs::remove_file(&download);
         result.map(|()| place)
+    }
+
+    /// Makes it of an archive or file that is on this disk already, as it was
+    /// downloaded.
+    ///
+    /// # Errors
+    /// What has to be done by hand; unusable archives; something is there.
+    pub fn make_of(&self, from: &Path, roots: &Roots) -> Result<PathBuf, ResourceError> {
+        let place = self.place(roots);
+        if place.exists() {
+            return Err(ResourceError::IsThere { place });
+        }
+        if let Form::ByHand(advice) = self.form {
+            return Err(ResourceError::ByHand {
+                id: self.id,
+                address: self.address.to_owned(),
+                advice,
+                target: place,
+            });
+        }
+        let write_error = |source| ResourceError::Write {
+            path: place.clone(),
+            source,
+        };
+        let hash = sha256(from).map_err(|source| ResourceError::Write {
+            path: from.to_owned(),
+            source,
+        })?;
+        if let Some(parent) = place.parent() {
+            std::fs::create_dir_all(parent).map_err(write_error)?;
+        }
+        if self.form == Form::File {
+            let copy = beside(&place, "copy");
+            std::fs::copy(from, &copy).map_err(write_error)?;
+            std::fs::rename(&copy, &place).map_err(write_error)?;
+        } else {
+            publish(from, &place, self.form)?;
+        }
+        record(&place, &hash)?;
+        Ok(place)
+    }
+
+    /// Puts a new version in the place of what is there, which goes when the
+    /// new one is complete.
+    fn replace(&self, download: &Path, place: &Path, hash: &str) -> Result<(), ResourceError> {
+        let write_error = |source| ResourceError::Write {
+            path: place.to_owned(),
+            source,
+        };
+        let old = beside(place, "old");
+        std::fs::rename(place, &old).map_err(write_error)?;
+        let made = match self.form {
+            Form::File => std::fs::rename(download, place).map_err(write_error),
+            form => publish(download, place, form),
+        };
+        if let Err(error) = made {
+            std::fs::rename(&old, place).map_err(write_error)?;
+            return Err(error);
+        }
+        let removed = match old.is_dir() {
+            true => std::fs::remove_dir_all(&old),
+            false => std::fs::remove_file(&old),
+        };
+        removed.map_err(write_error)?;
+        record(place, hash)
     }
 }
 
@@ -203,31 +289,36 @@ fn asset(
         })
 }
 
+/// The hash of the first download, if it was recorded.
+fn recorded(place: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(beside(place, "sha256")).ok()?;
+    Some(
+        text.split_whitespace()
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
+    )
+}
+
+/// Records the hash of a download beside its place.
+fn record(place: &Path, hash: &str) -> Result<(), ResourceError> {
+    let path = beside(place, "sha256");
+    let name = place.file_name().unwrap_or_default().display();
+    std::fs::write(&path, format!("{hash}  {name}\n"))
+        .map_err(|source| ResourceError::Write { path, source })
+}
+
 /// Compares with the hash of the first download, or records this one.
 fn check_record(place: &Path, hash: &str) -> Result<(), ResourceError> {
-    let record = beside(place, "sha256");
-    match std::fs::read_to_string(&record) {
-        Ok(text) => {
-            let wanted = text.split_whitespace().next().unwrap_or_default();
-            if wanted == hash {
-                return Ok(());
-            }
-            Err(ResourceError::Changed {
-                target: place.to_owned(),
-                found: hash.to_owned(),
-                wanted: wanted.to_owned(),
-                record,
-            })
-        }
-        Err(_) => {
-            let name = place.file_name().unwrap_or_default().display();
-            std::fs::write(&record, format!("{hash}  {name}\n")).map_err(|source| {
-                ResourceError::Write {
-                    path: record.clone(),
-                    source,
-                }
-            })
-        }
+    match recorded(place) {
+        None => record(place, hash),
+        Some(wanted) if wanted == hash => Ok(()),
+        Some(wanted) => Err(ResourceError::Changed {
+            target: place.to_owned(),
+            found: hash.to_owned(),
+            wanted,
+            record: beside(place, "sha256"),
+        }),
     }
 }
 
@@ -327,7 +418,7 @@ mod tests {
             let (_folder, roots) = roots();
             assert_eq!(resource.state(&roots), State::Missing);
             let mirror = Some(server.address.as_str());
-            let got = resource.get(&downloader(), &roots, mirror, &mut Silent);
+            let got = resource.get(&downloader(), &roots, mirror, false, &mut Silent);
             if let Form::ByHand(_) = resource.form {
                 assert!(matches!(got, Err(ResourceError::ByHand { .. })));
                 continue;
@@ -349,7 +440,7 @@ mod tests {
         let (_folder, roots) = roots();
         let mirror = Some(server.address.as_str());
         let place = world
-            .get(&downloader(), &roots, mirror, &mut Silent)
+            .get(&downloader(), &roots, mirror, false, &mut Silent)
             .unwrap();
         assert!(place.join("a.jpg").is_file() && place.join("b.jpg").is_file());
         // Another archive than the first time.
@@ -357,7 +448,7 @@ mod tests {
         let server = Server::start(|_, _| Reply::ok(&zip_of(&["other.jpg"])));
         let mirror = Some(server.address.as_str());
         let error = world
-            .get(&downloader(), &roots, mirror, &mut Silent)
+            .get(&downloader(), &roots, mirror, false, &mut Silent)
             .unwrap_err();
         assert!(matches!(error, ResourceError::Changed { .. }), "{error}");
         assert_eq!(world.state(&roots), State::Missing);
@@ -370,10 +461,53 @@ mod tests {
         let (_folder, roots) = roots();
         let mirror = Some(server.address.as_str());
         let error = wiki
-            .get(&downloader(), &roots, mirror, &mut Silent)
+            .get(&downloader(), &roots, mirror, false, &mut Silent)
             .unwrap_err();
         assert!(matches!(error, ResourceError::Unpack(_)), "{error}");
         assert_eq!(wiki.state(&roots), State::Missing);
         assert!(!beside(&wiki.place(&roots), "archive").exists());
+    }
+
+    #[test]
+    fn what_has_changed_is_renewed_when_asked_for() {
+        let world = super::super::addresses::known_resource("world").unwrap();
+        let (_folder, roots) = roots();
+        let get = |members: &'static [&'static str], renewed| {
+            let server = Server::start(move |_, request| Reply::part_of(&zip_of(members), request));
+            let mirror = Some(server.address.as_str());
+            world.get(&downloader(), &roots, mirror, renewed, &mut Silent)
+        };
+        let place = get(&["a.jpg"], true).unwrap();
+        get(&["a.jpg", "b.jpg"], false).unwrap();
+        assert!(!place.join("b.jpg").exists(), "nobody asked");
+        get(&["a.jpg", "b.jpg"], true).unwrap();
+        assert!(place.join("b.jpg").is_file());
+        std::fs::write(place.join("own"), "note").unwrap();
+        get(&["a.jpg", "b.jpg"], true).unwrap();
+        assert!(place.join("own").is_file(), "the same is left alone");
+        // What is damaged replaces nothing.
+        let server = Server::start(|_, _| Reply::ok(b"<html>moved</html>"));
+        let mirror = Some(server.address.as_str());
+        let error = world.get(&downloader(), &roots, mirror, true, &mut Silent);
+        assert!(matches!(error, Err(ResourceError::Unpack(_))));
+        assert!(place.join("own").is_file());
+        let beside = std::fs::read_dir(place.parent().unwrap()).unwrap();
+        assert_eq!(beside.count(), 2, "the folder and its hash");
+    }
+
+    #[test]
+    fn an_archive_on_the_disk_will_do() {
+        let world = super::super::addresses::known_resource("world").unwrap();
+        let (folder, roots) = roots();
+        let archive = folder.path().join("world_dataset.zip");
+        std::fs::write(&archive, zip_of(&["a.jpg", "b.jpg"])).unwrap();
+        let place = world.make_of(&archive, &roots).unwrap();
+        assert!(place.join("b.jpg").is_file() && archive.is_file());
+        assert!(recorded(&place).is_some());
+        let again = world.make_of(&archive, &roots);
+        assert!(matches!(again, Err(ResourceError::IsThere { .. })));
+        let captions = super::super::addresses::known_resource("captions").unwrap();
+        let place = captions.make_of(&archive, &roots).unwrap();
+        assert!(place.is_file());
     }
 }

@@ -8,6 +8,8 @@
 use std::borrow::Cow;
 
 use candle_core::{D, DType, Device, Result, Storage, Tensor};
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
 use rayon::prelude::*;
 
 use super::rows;
@@ -91,8 +93,59 @@ fn rows_per_task(rows: usize) -> usize {
         .clamp(64, 1024)
 }
 
+/// Values of half weights that are widened before they are multiplied: they
+/// stay in the processor's cache.
+const WIDENED: usize = 1 << 16;
+
+/// Values of a weight in the precision in which it is stored.
+#[derive(Clone, Copy)]
+enum Weight<'a> {
+    F32(&'a [f32]),
+    F16(&'a [f16]),
+    Bf16(&'a [bf16]),
+}
+
+impl Weight<'_> {
+    /// `out += x·wᵀ` on the calling thread: out `[R, N]`, x `[R, K]`, w
+    /// `[N, K]`. Sums are of single precision whatever the weight's is.
+    fn add_product(self, out: &mut [f32], x: &[f32], k: usize, n: usize) {
+        if let Self::F32(w) = self {
+            return add_product(out, x, w, k, n);
+        }
+        let together = (WIDENED / k.max(1)).clamp(1, n.max(1));
+        let mut wide = vec![0f32; together * k];
+        for first in (0..n).step_by(together) {
+            let count = together.min(n - first);
+            let wide = &mut wide[..count * k];
+            let place = first * k..(first + count) * k;
+            match self {
+                Self::F16(w) => w[place].convert_to_f32_slice(wide),
+                Self::Bf16(w) => w[place].convert_to_f32_slice(wide),
+                Self::F32(w) => wide.copy_from_slice(&w[place]),
+            }
+            add_columns(out, x, wide, k, n, first);
+        }
+    }
+}
+
+/// Calls `f` with the values of a contiguous CPU weight of any float type.
+fn with_weight<R>(w: &Tensor, f: impl FnOnce(Weight<'_>) -> R) -> Result<R> {
+    let w = contiguous(w)?;
+    let (storage, layout) = w.storage_and_layout();
+    let Storage::Cpu(values) = &*storage else {
+        candle_core::bail!("a weight on {:?} does not fit CPU inputs", w.device())
+    };
+    let place = layout.start_offset()..layout.start_offset() + layout.shape().elem_count();
+    Ok(match w.dtype() {
+        DType::F16 => f(Weight::F16(&values.as_slice::<f16>()?[place])),
+        DType::BF16 => f(Weight::Bf16(&values.as_slice::<bf16>()?[place])),
+        _ => f(Weight::F32(&values.as_slice::<f32>()?[place])),
+    })
+}
+
 /// `activation(x·wᵀ + b + residual)`: x `[…, K]`, w `[N, K]`, b `[N]`,
-/// residual `[…, N]` → `[…, N]`.
+/// residual `[…, N]` → `[…, N]`. The weight may be stored in half precision;
+/// everything is computed in that of x.
 pub fn linear(
     x: &Tensor,
     w: &Tensor,
@@ -128,7 +181,7 @@ pub fn linear(
     if !on_cpu(x) {
         let mut y = contiguous(x)?
             .reshape(((), k))?
-            .matmul(&w.t()?)?
+            .matmul(&w.to_dtype(x.dtype())?.t()?)?
             .reshape(dims)?;
         if let Some(b) = b {
             y = y.broadcast_add(b)?;
@@ -145,13 +198,13 @@ pub fn linear(
     };
     let bias = b.map(|b| b.to_vec1::<f32>()).transpose()?;
     with_values(x, |x| {
-        with_values(w, |w| {
+        with_weight(w, |w| {
             let per_task = rows_per_task(rows);
             out.par_chunks_mut((per_task * n).max(1))
                 .zip(x.par_chunks((per_task * k).max(1)))
                 .for_each(|(out, x)| {
                     add_bias(out, bias.as_deref());
-                    add_product(out, x, w, k, n);
+                    w.add_product(out, x, k, n);
                     activation.apply(out);
                 });
         })
@@ -172,15 +225,27 @@ pub(super) fn add_bias(out: &mut [f32], bias: Option<&[f32]>) {
 /// `out += x·wᵀ` on the calling thread: out `[R, N]`, x `[R, K]`, w `[N, K]`,
 /// all row-major.
 pub(super) fn add_product(out: &mut [f32], x: &[f32], w: &[f32], k: usize, n: usize) {
+    assert!(w.len() == n * k);
+    add_columns(out, x, w, k, n, 0);
+}
+
+/// The same for some rows of the weight, `w` `[C, K]`: they make the columns
+/// from `first` on of out `[R, N]`.
+fn add_columns(out: &mut [f32], x: &[f32], w: &[f32], k: usize, n: usize, first: usize) {
     let rows = out.len() / n.max(1);
-    assert!(out.len() == rows * n && x.len() == rows * k && w.len() == n * k);
+    let columns = w.len() / k.max(1);
+    assert!(out.len() == rows * n && x.len() == rows * k);
+    assert!(w.len() == columns * k && first + columns <= n);
+    if rows == 0 || columns == 0 {
+        return;
+    }
     // SAFETY: the lengths checked above cover every element the strides reach.
     unsafe {
         gemm::gemm(
             rows,
-            n,
+            columns,
             k,
-            out.as_mut_ptr(),
+            out.as_mut_ptr().add(first),
             1,
             n as isize,
             true,
@@ -279,6 +344,23 @@ mod tests {
             let difference = (fused - plain).unwrap().abs().unwrap();
             let worst = difference.max_all().unwrap().to_scalar::<f32>().unwrap();
             assert!(worst < 1e-5, "{activation:?} differs by {worst}");
+        }
+    }
+
+    #[test]
+    fn weights_in_half_precision_differ_by_their_rounding_alone() {
+        // More columns than are widened at once.
+        let (x, w) = (ramp(&[70, 900], 0.37), ramp(&[150, 900], 0.11));
+        for dtype in [DType::F16, DType::BF16] {
+            let stored = w.to_dtype(dtype).unwrap();
+            let rounded = stored.to_dtype(DType::F32).unwrap();
+            let half = linear(&x, &stored, None, None, Activation::Gelu).unwrap();
+            let single = linear(&x, &rounded, None, None, Activation::Gelu).unwrap();
+            let worst = (half - single).unwrap().abs().unwrap().max_all().unwrap();
+            assert!(worst.to_scalar::<f32>().unwrap() < 1e-5, "{dtype:?}");
+            let part = stored.narrow(0, 20, 30).unwrap();
+            let some = linear(&x, &part, None, None, Activation::Identity).unwrap();
+            assert_eq!(some.dims(), [70, 30]);
         }
     }
 

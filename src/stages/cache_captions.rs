@@ -58,6 +58,7 @@ impl StageKind for CacheCaptions {
         )?;
         let nouns = &config.nouns;
         let vocabulary = inputs::open_vocabulary(context.project(), nouns, nouns.vocab_threshold)?;
+        super::noun_dataset::warn_of_entries(context, &vocabulary);
         let path = inputs::path(context.project(), &config.captions.path);
         let captions = Captions::load(&path, &vocabulary, TextRules::Mended)?;
         let source = path.display().to_string();

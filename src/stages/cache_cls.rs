@@ -5,14 +5,12 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::keys::{DATASET, EMBEDDER, NOUNS, TOKENS, keys};
+use super::keys::{DATASET, EMBEDDER, NOUNS, TOKENS, WRITTEN_CACHE, keys};
 use super::picture_cache::{PictureCache, PictureName};
 use super::{inputs, pictures};
 use crate::cache::{FileFlags, FilePlan, NounTable, RowOrder, TargetConfig, TargetPlan};
 use crate::datasets::ClassificationDataset;
-use crate::nouns::{
-    ClassNameVariant, OnAmbiguity, Vocabulary, VocabularyAlignment, names_of_classes,
-};
+use crate::nouns::{ClassNameVariant, Vocabulary, VocabularyAlignment, names_of_classes};
 use crate::runner::{Resource, ResourceQuery, StageContext, StageError, StageKind, StageOutput};
 
 /// The stage kind.
@@ -34,7 +32,8 @@ impl StageKind for CacheCls {
             NOUNS,
             TOKENS,
             DATASET,
-            &["cls.class_names", "data.storage"]
+            &["cls.class_names", "cls.strict"],
+            WRITTEN_CACHE
         ]
     }
 
@@ -51,6 +50,7 @@ impl StageKind for CacheCls {
     fn run(&self, context: &StageContext<'_>) -> Result<StageOutput, StageError> {
         let nouns = &context.config().nouns;
         let vocabulary = inputs::open_vocabulary(context.project(), nouns, nouns.vocab_threshold)?;
+        super::noun_dataset::warn_of_entries(context, &vocabulary);
         let [dataset] = &pictures::open_all(context)?[..] else {
             return Err(StageError::failed(
                 "one dataset is cached at a time: set cls.dataset",
@@ -62,22 +62,12 @@ impl StageKind for CacheCls {
         let options = inputs::target_options(context, &context.config().target);
         let table = NounTable::new(classes.nouns.iter().cloned())?;
         let config = TargetConfig::build(tokenizer.as_ref(), table.valid(), &options)?;
-        let plan = FilePlan::new(
-            dataset.len() as u64,
-            &inputs::signature(&embedder),
-            Some(&TargetPlan::new(
-                &config,
-                tokenizer.as_ref(),
-                table,
-                classes.most(),
-            )?),
-            FileFlags {
-                full_targets: classes.is_full(),
-                ..FileFlags::default()
-            },
-            RowOrder::AsWritten,
-        )?
-        .stored_as(inputs::stored_dtype(context))?;
+        let targets = TargetPlan::new(&config, tokenizer.as_ref(), table, classes.most())?;
+        let flags = FileFlags {
+            full_targets: classes.is_full(),
+            ..FileFlags::default()
+        };
+        let signature = inputs::signature(&embedder);
         let cache = PictureCache {
             len: dataset.len(),
             decode: &|index| Ok(dataset.image(index)?),
@@ -86,9 +76,12 @@ impl StageKind for CacheCls {
                 class: Some(dataset.label(index)),
             },
             targets: Some(&|index, ids| classes.append_ids(dataset.label(index), ids)),
+            plan: &|rows| {
+                FilePlan::new(rows, &signature, Some(&targets), flags, RowOrder::AsWritten)
+            },
         };
-        cache.write(context, &embedder, &plan)?;
-        Ok(StageOutput::of(json!({
+        let written = cache.write(context, &embedder)?;
+        Ok(written.output(json!({
             "summary": format!(
                 "{} pictures of {} classes, {} nouns",
                 dataset.len(),
@@ -118,7 +111,8 @@ impl ClassNouns {
         vocabulary: &Vocabulary,
     ) -> Result<Self, StageError> {
         let names = names(context, dataset)?;
-        let alignment = VocabularyAlignment::new(vocabulary, &names, OnAmbiguity::TakeFirst)?;
+        let alignment =
+            VocabularyAlignment::new(vocabulary, &names, inputs::on_ambiguity(context.config()))?;
         if !alignment.unknown.is_empty() {
             let unknown: Vec<&str> = alignment.unknown.iter().map(String::as_str).collect();
             context.warn(&format!(

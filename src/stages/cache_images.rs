@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::inputs;
+use super::keys::{EMBEDDER, WRITTEN_CACHE, keys};
 use super::picture_cache::{PictureCache, PictureName};
 use crate::cache::{FileFlags, FilePlan, RowOrder};
 use crate::images::{DecodeOptions, cache_pictures, decode_file};
@@ -26,7 +27,7 @@ impl StageKind for CacheImages {
     }
 
     fn reads(&self) -> &'static [&'static str] {
-        &["data.storage", "embedder.spec", "images.paths"]
+        keys![EMBEDDER, WRITTEN_CACHE, &["images.paths"]]
     }
 
     fn draws_random(&self) -> bool {
@@ -50,14 +51,7 @@ impl StageKind for CacheImages {
     fn run(&self, context: &StageContext<'_>) -> Result<StageOutput, StageError> {
         let files = pictures(context.project(), &context.config().images.paths)?;
         let embedder = inputs::open_embedder(context)?;
-        let plan = FilePlan::new(
-            files.len() as u64,
-            &inputs::signature(&embedder),
-            None,
-            FileFlags::default(),
-            RowOrder::AsWritten,
-        )?
-        .stored_as(inputs::stored_dtype(context))?;
+        let signature = inputs::signature(&embedder);
         let options = DecodeOptions::default();
         let cache = PictureCache {
             len: files.len(),
@@ -67,9 +61,13 @@ impl StageKind for CacheImages {
                 class: None,
             },
             targets: None,
+            plan: &|rows| {
+                let flags = FileFlags::default();
+                FilePlan::new(rows, &signature, None, flags, RowOrder::AsWritten)
+            },
         };
-        cache.write(context, &embedder, &plan)?;
-        Ok(StageOutput::of(json!({
+        let written = cache.write(context, &embedder)?;
+        Ok(written.output(json!({
             "summary": format!("{} pictures", files.len()),
             "samples": files.len(),
         })))

@@ -44,7 +44,7 @@ impl StageKind for CacheNounDataset {
 
     fn run(&self, context: &StageContext<'_>) -> Result<StageOutput, StageError> {
         let embedder = inputs::open_embedder(context)?;
-        let dataset = inputs::open_noun_dataset(context.project(), &context.config().nouns)?;
+        let dataset = super::noun_dataset::open(context)?;
         let summary = format!(
             "{} nouns, {} unique texts",
             dataset.targets().len(),
@@ -116,6 +116,7 @@ pub(super) fn write(
             .embed_texts(&borrowed)?
             .flatten_all()?
             .to_vec1::<f32>()?;
+        inputs::tell(context, embedder);
         writer.write(&TextRows {
             embeds,
             tokens: rows,

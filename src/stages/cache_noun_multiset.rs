@@ -46,7 +46,7 @@ impl StageKind for CacheNounMultiset {
     fn run(&self, context: &StageContext<'_>) -> Result<StageOutput, StageError> {
         let config = context.config();
         let embedder = inputs::open_embedder(context)?;
-        let dataset = inputs::open_noun_dataset(context.project(), &config.nouns)?;
+        let dataset = super::noun_dataset::open(context)?;
         let multiset = Multiset::new(&dataset, &config.multiset.freq, context.seed())?;
         let summary = format!(
             "{} nouns, up to {} per text, {} samples",

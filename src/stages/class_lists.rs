@@ -191,8 +191,8 @@ impl ClassLists {
         json!(counts)
     }
 
-    /// The nouns of the dictionary; every class must have one, and none may
-    /// have several names.
+    /// The nouns of the dictionary; every class must have one. Of several nouns
+    /// with the same spelling the first counts, unless `cls.strict` is set.
     pub(super) fn of_dictionary(
         context: &StageContext<'_>,
         classes: &ClassNames,
@@ -216,7 +216,8 @@ impl ClassLists {
                 nouns.join(", ")
             ));
         }
-        let alignment = VocabularyAlignment::new(vocabulary, &classes.names, OnAmbiguity::Fail)?;
+        let on_ambiguity = inputs::on_ambiguity(context.config());
+        let alignment = VocabularyAlignment::new(vocabulary, &classes.names, on_ambiguity)?;
         let lists = alignment
             .classes
             .iter()

@@ -41,7 +41,7 @@ impl StageKind for ConvertNounDataset {
 
     fn run(&self, context: &StageContext<'_>) -> Result<StageOutput, StageError> {
         let embedder = inputs::open_embedder(context)?;
-        let dataset = inputs::open_noun_dataset(context.project(), &context.config().nouns)?;
+        let dataset = super::noun_dataset::open(context)?;
         let summary = format!(
             "{} nouns, {} unique texts, {} samples",
             dataset.targets().len(),

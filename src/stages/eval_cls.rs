@@ -40,12 +40,14 @@ impl StageKind for EvalCls {
     fn reads(&self) -> &'static [&'static str] {
         &[
             "embedder.spec",
+            "embedder.dtype",
             "nouns.vocab_path",
             "nouns.vocab_threshold",
             "cls.dataset",
             "cls.root",
             "cls.split",
             "cls.class_names",
+            "cls.strict",
             "eval.guided",
             "eval.alignment",
             "eval.samples_max",

@@ -44,6 +44,7 @@ impl StageKind for EvalClsDecoding {
     fn reads(&self) -> &'static [&'static str] {
         &[
             "embedder.spec",
+            "embedder.dtype",
             "nouns.vocab_path",
             "cls.dataset",
             "cls.datasets",

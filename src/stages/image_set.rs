@@ -6,12 +6,13 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
-use rayon::prelude::*;
 use serde_json::{Value, json};
 
+use super::inputs;
 use super::trained::Model;
 use crate::datasets::ClassificationDataset;
-use crate::infer::{EmbeddingModel, PreparedImage, write_tensors};
+use crate::images::in_batches;
+use crate::infer::{EmbeddingModel, write_tensors};
 use crate::random::{Draws, Purpose};
 use crate::runner::{StageContext, StageError};
 
@@ -151,6 +152,7 @@ fn kept_folder(
     let description = json!({
         "form": 1,
         "embedder": model.embedder.identity()?.to_hex().as_str(),
+        "precision": model.embedder.precision().name(),
         "datasets": identities,
         "dataset": dataset.name(),
         "split": context.config().cls.split,
@@ -178,27 +180,33 @@ fn embed(
 ) -> Result<Made, StageError> {
     let embedder: &dyn EmbeddingModel = model.embedder.as_ref();
     let (mut parts, mut indices) = (Vec::new(), Vec::new());
-    for (number, batch) in wanted.chunks(BATCH).enumerate() {
-        context.check_interrupt()?;
-        let prepared: Vec<Result<PreparedImage, _>> = batch
-            .par_iter()
-            .map(|&index| Ok(embedder.prepare(dataset.image(index)?)))
-            .collect::<Vec<Result<PreparedImage, crate::datasets::DatasetError>>>();
-        let mut images = Vec::with_capacity(batch.len());
-        for (&index, image) in batch.iter().zip(prepared) {
-            match image {
-                Ok(image) => {
-                    images.push(image);
-                    indices.push(index);
+    in_batches(
+        wanted.len(),
+        BATCH,
+        |place| {
+            let picture = dataset.image(wanted[place]);
+            picture.map(|picture| embedder.prepare(picture))
+        },
+        |range, prepared| {
+            context.check_interrupt()?;
+            let mut images = Vec::with_capacity(range.len());
+            for (&index, image) in wanted[range.clone()].iter().zip(prepared) {
+                match image {
+                    Ok(image) => {
+                        images.push(image);
+                        indices.push(index);
+                    }
+                    Err(error) => context.warn(&format!("left out: {error}")),
                 }
-                Err(error) => context.warn(&format!("left out: {error}")),
             }
-        }
-        if !images.is_empty() {
-            parts.push(embedder.embed_prepared(images)?);
-        }
-        context.reach(before + (number * BATCH + batch.len()) as u64);
-    }
+            if !images.is_empty() {
+                parts.push(embedder.embed_prepared(images)?);
+            }
+            inputs::tell(context, &model.embedder);
+            context.reach(before + range.end as u64);
+            Ok::<_, StageError>(())
+        },
+    )?;
     let embeds = match parts.len() {
         0 => None,
         _ => Some(Tensor::cat(&parts, 0)?),

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 use image::RgbImage;
-use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::eval_cls_decoding::guesses;
@@ -17,7 +16,7 @@ use crate::annotate::{add_samples, annotation_path};
 use crate::cache::{CacheFile, OpenOptions};
 use crate::decoder::generate::{GenerationConfig, select};
 use crate::evaluate::PredictionDetails;
-use crate::images::{DecodeOptions, decode_file, pictures_in};
+use crate::images::{DecodeOptions, ImageError, decode_file, in_batches, pictures_in};
 use crate::infer::{
     EmbeddingModel, Guide, NounDecoder, NounList, Predictions, RankedNoun, best_table,
     known_spellings, prediction_file,
@@ -51,6 +50,7 @@ impl StageKind for Infer {
     fn reads(&self) -> &'static [&'static str] {
         &[
             "embedder.spec",
+            "embedder.dtype",
             "data.strict_embedder",
             "data.cache_dir",
             "nouns.vocab_path",
@@ -428,39 +428,42 @@ impl Samples {
             parts.push(embedder.embed_texts(&texts)?);
         }
         context.begin("pictures", 0, Some(inputs.files.len() as u64));
-        for batch in inputs.files.chunks(BATCH) {
-            context.check_interrupt()?;
-            let room = SHOWN.saturating_sub(shown.len());
-            let decoded: Vec<_> = batch
-                .par_iter()
-                .enumerate()
-                .map(|(place, (_, path))| {
-                    let image = decode_file(path, &DecodeOptions::default())?;
-                    let kept = (place < room).then(|| image.clone());
-                    Ok((embedder.prepare(image), kept))
-                })
-                .collect::<Vec<Result<_, crate::images::ImageError>>>();
-            let mut images = Vec::with_capacity(batch.len());
-            for ((key, _), image) in batch.iter().zip(decoded) {
-                next += 1;
-                match image {
-                    Ok((image, kept)) => {
-                        shown.extend(kept.map(|image| (keys.len(), image)));
-                        keys.push(key.clone());
-                        places.push(next - 1);
-                        images.push(image);
-                    }
-                    Err(error) => {
-                        failed += 1;
-                        context.warn(&format!("left out: {error}"));
+        in_batches(
+            inputs.files.len(),
+            BATCH,
+            |place| {
+                let image = decode_file(&inputs.files[place].1, &DecodeOptions::default())?;
+                // Enough for the page unless most of them cannot be read.
+                let kept = (place < 2 * SHOWN).then(|| image.clone());
+                Ok::<_, ImageError>((embedder.prepare(image), kept))
+            },
+            |range, decoded| {
+                context.check_interrupt()?;
+                let mut images = Vec::with_capacity(range.len());
+                for ((key, _), image) in inputs.files[range.clone()].iter().zip(decoded) {
+                    next += 1;
+                    match image {
+                        Ok((image, kept)) => {
+                            let kept = kept.filter(|_| shown.len() < SHOWN);
+                            shown.extend(kept.map(|image| (keys.len(), image)));
+                            keys.push(key.clone());
+                            places.push(next - 1);
+                            images.push(image);
+                        }
+                        Err(error) => {
+                            failed += 1;
+                            context.warn(&format!("left out: {error}"));
+                        }
                     }
                 }
-            }
-            if !images.is_empty() {
-                parts.push(embedder.embed_prepared(images)?);
-            }
-            context.advance(batch.len() as u64);
-        }
+                if !images.is_empty() {
+                    parts.push(embedder.embed_prepared(images)?);
+                }
+                super::inputs::tell(context, &model.embedder);
+                context.advance(range.len() as u64);
+                Ok::<_, StageError>(())
+            },
+        )?;
         if parts.is_empty() {
             return Err(StageError::failed(
                 "nothing to classify: no text is given and no picture can be read",

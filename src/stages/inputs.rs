@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use crate::cache::{EmbedderSignature, FloatDtype, ReadOrder, TargetOptions};
 use crate::config::{nearest, schema};
-use crate::embedders::{Embedder, EmbedderError, EmbedderSpec, embedded};
+use crate::embedders::{Embedder, EmbedderError, EmbedderSpec, OpenOptions, Precision, embedded};
 use crate::net::{known_resource, model_repository};
 use crate::nouns::{
-    ArticleRules, CollectionNames, EMBEDDED, Hypernyms, NounDataset, Prompts, TemplateFile,
+    ArticleRules, CollectionNames, EMBEDDED, Hypernyms, OnAmbiguity, Prompts, TemplateFile,
     TextRules, Vocabulary,
 };
 use crate::runner::{MissingResource, Resource, ResourceQuery, StageContext, StageError};
@@ -142,11 +142,31 @@ fn is_shipped(project: &Project, configured: &str, shipped: &str) -> bool {
 /// Opens the embedder of a running stage.
 pub(super) fn open_embedder(context: &StageContext<'_>) -> Result<Embedder, StageError> {
     let spec: EmbedderSpec = context.config().embedder.spec.parse()?;
-    let embedder = Embedder::open(&spec)?;
+    let embedder = Embedder::open_with(&spec, &open_options(context.config()))?;
     for notice in embedder.notices() {
         context.note(notice);
     }
     Ok(embedder)
+}
+
+/// How the configuration wants embedders opened.
+pub(super) fn open_options(config: &schema::Config) -> OpenOptions {
+    let precision = match config.embedder.dtype {
+        schema::EmbedderDtype::Auto | schema::EmbedderDtype::F32 => Precision::Single,
+        schema::EmbedderDtype::F16 => Precision::Half,
+        schema::EmbedderDtype::Bf16 => Precision::Brain,
+    };
+    OpenOptions {
+        precision,
+        ..OpenOptions::default()
+    }
+}
+
+/// Says what happened while embedding.
+pub(super) fn tell(context: &StageContext<'_>, embedder: &Embedder) {
+    for warning in embedder.take_warnings() {
+        context.warn(&warning);
+    }
 }
 
 /// What caches store of an embedder.
@@ -187,28 +207,50 @@ pub(super) fn open_vocabulary(
     Ok(Vocabulary::load(&place, threshold)?)
 }
 
-/// The texts of a running stage.
-pub(super) fn open_noun_dataset(
+fn template_file(project: &Project, nouns: &schema::Nouns) -> Result<TemplateFile, StageError> {
+    Ok(
+        match is_shipped(project, &nouns.prompt_path, SHIPPED_PROMPTS) {
+            true => TemplateFile::shipped()?,
+            false => TemplateFile::load(&path(project, &nouns.prompt_path))?,
+        },
+    )
+}
+
+fn text_rules(nouns: &schema::Nouns) -> TextRules {
+    match nouns.text_rules {
+        schema::TextRules::Mended => TextRules::Mended,
+        schema::TextRules::Original => TextRules::Original,
+    }
+}
+
+/// The templates of a running stage.
+pub(super) fn open_templates(
     project: &Project,
     nouns: &schema::Nouns,
-) -> Result<NounDataset, StageError> {
-    let vocabulary = open_vocabulary(project, nouns, nouns.vocab_threshold)?;
-    let templates = if is_shipped(project, &nouns.prompt_path, SHIPPED_PROMPTS) {
-        TemplateFile::shipped()?
-    } else {
-        TemplateFile::load(&path(project, &nouns.prompt_path))?
+) -> Result<(Prompts, Hypernyms), StageError> {
+    let (templates, rules) = (template_file(project, nouns)?, text_rules(nouns));
+    let prompts = templates.prompts(&CollectionNames::parse(&nouns.prompts), rules)?;
+    let hypernyms = match nouns.hypernyms.as_str() {
+        "None" => Hypernyms::none(),
+        names => templates.hypernyms(&CollectionNames::parse(names), rules)?,
     };
-    let prompts = templates.prompts(&CollectionNames::parse(&nouns.prompts), TextRules::Mended)?;
-    let hypernyms = if nouns.hypernyms == "None" {
-        Hypernyms::none()
-    } else {
-        templates.hypernyms(&CollectionNames::parse(&nouns.hypernyms), TextRules::Mended)?
-    };
-    let articles = match nouns.article {
+    Ok((prompts, hypernyms))
+}
+
+/// The rules for "a" and "an" of a running stage.
+pub(super) fn article_rules(nouns: &schema::Nouns) -> ArticleRules {
+    match nouns.article {
         schema::Article::Novic => ArticleRules::Published,
         schema::Article::Exact => ArticleRules::Exact,
-    };
-    Ok(NounDataset::new(vocabulary, prompts, hypernyms)?.with_articles(articles))
+    }
+}
+
+/// What becomes of class names that several nouns share.
+pub(super) fn on_ambiguity(config: &schema::Config) -> OnAmbiguity {
+    match config.cls.strict {
+        true => OnAmbiguity::Fail,
+        false => OnAmbiguity::TakeFirst,
+    }
 }
 
 /// The prompts of nouns of a running stage.
@@ -216,12 +258,8 @@ pub(super) fn open_noun_prompts(
     project: &Project,
     nouns: &schema::Nouns,
 ) -> Result<Prompts, StageError> {
-    let templates = if is_shipped(project, &nouns.prompt_path, SHIPPED_PROMPTS) {
-        TemplateFile::shipped()?
-    } else {
-        TemplateFile::load(&path(project, &nouns.prompt_path))?
-    };
-    Ok(templates.prompts(&CollectionNames::parse(&nouns.prompts), TextRules::Mended)?)
+    let names = CollectionNames::parse(&nouns.prompts);
+    Ok(template_file(project, nouns)?.prompts(&names, text_rules(nouns))?)
 }
 
 /// Target options of the configuration, as the object decoder needs them.

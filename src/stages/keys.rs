@@ -2,7 +2,7 @@
 //! are read for.
 
 /// The embedder.
-pub(super) const EMBEDDER: &[&str] = &["embedder.spec"];
+pub(super) const EMBEDDER: &[&str] = &["embedder.spec", "embedder.dtype"];
 
 /// The nouns.
 pub(super) const NOUNS: &[&str] = &["nouns.vocab_path", "nouns.vocab_threshold"];
@@ -12,6 +12,7 @@ pub(super) const PROMPTS: &[&str] = &[
     "nouns.prompt_path",
     "nouns.prompts",
     "nouns.hypernyms",
+    "nouns.text_rules",
     "nouns.article",
 ];
 

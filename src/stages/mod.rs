@@ -21,6 +21,7 @@ mod inputs;
 mod keys;
 mod loaded_cache;
 mod merge_caches;
+mod noun_dataset;
 mod noun_texts;
 mod picture_cache;
 mod pictures;

@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::cache_noun_dataset::{self, CacheNounDataset, TEXTS_FILE};
 use super::inputs;
+use super::noun_dataset;
 use crate::cache::{Cache, MadeSamples, NounTable, TargetConfig, TargetPlan, TextFile};
 use crate::embedders::Embedder;
 use crate::nouns::{NounDataset, SampleId};
@@ -41,18 +42,12 @@ pub(super) fn open(
     embedder: &Embedder,
 ) -> Result<(Cache, TargetConfig), StageError> {
     let config = context.config();
-    let dataset = inputs::open_noun_dataset(context.project(), &config.nouns)?;
+    let dataset = noun_dataset::open(context)?;
     let tokenizer = embedder.tokenizer();
     let nouns = NounTable::new(dataset.targets())?;
     let options = inputs::target_options(context, &config.target);
     let target_config = TargetConfig::build(tokenizer.as_ref(), nouns.valid(), &options)?;
     let targets = TargetPlan::new(&target_config, tokenizer.as_ref(), nouns, 1)?;
-    context.note(&format!(
-        "{} nouns, {} unique texts, {} samples",
-        dataset.targets().len(),
-        dataset.num_unique_samples(),
-        dataset.num_samples()
-    ));
     let vectors = match context.inputs() {
         [] if !config.nouns.cache => {
             context.note("the texts are embedded whenever they are read (nouns.cache = false)");
@@ -79,6 +74,23 @@ pub(super) fn open(
         &target_config,
     )?;
     Ok((cache, target_config))
+}
+
+/// Shows and checks the texts as `[test]` asks for: the first samples, lookup
+/// of every one of them, vectors of a text cache.
+pub(super) fn check(context: &StageContext<'_>, embedder: &Embedder) -> Result<(), StageError> {
+    let test = &context.config().test;
+    let dataset = noun_dataset::open(context)?;
+    noun_dataset::show(context, &dataset, test.print);
+    if test.consistent {
+        noun_dataset::check_lookup(context, &dataset)?;
+    }
+    if let [input] = context.inputs() {
+        let (_, shape) = cache_noun_dataset::tokens_and_shape(context, embedder, &dataset)?;
+        let file = TextFile::open(input.entry.file(TEXTS_FILE)?, shape)?;
+        noun_dataset::check_texts(context, embedder, &dataset, &file, test.consistent)?;
+    }
+    Ok(())
 }
 
 /// Samples of a noun dataset.

@@ -1,20 +1,16 @@
 //! What stages that look at pictures share: datasets of the configuration,
-//! embeddings of their pictures, records and galleries for tables and pages.
+//! records and galleries for tables and pages.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 
-use candle_core::Tensor;
 use image::RgbImage;
-use rayon::prelude::*;
 
 use super::inputs;
 use crate::config::schema::{ClsSplit, Config};
 use crate::datasets::{
-    ClassificationDataset, DatasetError, EmbeddedPack, Split, embedded_packs, expanded,
-    known_place, open, open_in,
+    ClassificationDataset, EmbeddedPack, Split, embedded_packs, expanded, known_place, open,
+    open_in,
 };
-use crate::embedders::Embedder;
 use crate::net::known_resource;
 use crate::reports::experiment::{GALLERY_FILE, RECORDS_FILE};
 use crate::reports::page::Gallery;
@@ -22,8 +18,6 @@ use crate::reports::record::Record;
 use crate::runner::{MissingResource, Resource, ResourceQuery, StageContext, StageError};
 use crate::store::{ContentHash, Project};
 
-/// Pictures decoded and embedded together.
-const BATCH: usize = 128;
 /// Longest side of pictures on the page.
 const THUMBNAIL: u32 = 192;
 
@@ -141,72 +135,6 @@ pub(super) type NamedDataset = (String, Box<dyn ClassificationDataset>);
 pub(super) fn open_named(context: &StageContext<'_>) -> Result<Vec<NamedDataset>, StageError> {
     let names = names(context.config()).into_iter();
     Ok(names.zip(open_all(context)?).collect())
-}
-
-/// Embeddings of a dataset's pictures; pictures that cannot be read are left
-/// out.
-pub(super) struct EmbeddedPictures {
-    /// Unit vectors `[N, F]`.
-    pub embeds: Tensor,
-    /// Class of each.
-    pub labels: Vec<usize>,
-    /// Pictures that could not be read.
-    pub failed: usize,
-}
-
-impl EmbeddedPictures {
-    /// Decodes and embeds all pictures.
-    pub(super) fn of(
-        context: &StageContext<'_>,
-        embedder: &Embedder,
-        dataset: &dyn ClassificationDataset,
-    ) -> Result<Self, StageError> {
-        context.begin("images", 0, Some(dataset.len() as u64));
-        let mut parts = Vec::new();
-        let (mut labels, mut failed) = (Vec::new(), 0);
-        let all: Vec<usize> = (0..dataset.len()).collect();
-        for batch in all.chunks(BATCH) {
-            context.check_interrupt()?;
-            let decoded: Vec<Result<RgbImage, DatasetError>> = batch
-                .par_iter()
-                .map(|&index| dataset.image(index))
-                .collect();
-            let mut images = Vec::with_capacity(batch.len());
-            for (&index, image) in batch.iter().zip(decoded) {
-                match image {
-                    Ok(image) => {
-                        images.push(image);
-                        labels.push(dataset.label(index));
-                    }
-                    Err(error) => {
-                        failed += 1;
-                        context.warn(&format!("left out: {error}"));
-                    }
-                }
-            }
-            if !images.is_empty() {
-                parts.push(embedder.embed_images(&images)?);
-            }
-            context.advance(batch.len() as u64);
-        }
-        if parts.is_empty() {
-            return Err(StageError::failed(format!(
-                "dataset {}: no picture can be read",
-                dataset.name()
-            )));
-        }
-        Ok(Self {
-            embeds: Tensor::cat(&parts, 0)?,
-            labels,
-            failed,
-        })
-    }
-
-    /// Classes that have a picture.
-    pub(super) fn classes_present(&self, dataset: &dyn ClassificationDataset) -> usize {
-        let present: HashSet<usize> = self.labels.iter().copied().collect();
-        present.len().min(dataset.classes().len())
-    }
 }
 
 /// Leaves the measured rows for tables.

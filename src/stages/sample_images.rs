@@ -29,7 +29,7 @@ impl StageKind for SampleImages {
     }
 
     fn reads(&self) -> &'static [&'static str] {
-        &["embedder.spec", "sample"]
+        &["embedder.spec", "embedder.dtype", "sample"]
     }
 
     fn draws_random(&self) -> bool {
@@ -148,7 +148,7 @@ pub fn general_noun_vectors(
             template: prompt.template.replace("a {noun}", "{noun}"),
         })
         .collect();
-    let vectors = class_embeddings(embedder, nouns, &prompts, |_| ())?;
+    let vectors = class_embeddings(embedder, nouns, &prompts, |_| Ok(()))?;
     Ok(vectors.to_vec2::<f32>()?)
 }
 

@@ -28,6 +28,30 @@ impl Shard {
         }
     }
 
+    /// The samples to write, and the part that they are, if it is one: `joins`
+    /// says whether the stage joins parts instead.
+    pub(super) fn share(
+        context: &StageContext<'_>,
+        total: u64,
+        joins: bool,
+    ) -> Result<(Range<u64>, Option<Self>), StageError> {
+        let Some(shard) = Self::configured(context)? else {
+            return Ok((0..total, None));
+        };
+        if joins {
+            return Err(StageError::failed(
+                "a stage joins parts or makes one: remove data.shard or the inputs",
+            ));
+        }
+        let rows = shard.range(total);
+        if rows.is_empty() {
+            return Err(StageError::failed(format!(
+                "part {shard} of {total} samples is empty; make fewer parts"
+            )));
+        }
+        Ok((rows, Some(shard)))
+    }
+
     /// Its share of `total` samples.
     pub(super) fn range(self, total: u64) -> Range<u64> {
         let end =
@@ -62,8 +86,19 @@ impl FromStr for Shard {
     }
 }
 
-/// The parts that a stage joins, in order.
+/// The files of the parts that a stage joins, in order.
 pub(super) fn parts(context: &StageContext<'_>) -> Result<Vec<PathBuf>, StageError> {
+    let inputs = part_inputs(context)?;
+    inputs
+        .iter()
+        .map(|input| Ok(input.entry.file(CACHE_FILE)?))
+        .collect()
+}
+
+/// The parts that a stage joins, in order.
+pub(super) fn part_inputs<'a>(
+    context: &'a StageContext<'_>,
+) -> Result<Vec<&'a InputEntry>, StageError> {
     let mut shards = Vec::new();
     for input in context.inputs() {
         shards.push((shard_of(input)?, input));
@@ -89,7 +124,6 @@ pub(super) fn parts(context: &StageContext<'_>) -> Result<Vec<PathBuf>, StageErr
         }
         config
     };
-    let mut paths = Vec::new();
     for (_, input) in &shards {
         if settings(input) != settings(shards[0].1) {
             return Err(StageError::failed(format!(
@@ -97,9 +131,8 @@ pub(super) fn parts(context: &StageContext<'_>) -> Result<Vec<PathBuf>, StageErr
                 input.stage, shards[0].1.stage
             )));
         }
-        paths.push(input.entry.file(CACHE_FILE)?);
     }
-    Ok(paths)
+    Ok(shards.into_iter().map(|(_, input)| input).collect())
 }
 
 fn shard_of(input: &InputEntry) -> Result<Shard, StageError> {

@@ -40,6 +40,8 @@ impl StageKind for TestDataLoader {
                 "data.workers",
                 "nouns.cache",
                 "target",
+                "test.consistent",
+                "test.print",
                 "test.training",
                 "train.accum_factor",
             ]
@@ -70,6 +72,9 @@ impl StageKind for TestDataLoader {
     fn run(&self, context: &StageContext<'_>) -> Result<StageOutput, StageError> {
         let config = context.config();
         let embedder = inputs::open_embedder(context)?;
+        if noun_texts::are_wanted(context) {
+            noun_texts::check(context, &embedder)?;
+        }
         let data = LoadedCache::open(context, &embedder)?;
         let mode = match config.test.training {
             true => LoaderMode::Training,

@@ -57,7 +57,9 @@ impl TextCache<'_> {
         texts_from: impl FnOnce(u64) -> Result<T, NounsError>,
     ) -> Result<Written, StageError> {
         self.write_vectors(context, embedder, texts_from, |texts| {
-            Ok(embedder.embed_texts(texts)?.flatten_all()?.to_vec1()?)
+            let vectors = embedder.embed_texts(texts)?;
+            inputs::tell(context, embedder);
+            Ok(vectors.flatten_all()?.to_vec1()?)
         })
     }
 
@@ -69,10 +71,10 @@ impl TextCache<'_> {
         texts_from: impl FnOnce(u64) -> Result<T, NounsError>,
         mut vectors: impl FnMut(&[&str]) -> Result<Vec<f32>, StageError>,
     ) -> Result<Written, StageError> {
-        let (rows, shard) = self.rows(context)?;
+        let (rows, shard) = Shard::share(context, self.samples, joins_parts(context))?;
         let (plan, config) = self.plan(context, embedder, &rows, shard)?;
         let path = context.out().join(CACHE_FILE);
-        let written = Written { shard };
+        let written = Written::new(shard);
         if path.exists() {
             // Complete, but the stage was killed before its output was published.
             return Ok(written);
@@ -105,26 +107,6 @@ impl TextCache<'_> {
         }
         writer.cache.finish()?;
         Ok(written)
-    }
-
-    /// The samples to write.
-    fn rows(&self, context: &StageContext<'_>) -> Result<(Range<u64>, Option<Shard>), StageError> {
-        let Some(shard) = Shard::configured(context)? else {
-            return Ok((0..self.samples, None));
-        };
-        if joins_parts(context) {
-            return Err(StageError::failed(
-                "a stage joins parts or makes one: remove data.shard or the inputs",
-            ));
-        }
-        let rows = shard.range(self.samples);
-        if rows.is_empty() {
-            return Err(StageError::failed(format!(
-                "part {shard} of {} samples is empty; make fewer parts",
-                self.samples
-            )));
-        }
-        Ok((rows, Some(shard)))
     }
 
     fn plan(
@@ -209,6 +191,11 @@ pub(super) struct Written {
 }
 
 impl Written {
+    /// A cache, or this part of one.
+    pub(super) fn new(shard: Option<Shard>) -> Self {
+        Self { shard }
+    }
+
     /// The results of a stage, with the part that was made.
     pub(super) fn output(&self, mut results: Value) -> StageOutput {
         if let (Some(shard), Some(object)) = (self.shard, results.as_object_mut()) {

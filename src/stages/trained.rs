@@ -201,7 +201,10 @@ fn open_model(
         Some(other) => other.embedder.clone(),
         None => {
             let parsed: EmbedderSpec = spec.parse()?;
-            Arc::new(Embedder::open(&parsed)?)
+            Arc::new(Embedder::open_with(
+                &parsed,
+                &inputs::open_options(context.config()),
+            )?)
         }
     };
     if spec == trained.embedder_spec {

@@ -10,10 +10,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use image::RgbImage;
-use rayon::prelude::*;
 
 use super::error::CollectError;
-use crate::images::{DecodeOptions, ImageInputs, decode_file, pictures_in};
+use crate::images::{DecodeOptions, ImageInputs, decode_file, in_batches, pictures_in};
 use crate::net::sha256;
 use crate::random::{Draws, Purpose};
 
@@ -207,14 +206,16 @@ pub fn sample(
     let (mut candidates, mut unreadable) = (Vec::with_capacity(names.len()), Vec::new());
     if with_vectors {
         let total = names.len();
-        for (number, batch) in names.chunks(BATCH).enumerate() {
-            progress(number * BATCH, total)?;
-            let decoded: Vec<_> = batch
-                .par_iter()
-                .map(|name| decode_file(&request.input.join(name), &DecodeOptions::default()))
-                .collect();
+        let decode = |place: usize| {
+            decode_file(
+                &request.input.join(&names[place]),
+                &DecodeOptions::default(),
+            )
+        };
+        in_batches(total, BATCH, decode, |range, decoded| {
+            progress(range.start, total)?;
             let (mut images, mut readable) = (Vec::new(), Vec::new());
-            for (name, image) in batch.iter().zip(decoded) {
+            for (name, image) in names[range].iter().zip(decoded) {
                 match image {
                     Ok(image) => {
                         images.push(image);
@@ -224,14 +225,15 @@ pub fn sample(
                 }
             }
             if images.is_empty() {
-                continue;
+                return Ok::<_, CollectError>(());
             }
             let vectors = embed(images).map_err(CollectError::Embed)?;
             candidates.extend(readable.into_iter().zip(vectors).map(|(name, vector)| {
                 let vector = Some(vector);
                 Candidate { name, vector }
             }));
-        }
+            Ok(())
+        })?;
         progress(total, total)?;
     } else {
         candidates.extend(

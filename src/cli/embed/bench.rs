@@ -78,6 +78,7 @@ pub(super) fn bench(args: &BenchArgs) -> Result<Exit, CliError> {
         "spec": embedder.spec().to_string(),
         "batch": batch,
         "threads": rayon::current_num_threads(),
+        "dtype": embedder.precision().name(),
         "load_seconds": load,
         "tokenized_per_second": tokens,
         "texts_per_second": text,
@@ -88,13 +89,14 @@ pub(super) fn bench(args: &BenchArgs) -> Result<Exit, CliError> {
         format!("{result:#}\n")
     } else {
         format!(
-            "{}: batch {batch}, {} threads, loaded in {load:.2} s\n\
+            "{}: batch {batch}, {} threads, {}, loaded in {load:.2} s\n\
              tokenized    {tokens:10.1} texts/s\n\
              texts        {text:10.1} texts/s\n\
              transforms   {transform:10.1} pictures/s and thread (500×375)\n\
              images       {image:10.1} pictures/s\n",
             embedder.spec(),
             rayon::current_num_threads(),
+            embedder.precision().name(),
         )
     })
 }

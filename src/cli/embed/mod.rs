@@ -9,11 +9,13 @@ mod zero_shot;
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::hub::Bar;
 use super::{CliError, Exit};
-use crate::embedders::{Embedder, EmbedderError, EmbedderSpec, OpenOptions, fetch};
+use crate::embedders::{
+    Embedder, EmbedderError, EmbedderSpec, OpenOptions, Precision, Renewal, fetch,
+};
 use crate::net::{Downloader, MIRROR_VARIABLE, Patience};
 
 /// Texts and pictures to vectors, zero-shot accuracies, facts about embedders
@@ -51,12 +53,44 @@ pub(super) struct EmbedderArgs {
     /// Fetch missing files of the model
     #[arg(long)]
     download: bool,
+    /// Ask the hub whether the model has changed, and fetch what has
+    #[arg(long)]
+    refresh: bool,
+    /// Precision in which matrices are kept; f16 and bf16 take half the memory
+    #[arg(long, value_enum, default_value_t = Dtype::Auto)]
+    dtype: Dtype,
     /// JSON file with architectures of timm towers that are not built in
     #[arg(long, value_name = "FILE")]
     timm_models: Option<PathBuf>,
     /// File of merges for openai: archives of another vocabulary
     #[arg(long, value_name = "FILE")]
     openai_merges: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Dtype {
+    /// f32 on processors
+    Auto,
+    F32,
+    F16,
+    Bf16,
+}
+
+impl From<Dtype> for Precision {
+    fn from(dtype: Dtype) -> Self {
+        match dtype {
+            Dtype::Auto | Dtype::F32 => Self::Single,
+            Dtype::F16 => Self::Half,
+            Dtype::Bf16 => Self::Brain,
+        }
+    }
+}
+
+/// Says what happened while embedding.
+pub(super) fn tell(embedder: &Embedder) {
+    for warning in embedder.take_warnings() {
+        eprintln!("{warning}");
+    }
 }
 
 impl EmbedderArgs {
@@ -67,17 +101,24 @@ impl EmbedderArgs {
         let options = OpenOptions {
             timm_models: self.timm_models.clone(),
             openai_merges: self.openai_merges.clone(),
+            precision: self.dtype.into(),
         };
         let failed = |error: &dyn std::error::Error| CliError::from_error(Exit::Failed, error);
+        let fetch = |renewal| {
+            let downloader =
+                Downloader::new(Patience::default()).map_err(|error| failed(&error))?;
+            let mirror = std::env::var(MIRROR_VARIABLE).ok();
+            let mut bar = Bar::new();
+            let fetched = fetch(&spec, &downloader, mirror.as_deref(), renewal, &mut bar);
+            bar.finish();
+            fetched.map_err(|error| failed(&error))
+        };
+        if self.refresh {
+            fetch(Renewal::Ask)?;
+        }
         let embedder = match Embedder::open_with(&spec, &options) {
             Err(EmbedderError::NotInCache { .. }) if self.download => {
-                let downloader =
-                    Downloader::new(Patience::default()).map_err(|error| failed(&error))?;
-                let mirror = std::env::var(MIRROR_VARIABLE).ok();
-                let mut bar = Bar::new();
-                let fetched = fetch(&spec, &downloader, mirror.as_deref(), &mut bar);
-                bar.finish();
-                fetched.map_err(|error| failed(&error))?;
+                fetch(Renewal::Missing)?;
                 Embedder::open_with(&spec, &options)
             }
             opened => opened,

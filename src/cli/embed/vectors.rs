@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::super::print::print;
 use super::super::{CliError, Exit};
-use super::EmbedderArgs;
 use super::output::{Form, Vectors};
+use super::{EmbedderArgs, tell};
 use crate::images::{DecodeOptions, ImageInputs, decode_file, in_batches};
 
 /// Embed texts into a file
@@ -102,6 +102,7 @@ pub(super) fn texts(args: &TextsArgs) -> Result<Exit, CliError> {
         let rows = embedder
             .embed_texts(&batch)
             .map_err(|error| failed(&error))?;
+        tell(&embedder);
         let rows = rows.flatten_all().and_then(|rows| rows.to_vec1::<f32>());
         vectors.add(&rows.map_err(|error| failed(&error))?, &batch)?;
     }
@@ -151,6 +152,7 @@ pub(super) fn images(args: &ImagesArgs) -> Result<Exit, CliError> {
             let rows = embedder
                 .embed_fitted(&fitted)
                 .map_err(|error| failed(&error))?;
+            tell(&embedder);
             let rows = rows.flatten_all().and_then(|rows| rows.to_vec1::<f32>());
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             vectors.add(&rows.map_err(|error| failed(&error))?, &names)

@@ -7,12 +7,11 @@ use serde_json::{Map, Value, json};
 
 use super::super::print::print;
 use super::super::{CliError, Exit};
-use super::EmbedderArgs;
+use super::{EmbedderArgs, tell};
 use crate::datasets::{Split, expanded, open_in};
 use crate::embedders::Embedder;
 use crate::evaluate::{
-    ZeroShotOptions, ZeroShotPrompt, ZeroShotRun, check_labels, class_embeddings, dataset_prompts,
-    modality_gap_file,
+    ZeroShotPrompt, ZeroShotRun, check_labels, class_embeddings, dataset_prompts, modality_gap_file,
 };
 use crate::nouns::{
     ClassNameVariant, CollectionNames, NounsError, Number, TemplateFile, TextRules,
@@ -114,6 +113,7 @@ pub(super) fn zero_shot(args: &ZeroShotArgs) -> Result<Exit, CliError> {
         let embedder = args.embedder.open(spec)?;
         for dataset in &args.dataset {
             let run = run(args, &embedder, dataset, variant)?;
+            tell(&embedder);
             for reason in &run.skipped {
                 eprintln!("left out: {reason}");
             }
@@ -191,21 +191,11 @@ fn run(
         dataset_prompts(opened.name())
     };
     let embeds =
-        class_embeddings(embedder, &names, &prompts, |_| ()).map_err(|error| failed(&error))?;
-    let options = ZeroShotOptions {
-        batch: args.batch as usize,
-        measure_gap: args.measure_gap,
-    };
-    ZeroShotRun::over(
-        embedder,
-        opened,
-        split.name(),
-        names,
-        &embeds,
-        options,
-        |_| (),
-    )
-    .map_err(|error| failed(&error))
+        class_embeddings(embedder, &names, &prompts, |_| Ok(())).map_err(|error| failed(&error))?;
+    let gap = args.measure_gap;
+    ZeroShotRun::new(opened.name(), split.name(), names, &embeds, gap)
+        .and_then(|run| run.over(embedder, opened, args.batch as usize, |_| Ok(())))
+        .map_err(|error| failed(&error))
 }
 
 /// The singular prompts of the shipped templates.
@@ -237,7 +227,7 @@ fn show(args: &ZeroShotArgs, spec: &str, run: &ZeroShotRun) -> Result<(), CliErr
             gap.matched().deviation()
         ))?;
     }
-    for &((label, predicted), count) in run.confusions.iter().take(args.confusions) {
+    for ((label, predicted), count) in run.confusions().into_iter().take(args.confusions) {
         let (label, predicted) = (&run.classes[label], &run.classes[predicted]);
         print(&format!("{count:6}  {label} taken for {predicted}\n"))?;
     }

@@ -209,7 +209,13 @@ pub mod readers {
         MergeCaches,
     ];
     /// Actions that can write a part of an embedding cache.
-    pub const SHARDED: &[Action] = &[ConvertNounDataset, CacheNounMultiset, CacheCaptions];
+    pub const SHARDED: &[Action] = &[
+        ConvertNounDataset,
+        CacheNounMultiset,
+        CacheCaptions,
+        CacheCls,
+        CacheImages,
+    ];
     /// Actions that read or write embedding caches.
     pub const CACHE_USERS: &[Action] = &[
         TestDataLoader,

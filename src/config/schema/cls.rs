@@ -49,6 +49,8 @@ section! {
         split: ClsSplit = ClsSplit::Valid => flat("cls_split").read_by(readers::CLS);
         /// List of class names: clip, multi, guide or wordnet.
         class_names: String = "clip".to_owned() => flat("class_names_variant").read_by(readers::CLASS_NAMES);
+        /// Fail where a class name is the spelling of several nouns, rather than take the first of them.
+        strict: bool = false => read_by(readers::CLASS_NAMES);
     }
 }
 

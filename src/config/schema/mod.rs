@@ -39,7 +39,7 @@ pub use choice::UnknownChoice;
 pub use cls::{CLS_DATASETS, Cls, ClsSplit};
 pub use data::{Captions, Data, Images, Merge, MultiMode, Multiset, ReadOrder, Storage};
 pub use document::{ExperimentInfo, Hooks, Slots, StoreSettings};
-pub use embedder::Embedder;
+pub use embedder::{Embedder, EmbedderDtype};
 pub use evaluation::{Eval, EvalAlignment, EvalGuide, Infer, Predictions, Test, ZeroShot};
 pub use fraction::{Fraction, NotAFraction};
 pub use generate::{Generate, GenerateGrid, GenerateGuide, GenerateMethod};
@@ -51,7 +51,7 @@ pub use metric_rule::{MetricRule, SummaryKind};
 pub use model::{
     Activation, MlpHidden, MlpInit, Model, ModelInit, ModelMlp, ModelType, Rezero, TransformerInit,
 };
-pub use nouns::{Article, Nouns};
+pub use nouns::{Article, Nouns, TextRules};
 pub use root::{
     Config, SECTIONS, document_key, document_keys, key, key_by_flat_name, keys, price_keys,
 };

@@ -15,6 +15,17 @@ choice! {
     }
 }
 
+choice! {
+    /// What templates become.
+    pub enum TextRules {
+        /// Sentences that end in `?` or `!` get no full stop, templates that become the same text count as one, hypernym templates keep a leading space.
+        #[default]
+        Mended = "mended",
+        /// Letter by letter the texts of the original.
+        Original = "original",
+    }
+}
+
 section! {
     /// The noun dictionary and the prompts that make texts of it.
     pub struct Nouns("nouns") {
@@ -28,6 +39,8 @@ section! {
         prompts: String = "ImageNet1K | CIFAR".to_owned() => flat("prompt_collection").read_by(readers::NOUNS);
         /// Hypernym template collections, joined with `|`; `None`: none.
         hypernyms: String = "None".to_owned() => flat("hypernym_collection").read_by(readers::NOUNS);
+        /// What templates become; for the shipped prompts both are the same.
+        text_rules: TextRules = TextRules::Mended => read_by(readers::NOUNS);
         /// How "a" and "an" are chosen.
         article: Article = Article::Novic => read_by(readers::NOUNS);
         /// Use the embedded text cache of the noun dataset.

@@ -9,6 +9,7 @@ use candle_core::{Device, Result, Tensor};
 
 use super::TextTower;
 use super::clip_text::check_ids;
+use super::tap::tap;
 use super::transformer::{LayerNorm, Linear};
 use crate::embedders::error::EmbedderError;
 use crate::embedders::tower_configs::BertConfig;
@@ -78,8 +79,10 @@ impl TextTower for Bert {
         let x = (self.tokens.index_select(&index(&ids)?, 0)?
             + self.positions.index_select(&index(&positions)?, 0)?)?;
         let mut x = self.norm.forward(&x)?;
-        for block in &self.blocks {
+        tap(|| "embeddings".to_owned(), &x);
+        for (number, block) in self.blocks.iter().enumerate() {
             x = block.forward(&x, &paths)?;
+            tap(|| format!("encoder.layer.{number}"), &x);
         }
         self.projection
             .forward(&x.index_select(&index(&firsts)?, 0)?, Activation::Identity)

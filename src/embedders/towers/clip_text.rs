@@ -9,6 +9,7 @@
 use candle_core::{Device, Tensor};
 
 use super::TextTower;
+use super::tap::tap;
 use super::transformer::{Block, BlockShape, LayerNorm, Linear, Visibility};
 use crate::embedders::error::EmbedderError;
 use crate::embedders::tower_configs::{Pooling, TextConfig};
@@ -162,14 +163,19 @@ impl ClipText {
         let x = match self.blocks.split_last() {
             None => x.index_select(&pooled, 0)?,
             Some((last, blocks)) => {
-                for block in blocks {
+                for (number, block) in blocks.iter().enumerate() {
                     x = block.forward(&x, visibility)?;
+                    tap(|| format!("transformer.resblocks.{number}"), &x);
                 }
-                last.forward_rows(&x, &pooled, last_visibility)?
+                let x = last.forward_rows(&x, &pooled, last_visibility)?;
+                tap(|| format!("transformer.resblocks.{}", blocks.len()), &x);
+                x
             }
         };
-        self.projection
-            .forward(&self.norm.forward(&x)?, Activation::Identity)
+        tap(|| "pooled".to_owned(), &pooled);
+        let x = self.norm.forward(&x)?;
+        tap(|| "ln_final".to_owned(), &x);
+        self.projection.forward(&x, Activation::Identity)
     }
 }
 

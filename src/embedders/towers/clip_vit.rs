@@ -4,6 +4,7 @@
 use candle_core::{Device, Tensor};
 
 use super::ImageTower;
+use super::tap::tap;
 use super::transformer::{Block, BlockShape, LayerNorm, Linear, Visibility};
 use crate::embedders::error::EmbedderError;
 use crate::embedders::tower_configs::{ClipVitConfig, Pooling};
@@ -83,22 +84,27 @@ impl ImageTower for ClipVit {
             .reshape((batch * tokens, width))?;
         if let Some(norm) = &self.norm_before {
             x = norm.forward(&x)?;
+            tap(|| "visual.ln_pre".to_owned(), &x);
         }
+        let block_name = |number: usize| format!("visual.transformer.resblocks.{number}");
         let visibility = Visibility::Sequences { batch };
         let pooled = match (self.config.pooling, self.blocks.split_last()) {
             // Only the class token of the last block is needed.
             (Pooling::ClassToken, Some((last, blocks))) => {
-                for block in blocks {
+                for (number, block) in blocks.iter().enumerate() {
                     x = block.forward(&x, visibility)?;
+                    tap(|| block_name(number), &x);
                 }
                 let class_rows: Vec<u32> = (0..batch).map(|item| (item * tokens) as u32).collect();
                 let class_rows = Tensor::from_vec(class_rows, batch, &Device::Cpu)?;
-                self.norm_after
-                    .forward(&last.forward_rows(&x, &class_rows, visibility)?)?
+                let x = last.forward_rows(&x, &class_rows, visibility)?;
+                tap(|| block_name(blocks.len()), &x);
+                self.norm_after.forward(&x)?
             }
             _ => {
-                for block in &self.blocks {
+                for (number, block) in self.blocks.iter().enumerate() {
                     x = block.forward(&x, visibility)?;
+                    tap(|| block_name(number), &x);
                 }
                 if !self.config.norm_after_pool {
                     x = self.norm_after.forward(&x)?;
@@ -116,6 +122,7 @@ impl ImageTower for ClipVit {
                 }
             }
         };
+        tap(|| "visual.ln_post".to_owned(), &pooled);
         self.projection.forward(&pooled, Activation::Identity)
     }
 }

@@ -6,6 +6,7 @@
 use candle_core::{Result, Tensor};
 
 use super::ImageTower;
+use super::tap::tap;
 use super::transformer::Linear;
 use crate::embedders::error::EmbedderError;
 use crate::embedders::tower_configs::{EfficientNetConfig, MobileBlockConfig};
@@ -50,8 +51,10 @@ impl ImageTower for EfficientNet {
         let x = x.pad_with_zeros(1, 0, 1)?.pad_with_zeros(2, 0, 1)?;
         let x = x.contiguous()?;
         let mut x = convolve(&x, &self.stem, &self.stem_bias, 2, 0, Activation::Silu)?;
-        for block in &self.blocks {
+        tap(|| "visual.embeddings".to_owned(), &x);
+        for (number, block) in self.blocks.iter().enumerate() {
             x = block.forward(&x)?;
+            tap(|| format!("visual.encoder.blocks.{number}"), &x);
         }
         x.flatten(1, 2)?.mean(1)
     }

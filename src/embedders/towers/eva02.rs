@@ -6,6 +6,7 @@ use candle_core::{Device, Result, Tensor};
 
 use super::ImageTower;
 use super::clip_vit::cut_patches;
+use super::tap::tap;
 use super::timm_head::Head;
 use super::transformer::{LayerNorm, Linear};
 use crate::embedders::error::EmbedderError;
@@ -71,17 +72,20 @@ impl ImageTower for Eva02 {
     fn forward(&self, pixels: &Tensor) -> Result<Tensor> {
         let patches = cut_patches(pixels, self.patch_size)?;
         let x = self.patches.forward(&patches, Activation::Identity)?;
+        tap(|| "visual.trunk.patch_embed".to_owned(), &x);
         let (batch, _, width) = x.dims3()?;
         let class = self
             .class_token
             .broadcast_as((batch, 1, width))?
             .contiguous()?;
         let mut x = Tensor::cat(&[&class, &x], 1)?.broadcast_add(&self.positions)?;
-        for block in &self.blocks {
+        for (number, block) in self.blocks.iter().enumerate() {
             x = block.forward(&x, self.rotary.as_ref())?;
+            tap(|| format!("visual.trunk.blocks.{number}"), &x);
         }
-        self.head
-            .forward(&self.norm.forward(&x.narrow(1, 0, 1)?.squeeze(1)?)?)
+        let pooled = self.norm.forward(&x.narrow(1, 0, 1)?.squeeze(1)?)?;
+        tap(|| "visual.trunk.norm".to_owned(), &pooled);
+        self.head.forward(&pooled)
     }
 }
 
@@ -119,12 +123,12 @@ impl Block {
         let no_bias = Tensor::zeros(width, candle_core::DType::F32, &Device::Cpu)?;
         let (weight, q_bias, v_bias) = if architecture.qkv_fused {
             (
-                attn.take("qkv.weight", &[3 * width, width])?,
+                attn.matrix("qkv.weight", &[3 * width, width])?,
                 attn.take("q_bias", &[width])?,
                 attn.take("v_bias", &[width])?,
             )
         } else {
-            let part = |name| attn.under(name).take("weight", &[width, width]);
+            let part = |name| attn.under(name).matrix("weight", &[width, width]);
             (
                 Tensor::cat(&[part("q_proj")?, part("k_proj")?, part("v_proj")?], 0)?,
                 attn.take("q_proj.bias", &[width])?,

@@ -5,6 +5,7 @@ use candle_core::{Result, Tensor};
 
 use super::ImageTower;
 use super::clip_vit::cut_patches;
+use super::tap::tap;
 use super::timm_head::Head;
 use super::transformer::{Block, BlockShape, LayerNorm, Linear, Visibility};
 use crate::embedders::error::EmbedderError;
@@ -69,17 +70,20 @@ impl ImageTower for MapVit {
     fn forward(&self, pixels: &Tensor) -> Result<Tensor> {
         let patches = cut_patches(pixels, self.patch_size)?;
         let (batch, tokens, _) = patches.dims3()?;
-        let x = self
-            .patches
-            .forward(&patches, Activation::Identity)?
-            .broadcast_add(&self.positions)?;
+        let x = self.patches.forward(&patches, Activation::Identity)?;
+        tap(|| "visual.trunk.patch_embed".to_owned(), &x);
+        let x = x.broadcast_add(&self.positions)?;
         let width = x.dim(2)?;
         let mut x = x.reshape((batch * tokens, width))?;
-        for block in &self.blocks {
+        for (number, block) in self.blocks.iter().enumerate() {
             x = block.forward(&x, Visibility::Sequences { batch })?;
+            tap(|| format!("visual.trunk.blocks.{number}"), &x);
         }
         let x = self.norm.forward(&x)?.reshape((batch, tokens, width))?;
-        self.head.forward(&self.pool.forward(&x)?)
+        tap(|| "visual.trunk.norm".to_owned(), &x);
+        let pooled = self.pool.forward(&x)?;
+        tap(|| "visual.trunk.attn_pool".to_owned(), &pooled);
+        self.head.forward(&pooled)
     }
 }
 

@@ -9,6 +9,7 @@ pub mod efficient_net;
 pub mod eva02;
 pub mod map_vit;
 pub mod resnet;
+pub mod tap;
 mod timm_head;
 mod transformer;
 

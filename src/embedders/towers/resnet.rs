@@ -6,6 +6,7 @@
 use candle_core::{Result, Tensor};
 
 use super::ImageTower;
+use super::tap::tap;
 use super::transformer::Linear;
 use crate::embedders::error::EmbedderError;
 use crate::embedders::tower_configs::ResNetConfig;
@@ -174,7 +175,10 @@ impl AttentionPool {
 /// The tower with its parameters.
 pub struct ResNet {
     stem: [Convolution; 3],
+    /// Of all stages.
     blocks: Vec<Bottleneck>,
+    /// Blocks before the end of each stage.
+    stage_ends: Vec<usize>,
     pool: AttentionPool,
 }
 
@@ -195,7 +199,7 @@ impl ResNet {
                 stride,
             )
         };
-        let mut blocks = Vec::new();
+        let (mut blocks, mut stage_ends) = (Vec::new(), Vec::new());
         let mut inputs = width;
         for (stage, &count) in config.stages.iter().enumerate() {
             let planes = width << stage;
@@ -205,6 +209,7 @@ impl ResNet {
                 blocks.push(Bottleneck::load(&parameters, inputs, planes, stride)?);
                 inputs = 4 * planes;
             }
+            stage_ends.push(blocks.len());
         }
         let side = config.image_size / 32;
         Ok(Self {
@@ -214,6 +219,7 @@ impl ResNet {
                 stem(3, (half, width), 1)?,
             ],
             blocks,
+            stage_ends,
             pool: AttentionPool::load(&parameters.under("attnpool"), side * side, inputs, config)?,
         })
     }
@@ -226,9 +232,14 @@ impl ImageTower for ResNet {
             x = convolution.forward(&x, Activation::Relu)?;
         }
         x = average_pool(&x, 2)?;
-        for block in &self.blocks {
+        for (number, block) in self.blocks.iter().enumerate() {
             x = block.forward(&x)?;
+            if let Some(stage) = self.stage_ends.iter().position(|end| *end == number + 1) {
+                tap(|| format!("visual.layer{}", stage + 1), &x);
+            }
         }
-        self.pool.forward(&x)
+        let pooled = self.pool.forward(&x)?;
+        tap(|| "visual.attnpool".to_owned(), &pooled);
+        Ok(pooled)
     }
 }

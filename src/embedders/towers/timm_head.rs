@@ -30,7 +30,7 @@ impl Head {
             _ => {
                 let parameters = parameters.under("head.proj");
                 Some(Linear {
-                    weight: parameters.take("weight", &[config.embed_dim, width])?,
+                    weight: parameters.matrix("weight", &[config.embed_dim, width])?,
                     bias: if config.projection_bias {
                         Some(parameters.take("bias", &[config.embed_dim])?)
                     } else {

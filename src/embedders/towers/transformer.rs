@@ -51,7 +51,7 @@ impl Linear {
         outputs: usize,
     ) -> std::result::Result<Self, EmbedderError> {
         Ok(Self {
-            weight: parameters.take("weight", &[outputs, inputs])?,
+            weight: parameters.matrix("weight", &[outputs, inputs])?,
             bias: Some(parameters.take("bias", &[outputs])?),
         })
     }
@@ -63,7 +63,7 @@ impl Linear {
         inputs: usize,
         outputs: usize,
     ) -> std::result::Result<Self, EmbedderError> {
-        let matrix = parameters.take(name, &[inputs, outputs])?;
+        let matrix = parameters.matrix(name, &[inputs, outputs])?;
         Ok(Self {
             weight: matrix.t()?.contiguous()?,
             bias: None,
@@ -100,7 +100,10 @@ impl Linear {
 
     /// Multiplies every output by its factor, for layer scale.
     fn scale_outputs(&mut self, factors: &Tensor) -> Result<()> {
-        self.weight = self.weight.broadcast_mul(&factors.unsqueeze(1)?)?;
+        let kept = self.weight.dtype();
+        let weight = self.weight.to_dtype(factors.dtype())?;
+        let weight = weight.broadcast_mul(&factors.unsqueeze(1)?)?;
+        self.weight = weight.to_dtype(kept)?;
         if let Some(bias) = &self.bias {
             self.bias = Some((bias * factors)?);
         }
@@ -159,7 +162,7 @@ impl Block {
         } = shape;
         let attention = parameters.under("attn");
         let qkv = Linear {
-            weight: attention.take("in_proj_weight", &[3 * width, width])?,
+            weight: attention.matrix("in_proj_weight", &[3 * width, width])?,
             bias: Some(attention.take("in_proj_bias", &[3 * width])?),
         };
         let mut out = Linear::load(&attention.under("out_proj"), width, width)?;

@@ -35,6 +35,7 @@ impl StageKind for Eval {
     fn reads(&self) -> &'static [&'static str] {
         &[
             "embedder.spec",
+            "embedder.dtype",
             "data.dataset",
             "data.datasets",
             "data.batch_size",

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use candle_core::{Device, Tensor};
-use novic::embedders::{Embedder, EmbedderSpec, OpenOptions};
+use novic::embedders::{Embedder, EmbedderSpec, OpenOptions, Precision};
 use serde_json::Value;
 
 use crate::golden;
@@ -99,6 +99,11 @@ fn models() -> Vec<Model> {
 
 /// The model of a file or folder; `spec` tells the kind.
 fn open(name: &str, spec: &str) -> Embedder {
+    open_in(name, spec, Precision::Single)
+}
+
+/// The same with matrices in this precision.
+fn open_in(name: &str, spec: &str, precision: Precision) -> Embedder {
     let kind = spec.split_once(':').expect("TYPE:NAME").0;
     let extension = if kind == "openai" { ".pt" } else { "" };
     let place = path(&format!("models/{name}{extension}"));
@@ -108,6 +113,7 @@ fn open(name: &str, spec: &str) -> Embedder {
     let options = OpenOptions {
         timm_models: Some(path("timm_models.json")),
         openai_merges: Some(path("models/openai_bpe.txt.gz")),
+        precision,
     };
     Embedder::open_with(&spec, &options).unwrap_or_else(|error| panic!("{name}: {error}"))
 }

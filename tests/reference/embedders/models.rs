@@ -4,6 +4,7 @@
 use candle_core::{DType, Device, Tensor};
 use novic::cache::hash::ConfigHash;
 use novic::cache::{TargetConfig, TargetOptions};
+use novic::embedders::Precision;
 use novic::embedders::tokenizer::{TextTokenizer, TokenDtype};
 use novic::images::{DecodeOptions, decode_file};
 
@@ -286,4 +287,143 @@ fn image_embeddings_from_stored_pixels_and_from_files() {
             assert!(worst <= tolerance, "{name}: {file} differs by {worst}");
         }
     }
+}
+
+/// Name in the reference of a part, as this program calls it.
+fn own_name(name: &str) -> String {
+    const OWN: [(&str, &str); 10] = [
+        ("text_model.encoder.layers.", "transformer.resblocks."),
+        ("text_model.final_layer_norm", "ln_final"),
+        ("text_model.embeddings", "embeddings"),
+        ("text_model.encoder.layer.", "encoder.layer."),
+        (
+            "vision_model.encoder.layers.",
+            "visual.transformer.resblocks.",
+        ),
+        ("vision_model.pre_layrnorm", "visual.ln_pre"),
+        ("vision_model.post_layernorm", "visual.ln_post"),
+        ("vision_model.encoder.blocks.", "visual.encoder.blocks."),
+        ("vision_model.embeddings", "visual.embeddings"),
+        ("text.", ""),
+    ];
+    let own = OWN
+        .iter()
+        .find_map(|(theirs, own)| Some(format!("{own}{}", name.strip_prefix(theirs)?)));
+    own.unwrap_or_else(|| name.to_owned())
+}
+
+/// The same for the vision transformer that pools by attention.
+fn own_map_name(name: &str) -> String {
+    name.replace("vision_model.encoder.layers.", "visual.trunk.blocks.")
+        .replace("vision_model.post_layernorm", "visual.trunk.norm")
+        .replace("vision_model.head", "visual.trunk.attn_pool")
+}
+
+/// Compares states `[rows, D]` with the rows of the reference that they are.
+fn compare_states(what: &str, states: &Tensor, wanted: &Tensor, pooled: usize) {
+    let width = states.dim(states.rank() - 1).unwrap();
+    let states = states.reshape(((), width)).unwrap();
+    let wanted = match wanted.dims() {
+        // Channels come first in the reference.
+        [1, _, _, _] if wanted.rank() == 4 => wanted.permute((0, 2, 3, 1)).unwrap(),
+        _ => wanted.clone(),
+    };
+    let wanted = wanted.contiguous().unwrap().reshape(((), width)).unwrap();
+    let largest = wanted.abs().unwrap().max_all().unwrap();
+    let largest: f32 = largest.to_scalar().unwrap();
+    let rows = states.dim(0).unwrap();
+    let first = if rows == 1 && wanted.dim(0).unwrap() > 1 {
+        pooled
+    } else {
+        0
+    };
+    let wanted = wanted.narrow(0, first, rows).unwrap();
+    let worst = worst_difference(&states, &wanted);
+    assert!(
+        worst <= 1e-4 * largest,
+        "{what} differs by {worst} of {largest}"
+    );
+}
+
+#[test]
+fn states_inside_the_towers_are_those_of_the_reference() {
+    for Model {
+        name,
+        entry,
+        embedder,
+        ..
+    } in models()
+    {
+        let outputs = tensors(&format!("outputs/{name}.safetensors"));
+        let first = texts(&entry["texts"])[0];
+        let tokens = embedder.tokenizer().encode(&[first], None).unwrap();
+        let (_, mut taps) = embedder.inside_text(&tokens[0]).unwrap();
+        let pooled = taps.iter().find(|tap| tap.name == "pooled");
+        let pooled = pooled.map_or(0, |tap| tap.states.to_vec1::<u32>().unwrap()[0] as usize);
+        let (_, of_image) = embedder.inside_image(&outputs["image/pixels"]).unwrap();
+        taps.extend(of_image);
+        let mut checked = 0;
+        for (place, wanted) in &outputs {
+            let Some((side, part)) = place.split_once("/tap/") else {
+                continue;
+            };
+            let names = [own_name(part), own_map_name(part)];
+            let tap = taps.iter().find(|tap| names.contains(&tap.name));
+            let tap = tap.unwrap_or_else(|| panic!("{name}: nothing is known of {part}"));
+            let row = if side == "text" { pooled } else { 0 };
+            compare_states(&format!("{name}: {part}"), &tap.states, wanted, row);
+            checked += 1;
+        }
+        assert!(checked > 1, "{name}");
+    }
+}
+
+#[test]
+fn half_precision_keeps_the_directions() {
+    let entries = crate::golden::json(super::AREA, "models.json");
+    for entry in list(&entries) {
+        let name = text(&entry["model"]);
+        let embed = |precision| {
+            let embedder = super::open_in(name, text(&entry["spec"]), precision);
+            let outputs = tensors(&format!("outputs/{name}.safetensors"));
+            let texts = embedder.embed_texts(&texts(&entry["texts"])).unwrap();
+            let images = embedder.embed_pixels(&outputs["image/pixels"]).unwrap();
+            Tensor::cat(&[texts, images], 0).unwrap()
+        };
+        let single = embed(Precision::Single);
+        for precision in [Precision::Half, Precision::Brain] {
+            let half = embed(precision);
+            let cosines = (&single * &half).unwrap().sum(1).unwrap();
+            let cosines = cosines.to_vec1::<f32>().unwrap();
+            let worst = cosines
+                .iter()
+                .fold(1f32, |worst, &cosine| worst.min(cosine));
+            assert!(worst >= 0.999, "{name} as {precision:?}: {worst}");
+            let norms = half
+                .sqr()
+                .unwrap()
+                .sum(1)
+                .unwrap()
+                .to_vec1::<f32>()
+                .unwrap();
+            assert!(
+                norms.iter().all(|norm| (norm - 1.0).abs() <= 1e-5),
+                "{name}"
+            );
+            if embedder_has_matrices(name) {
+                assert!(
+                    worst_difference(&single, &half) > 0.0,
+                    "{name}: not rounded"
+                );
+            }
+        }
+    }
+}
+
+/// Models that are stored in half precision are not changed by rounding.
+fn embedder_has_matrices(name: &str) -> bool {
+    matches!(
+        name,
+        "openclip_quickgelu" | "openclip_siglip" | "transformers_clip"
+    )
 }
