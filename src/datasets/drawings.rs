@@ -146,21 +146,23 @@ impl EmbeddedPack {
     }
 }
 
+static LIST: &[u8] = include_bytes!("../../extras/embedder/drawings.json");
+static PACKS: [EmbeddedPack; 2] = [
+    EmbeddedPack {
+        name: "fluent-emoji",
+        list: LIST,
+        archive: include_bytes!("../../extras/embedder/fluent-emoji.zip"),
+    },
+    EmbeddedPack {
+        name: "fluent-emoji-flat",
+        list: LIST,
+        archive: include_bytes!("../../extras/embedder/fluent-emoji-flat.zip"),
+    },
+];
+
 /// All packs inside the binary.
 pub fn embedded_packs() -> &'static [EmbeddedPack] {
-    static LIST: &[u8] = include_bytes!("../../extras/embedder/drawings.json");
-    &[
-        EmbeddedPack {
-            name: "fluent-emoji",
-            list: LIST,
-            archive: include_bytes!("../../extras/embedder/fluent-emoji.zip"),
-        },
-        EmbeddedPack {
-            name: "fluent-emoji-flat",
-            list: LIST,
-            archive: include_bytes!("../../extras/embedder/fluent-emoji-flat.zip"),
-        },
-    ]
+    &PACKS
 }
 
 #[cfg(test)]

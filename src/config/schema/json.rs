@@ -13,9 +13,9 @@ pub type Form<'a> = &'a dyn Fn(Value) -> Value;
 
 /// What stands behind each key, by its path.
 pub fn definitions() -> Map<String, Value> {
-    let all = keys().iter().chain(document_keys());
-    let named = |key: &Key| (key.path.to_owned(), leaf(key));
-    all.map(named).chain(price_keys().into_iter().map(named)).collect()
+    let keys = keys().iter().chain(document_keys()).copied();
+    let keys = keys.chain(price_keys());
+    keys.map(|key| (key.path.to_owned(), leaf(key))).collect()
 }
 
 /// Tables of the keys that stages read: those that all share, those of single

@@ -106,7 +106,7 @@ impl<'a> Remote<'a> {
     fn open(project: &'a str, wanted: &'a Wanted<'a>, warnings: &mut Vec<String>) -> Result<Self> {
         let base_url = std::env::var("WANDB_BASE_URL").ok();
         let base_url = base_url.filter(|url| !url.is_empty());
-        let runs = WandbRuns::open(base_url.as_deref().unwrap_or(WANDB_SERVICE))?;
+        let runs = WandbRuns::open(base_url.as_deref().unwrap_or(WANDB_SERVICE), None)?;
         let mut trainings = runs.list(project, &json!({ "config.action": "train" }))?;
         // Newest first: of several of one name the newest counts.
         trainings.sort_by(|left, right| {
