@@ -33,7 +33,7 @@ generate.grid.enabled = true
 generate.grid.method = ["greedy", "beam"]
 generate.grid.topk = [10]
 generate.grid.prior = ["none"]
-generate.grid.tau = [0.5, 1, 2, 3]
+generate.grid.temperature = [0.5, 1, 2, 3]
 generate.grid.alpha = [0, 0.2, 0.4, 0.6]
 
 [stage.greedy]

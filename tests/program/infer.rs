@@ -28,10 +28,9 @@ fn records(call: &Call) -> Vec<Value> {
     call.out.lines().map(line).collect()
 }
 
-fn inputs(records: &[Value]) -> Vec<&str> {
-    let name = |record: &'_ Value| record["input"].as_str().unwrap().to_owned();
-    let names: Vec<String> = records.iter().map(name).collect();
-    names.into_iter().map(|name| &*name.leak()).collect()
+fn inputs(records: &[Value]) -> Vec<String> {
+    let name = |record: &Value| record["input"].as_str().unwrap().to_owned();
+    records.iter().map(name).collect()
 }
 
 fn best(record: &Value) -> &str {
@@ -93,9 +92,8 @@ fn files_folders_patterns_and_lists_keep_their_order() {
             "demo/deep/KEY.PNG"
         ]
     );
-    let all: BTreeSet<&str> = inputs(&jsonl(&["--recursive", "demo"]))
-        .into_iter()
-        .collect();
+    let all = inputs(&jsonl(&["--recursive", "demo"]));
+    let all: BTreeSet<String> = all.into_iter().collect();
     assert_eq!(all.len(), 5, "{all:?}");
     assert_eq!(
         inputs(&jsonl(&[

@@ -19,7 +19,7 @@ pub(super) fn nouns(path: &Path) -> Result<NounList, CliError> {
     let file = open(path)?;
     let nouns = file.nouns().ok_or_else(|| {
         CliError::usage(format!(
-            "{} has no target nouns: it was made of pictures or for other ends",
+            "{} has no target nouns to choose from",
             path.display()
         ))
     })?;
