@@ -27,9 +27,9 @@ const FAILED: u32 = 5;
 /// Share of useful answers that makes a batch a good one.
 const GOOD: f64 = 0.8;
 
-/// Times that answers may be cut before it counts against the pairs: with the
-/// usual length, and with twice that.
-const CUTS: u32 = 2;
+/// Times that answers may be cut before it counts against the pairs: twice with
+/// the usual length, for it may be chance, and with twice that.
+const CUTS: u32 = 3;
 
 /// Codes of questions that a batch did not come to.
 const NOT_REACHED: [&str; 2] = ["batch_expired", "batch_cancelled"];
@@ -339,12 +339,13 @@ impl<'a> BatchRun<'a> {
     }
 
     /// A question as its answers fit, and how much longer than usual they may
-    /// be: if one was cut, twice as long; if it was cut again, in halves, too.
+    /// be: if one was cut twice, twice as long; if it was cut again, in halves,
+    /// too.
     fn fitting(&self, question: Question) -> Vec<(Question, u32)> {
         let image = &self.ledger.state.meta.images[question.image];
         match self.cut.get(image) {
-            None => vec![(question, 1)],
-            Some(1) => vec![(question, 2)],
+            None | Some(1) => vec![(question, 1)],
+            Some(2) => vec![(question, 2)],
             Some(_) => question
                 .halves()
                 .into_iter()
