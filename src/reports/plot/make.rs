@@ -156,7 +156,12 @@ fn guess(spec: &PlotSpec, record: &Record, rank: usize) -> Option<Guess> {
         .or_else(|| record.text(&format!("class@{rank}")));
     Some(Guess {
         noun: format!("{}{noun}", label.unwrap_or_default()),
-        probability: record.number(&format!("prob@{rank}")).unwrap_or(f64::NAN),
+        probability: match record.number(&format!("prob@{rank}")) {
+            // Scores of most files are logarithms.
+            Some(score) if score < 0.0 => score.exp(),
+            Some(score) => score,
+            None => f64::NAN,
+        },
         kind: kind.unwrap_or_default().to_owned(),
     })
 }
