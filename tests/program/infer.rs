@@ -33,6 +33,20 @@ fn inputs(records: &[Value]) -> Vec<String> {
     records.iter().map(name).collect()
 }
 
+/// The same nouns, with scores that differ by rounding at most: batches of
+/// another size add up in another order.
+#[track_caller]
+fn expect_alike(a: &Value, b: &Value) {
+    let list = |record: &Value| record["predictions"].as_array().unwrap().clone();
+    let (a, b) = (list(a), list(b));
+    assert_eq!(a.len(), b.len());
+    for (a, b) in a.iter().zip(&b) {
+        assert_eq!((&a["noun"], &a["type"]), (&b["noun"], &b["type"]));
+        let score = |label: &Value| label["score"].as_f64().unwrap();
+        assert!((score(a) - score(b)).abs() < 1e-4, "{a} {b}");
+    }
+}
+
 fn best(record: &Value) -> &str {
     record["predictions"][0]["noun"].as_str().unwrap()
 }
@@ -78,8 +92,8 @@ fn files_folders_patterns_and_lists_keep_their_order() {
             "a*b.png"
         ]
     );
-    assert_eq!(named[0]["predictions"], named[2]["predictions"]);
-    assert_eq!(named[1]["predictions"], named[3]["predictions"]);
+    expect_alike(&named[0], &named[2]);
+    expect_alike(&named[1], &named[3]);
     let indices: Vec<&Value> = named.iter().map(|record| &record["index"]).collect();
     assert_eq!(indices, [0, 1, 2, 3]);
     assert_eq!(
@@ -121,7 +135,7 @@ fn files_folders_patterns_and_lists_keep_their_order() {
     }
     let fox = fs::read(folder.path("demo/fox.png")).unwrap();
     let piped = list(&["-"], &fox);
-    assert_eq!(piped[0]["predictions"], of_folder[0]["predictions"]);
+    expect_alike(&piped[0], &of_folder[0]);
     // Nothing that could be meant.
     let empty = folder.call(&["infer", "demo/*.gif"]).expect(2);
     assert!(empty.err.contains("demo/*.gif"), "{}", empty.err);
@@ -171,7 +185,7 @@ fn what_cannot_be_read_is_told_of_in_its_place() {
     assert!(call.err.contains("demo/half.png") && call.err.contains("3 could not be read"));
     // The others are what they are alone.
     let alone = records(&folder.call(&["infer", "--jsonl", "demo/key.png"]).expect(0));
-    assert_eq!(found[2]["predictions"], alone[0]["predictions"]);
+    expect_alike(&found[2], &alone[0]);
     let text = folder.call(&["infer", "demo"]).expect(3);
     assert_eq!(text.out.lines().count(), 3, "{}", text.out);
     assert!(!text.out.contains('\u{1b}'));
@@ -274,7 +288,7 @@ fn a_line_is_answered_before_the_next_one_comes() {
     talk.say(&json!({ "image": data, "id": { "mine": [1] } }).to_string());
     let second = talk.hear();
     assert_eq!(second["id"], json!({ "mine": [1] }));
-    assert_eq!(second["predictions"], first["predictions"]);
+    expect_alike(&second, &first);
     for (line, id) in [
         (r#"{"path": "nowhere.png", "id": "a"}"#, json!("a")),
         (r#"{"image": "%%%", "id": 3}"#, json!(3)),
@@ -348,7 +362,7 @@ fn several_configurations_and_models_give_a_record_each() {
     for (record, name) in [(&found[3], names[0]), (&found[4], names[1])] {
         let words = ["infer", "--jsonl", "demo/key.png", "--gencfg", name];
         let alone = records(&folder.call(&words).expect(0));
-        assert_eq!(record["predictions"], alone[0]["predictions"], "{name}");
+        expect_alike(record, &alone[0]);
     }
     assert!(call.err.contains("on 3 images"), "{}", call.err);
     let words = [&["infer", "demo", "--format", "predictions"], &each[..]].concat();
@@ -485,7 +499,7 @@ fn guides_come_from_files_lists_and_caches_in_any_spelling() {
         ])
         .expect(0);
     for (a, b) in records(&canonical).iter().zip(&records(&plain)) {
-        assert_eq!(a["predictions"], b["predictions"]);
+        expect_alike(a, b);
     }
     // Nouns that cannot be written at all, files that are none.
     fs::write(folder.path("none.txt"), "# nothing\n").unwrap();
@@ -552,7 +566,7 @@ fn stored_embeddings_have_the_labels_of_what_they_were_made_of() {
     ];
     let again = records(&folder.call(&words).expect(0));
     for (a, b) in pictures.iter().zip(&again) {
-        assert_eq!(a["predictions"], b["predictions"]);
+        expect_alike(a, b);
     }
     for name in ["kept.safetensors:nothing", "demo/fox.png", "nowhere.bin"] {
         let call = folder.call(&["infer", "--embeddings", name]).expect(2);

@@ -25,7 +25,7 @@ fn steady(folder: &Folder, text: &str) -> String {
         (r" *\d+\.\d+% ~ [\d.]+%", " <chance>"),
         (r"\d+(\.\d+)? (B|kB|MB|KiB|MiB)\b", "<size>"),
         (r" *\d+\.\d %", "  <score>"),
-        (r"\d+ of \d+ classes", "<some> of <all> classes"),
+        (r"\d+ of \d+ (classes|pictures)", "<some> of <all> $1"),
         (r"--> .*", "--> <noun>"),
         (r" = [\d.]+%", " = <chance>"),
     ] {
