@@ -4,8 +4,7 @@
 use candle_core::Tensor;
 use novic::datasets::{Split, open_in};
 use novic::evaluate::{
-    ModalityGap, ZeroShotOptions, ZeroShotPrompt, ZeroShotRun, class_embeddings, dataset_prompts,
-    modality_gap_file,
+    ModalityGap, ZeroShotPrompt, ZeroShotRun, class_embeddings, dataset_prompts, modality_gap_file,
 };
 use novic::nouns::{ClassNameVariant, names_of_classes};
 use novic::train::MeanShift;
@@ -38,7 +37,7 @@ fn runs_from_files() {
         .unwrap();
         assert_eq!(classes, texts(&case["classes"]), "{name}");
         let prompts = dataset_prompts(dataset.name());
-        let embeds = class_embeddings(&embedder, &classes, &prompts, |_| ()).unwrap();
+        let embeds = class_embeddings(&embedder, &classes, &prompts, |_| Ok(())).unwrap();
         let stored = |part: &str| &outputs[&format!("{name}/{part}")];
         let worst = worst_difference(&embeds, stored("text_embeds"));
         assert!(worst <= 2e-5, "{name}: class embeddings differ by {worst}");
@@ -65,20 +64,9 @@ fn runs_from_files() {
             );
         }
 
-        let options = ZeroShotOptions {
-            batch: 4,
-            measure_gap: true,
-        };
-        let run = ZeroShotRun::over(
-            &embedder,
-            dataset.as_ref(),
-            "valid",
-            classes,
-            &embeds,
-            options,
-            |_| (),
-        )
-        .unwrap();
+        let run = ZeroShotRun::new(dataset.name(), "valid", classes, &embeds, true)
+            .and_then(|run| run.over(&embedder, dataset.as_ref(), 4, |_| Ok(())))
+            .unwrap();
         assert!(run.skipped.is_empty());
         // Top-1 from the stored pictures is checked elsewhere; decoding may
         // move one that is nearly undecided.
@@ -208,7 +196,7 @@ fn nouns_with_articles() {
         let articles: Vec<String> = nouns.iter().map(|noun| with_article.text(noun)).collect();
         assert_eq!(articles, texts(&case["articles"]), "{name}");
         let embedder = open(name, text(&model["spec"]));
-        let embeds = class_embeddings(&embedder, &nouns, &prompts, |_| ()).unwrap();
+        let embeds = class_embeddings(&embedder, &nouns, &prompts, |_| Ok(())).unwrap();
         let wanted = &outputs[&format!("{name}/articled_text_embeds")];
         let worst = worst_difference(&embeds, wanted);
         assert!(worst <= 2e-5, "{name}: differ by {worst}");
