@@ -6,7 +6,7 @@ use super::cache_noun_dataset;
 use super::inputs;
 use crate::cache::TextFile;
 use crate::embedders::{Embedder, Precision};
-use crate::nouns::{Hypernyms, NounDataset, Number, Prompts, SampleId, Vocabulary};
+use crate::nouns::{NounDataset, Number, SampleId, Vocabulary};
 use crate::random::{Draws, Purpose};
 use crate::runner::{StageContext, StageError};
 
@@ -17,15 +17,20 @@ const SAMPLE: u64 = 64;
 /// Texts embedded together.
 const TEXTS: usize = 512;
 
-/// The texts of `[nouns]`.
-pub(super) fn open(context: &StageContext<'_>) -> Result<NounDataset, StageError> {
+/// The texts of `[nouns]`, and nothing said about them.
+pub(super) fn load(context: &StageContext<'_>) -> Result<NounDataset, StageError> {
     let nouns = &context.config().nouns;
     let vocabulary = inputs::open_vocabulary(context.project(), nouns, nouns.vocab_threshold)?;
-    warn_of_entries(context, &vocabulary);
     let (prompts, hypernyms) = inputs::open_templates(context.project(), nouns)?;
-    tell(context, &vocabulary, &prompts, &hypernyms);
     let dataset = NounDataset::new(vocabulary, prompts, hypernyms)?;
-    let dataset = dataset.with_articles(inputs::article_rules(nouns));
+    Ok(dataset.with_articles(inputs::article_rules(nouns)))
+}
+
+/// The texts of `[nouns]`, with their numbers and what is unusual in them.
+pub(super) fn open(context: &StageContext<'_>) -> Result<NounDataset, StageError> {
+    let dataset = load(context)?;
+    warn_of_entries(context, dataset.vocabulary());
+    tell(context, &dataset);
     context.note(&format!(
         "{} target nouns (TIDs), {} samples (FSIDs), {} unique texts (USIDs); the nouns take \
          {:.1} MB",
@@ -52,13 +57,9 @@ pub(super) fn warn_of_entries(context: &StageContext<'_>, vocabulary: &Vocabular
     }
 }
 
-fn tell(
-    context: &StageContext<'_>,
-    vocabulary: &Vocabulary,
-    prompts: &Prompts,
-    hypernyms: &Hypernyms,
-) {
+fn tell(context: &StageContext<'_>, dataset: &NounDataset) {
     let nouns = &context.config().nouns;
+    let (vocabulary, prompts) = (dataset.vocabulary(), dataset.prompts());
     context.note(&format!(
         "{}: {} entries, {} with a frequency above {}, at most {} hypernyms each",
         vocabulary.dictionary().source(),
@@ -77,7 +78,7 @@ fn tell(
         prompts.of(Number::Singular).len(),
         prompts.of(Number::Plural).len(),
         nouns.hypernyms,
-        hypernyms.templates().len()
+        dataset.hypernyms().templates().len()
     ));
     for text in prompts.merged_texts() {
         context.warn(&format!(

@@ -80,7 +80,7 @@ pub(super) fn open(
 /// of every one of them, vectors of a text cache.
 pub(super) fn check(context: &StageContext<'_>, embedder: &Embedder) -> Result<(), StageError> {
     let test = &context.config().test;
-    let dataset = noun_dataset::open(context)?;
+    let dataset = noun_dataset::load(context)?;
     noun_dataset::show(context, &dataset, test.print);
     if test.consistent {
         noun_dataset::check_lookup(context, &dataset)?;

@@ -84,8 +84,8 @@ impl ImageTower for ClipVit {
             .reshape((batch * tokens, width))?;
         if let Some(norm) = &self.norm_before {
             x = norm.forward(&x)?;
-            tap(|| "visual.ln_pre".to_owned(), &x);
         }
+        tap(|| "visual.ln_pre".to_owned(), &x);
         let block_name = |number: usize| format!("visual.transformer.resblocks.{number}");
         let visibility = Visibility::Sequences { batch };
         let pooled = match (self.config.pooling, self.blocks.split_last()) {
