@@ -640,6 +640,12 @@ fn parsed(
     parsed
 }
 
+/// Whether an environment variable gives a key of the configuration.
+pub(super) fn is_variable(name: &str) -> bool {
+    let is_wandb = WANDB_VARIABLES.iter().any(|(known, _)| *known == name);
+    is_wandb || name.starts_with(VARIABLE_PREFIX)
+}
+
 /// Variables that the official programs of Weights & Biases read.
 fn wandb_variables(request: &Request) -> Vec<(Arc<Source>, Override)> {
     let mut found = Vec::new();

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::compose::{Above, Composition, Request, compose_files};
+use super::compose::{Above, Composition, Request, compose_files, is_variable};
 use super::experiment::Experiment;
 use super::layer::Content;
 use super::node::{Node, Raw};
@@ -83,7 +83,7 @@ impl Family {
             let names = member.references.iter();
             variables.extend(names.filter_map(|name| name.strip_prefix("env:")));
         }
-        let counts = |name: &str| name.starts_with("NOVIC__") || variables.contains(name);
+        let counts = |name: &str| is_variable(name) || variables.contains(name);
         let environment = self.request.environment.iter();
         let environment = environment.filter(|(name, _)| counts(name)).cloned();
         Request {

@@ -56,14 +56,15 @@ fn of_kind<'a>(runs: &'a [Value], kind: &str) -> Vec<&'a Value> {
 fn points_of_sweeps_are_mirrored_while_they_run() {
     let server = Server::start(&json!([]));
     let dir = folder();
-    let sweep = |kind: &str| {
+    let sweep = |name: &str, norms: &str, kind: &str| {
         let kind = format!("launcher.kind={kind}");
-        let more = ["noise.vec_norm=1,1.5", "--name", "both", &kind];
+        let norms = format!("noise.vec_norm={norms}");
+        let more = [norms.as_str(), "--name", name, kind.as_str()];
         let output = tiny(&server, dir.path(), &["sweep", "run"], &more).output();
         let output = output.expect("novic starts");
         assert!(output.status.success(), "{}", said(&output));
     };
-    sweep("local");
+    sweep("both", "1,1.5", "local");
     let runs = all(&server);
     assert_eq!(of_kind(&runs, "train").len(), 2);
     assert_eq!(of_kind(&runs, "eval_cls_decoding").len(), 2);
@@ -89,8 +90,14 @@ fn points_of_sweeps_are_mirrored_while_they_run() {
     }
     // What is done is not mirrored again.
     let requests = server.log().len();
-    sweep("processes");
+    sweep("both", "1,1.5", "processes");
     assert_eq!(server.log().len(), requests);
+    // Processes of their own know where to send, too.
+    sweep("apart", "2,2.5", "processes");
+    let runs = all(&server);
+    let apart = runs.iter().filter(|run| run["group"] == "apart");
+    assert!(apart.clone().all(|run| run["state"] == "finished"));
+    assert_eq!(apart.filter(|run| run["jobType"] == "train").count(), 2);
 }
 
 #[test]
