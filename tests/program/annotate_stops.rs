@@ -216,9 +216,9 @@ fn what_is_configured_holds_and_options_win() {
     assert!((cost - (tokens + 2.0 * answers) / 1e6).abs() < 1e-12);
     let batches = found["batch_cost"]["least"].as_f64().unwrap();
     assert!((batches - cost * 0.75).abs() < 1e-12);
-    // An option wins; it would be refused.
+    // An option wins: neither image gets through.
     let own = ["run", "--config", "e.toml", "--token-param", "max_tokens"];
-    call(&own).expect(1);
+    call(&own).expect(3);
     call(&["run", "--config", "e.toml", "--retry-failed"]).expect(0);
     assert_complete(&folder, 4);
     assert!(folder.path("own.log").is_file());

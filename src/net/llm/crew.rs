@@ -1,5 +1,6 @@
 //! Several threads that ask at the same time, and the one that waits for them.
 
+use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -15,7 +16,7 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// Questions in a row that the service refuses as they are, after which nothing
 /// more is asked.
-const BAD_REQUESTS: u32 = 3;
+const BAD_REQUESTS: usize = 3;
 
 /// Why nothing more is asked.
 #[derive(Debug)]
@@ -149,25 +150,19 @@ impl<W: Send + 'static, E: Send + 'static> Drop for Place<W, E> {
 
 /// Questions in a row, about different things, that the service does not take.
 #[derive(Debug, Default)]
-pub struct BadRequests {
-    last: Option<usize>,
-    in_a_row: u32,
-}
+pub struct BadRequests(BTreeSet<usize>);
 
 impl BadRequests {
     /// One more, about the thing with this number. Whether there are too many
     /// to go on.
     pub fn add(&mut self, about: usize) -> bool {
-        if self.last != Some(about) {
-            self.last = Some(about);
-            self.in_a_row += 1;
-        }
-        self.in_a_row >= BAD_REQUESTS
+        self.0.insert(about);
+        self.0.len() >= BAD_REQUESTS
     }
 
     /// A question was taken.
     pub fn end(&mut self) {
-        *self = Self::default();
+        self.0.clear();
     }
 }
 
@@ -214,8 +209,8 @@ mod tests {
     #[test]
     fn bad_requests_count_by_what_they_are_about() {
         let mut bad = BadRequests::default();
-        let counted = [4, 4, 4, 5].map(|about| bad.add(about));
-        assert_eq!(counted, [false; 4]);
+        let counted = [4, 4, 5, 4, 5].map(|about| bad.add(about));
+        assert_eq!(counted, [false; 5]);
         assert!(bad.add(6));
         bad.end();
         assert!(!bad.add(6));
