@@ -288,8 +288,6 @@ pub mod readers {
     pub const EVAL: &[Action] = &[Eval];
     pub const EVAL_CLS: &[Action] = &[EvalCls];
     pub const EVAL_CLS_DECODING: &[Action] = &[EvalClsDecoding];
-    /// Evaluations on classification image datasets.
-    pub const EVALS_CLS: &[Action] = &[EvalCls, EvalClsDecoding];
     pub const INFER: &[Action] = &[Infer];
     pub const PREDS_TABLE: &[Action] = &[FormatPreds];
     pub const RUNS_TABLE: &[Action] = &[FormatWandb];

@@ -59,7 +59,7 @@ section! {
     /// Evaluation of decoders.
     pub struct Eval("eval") {
         /// Keep dropout on; decoding of nouns has none.
-        train_mode: bool = false => flat("eval_train").read_by(readers::EVAL);
+        train_mode: bool = false => flat("eval_train").read_by(readers::EVALUATION);
         /// Restrict predictions to the known nouns.
         guided: bool = false => flat("eval_guided").read_by(readers::EVALUATION);
         /// Print the first batch with its predictions.
@@ -69,7 +69,7 @@ section! {
         /// Leave out samples whose nouns a model cannot express, and count them; else they are an error.
         skip_unknown: bool = false => read_by(readers::EVAL);
         /// Samples per dataset; 0: all.
-        samples_max: usize = 0 => flat("eval_samples_max").read_by(readers::EVALS_CLS);
+        samples_max: usize = 0 => flat("eval_samples_max").read_by(readers::EVAL_CLS_DECODING);
         /// Categories of images to copy; empty: none.
         copy_images: String = String::new() => flat("eval_images").read_by(readers::EVAL_CLS);
         /// Where to copy them.
