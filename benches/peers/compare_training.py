@@ -9,7 +9,7 @@ of the processor, and the median of the rounds' ratios. Run it with the Python
 that has torch (2.5 or later): `python -m pip install torch numpy`.
 
 Cases: single (one target per sample), multi (three targets with weights),
-quickstart (the model of experiments/quickstart.toml).
+quickstart (the model of experiments/embedded.toml).
 """
 
 import argparse
