@@ -12,6 +12,7 @@ use crate::net::llm::{
     AnswerChoice, AnswerForm, Backoff, LimitName, Limits, LlmClient, LlmError, Pace, Price,
     Service, Spent, known_price,
 };
+use crate::runner::Interrupt;
 
 /// Which service is asked, how fast, and for how much.
 #[derive(Clone, Debug, Args)]
@@ -270,6 +271,16 @@ impl LlmArgs {
             None => client,
         })
     }
+}
+
+/// Whether somebody pressed Ctrl-C; says what happens then. To be asked until it is
+/// so, and no longer.
+pub(super) fn heard(interrupt: &Interrupt) -> bool {
+    let raised = interrupt.is_raised();
+    if raised {
+        eprintln!("stopping when the answers under way are in; Ctrl-C again stops at once");
+    }
+    raised
 }
 
 /// An error of the client with its exit code.

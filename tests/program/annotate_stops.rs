@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Read as _;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -35,6 +36,19 @@ fn begin(folder: &Folder, server: &LlmServer, more: &[&str]) -> Child {
         .unwrap()
 }
 
+/// Presses Ctrl-C, and waits until the program says that it has heard of it.
+fn interrupt_heard(child: &mut Child) {
+    interrupt(child);
+    let mut said = Vec::new();
+    while !said.ends_with(b"stops at once\n") {
+        let mut byte = [0];
+        let err = child.stderr.as_mut().unwrap();
+        let said_so_far = || String::from_utf8_lossy(&said).into_owned();
+        assert_eq!(err.read(&mut byte).unwrap(), 1, "{}", said_so_far());
+        said.push(byte[0]);
+    }
+}
+
 fn end(child: Child) -> Call {
     Call::from(child.wait_with_output().unwrap())
 }
@@ -56,11 +70,10 @@ fn ctrl_c_waits_for_answers_in_flight_and_nothing_is_paid_twice() {
         Reaction::Answer(reply(&request.body))
     });
     let more = ["--concurrency", "3"];
-    let child = begin(&folder, &server, &more);
+    let mut child = begin(&folder, &server, &more);
     until(|| server.received().len() >= 8);
-    interrupt(&child);
-    // Time to notice; the answers come afterwards.
-    thread::sleep(Duration::from_millis(600));
+    // The answers come afterwards.
+    interrupt_heard(&mut child);
     *gate.0.lock().unwrap() = true;
     gate.1.notify_all();
     let stopped = end(child).expect(130);
@@ -87,12 +100,15 @@ fn a_second_ctrl_c_ends_at_once_and_loses_nothing_that_was_accepted() {
             false => Reaction::Answer(reply(&request.body)),
         }
     });
-    let child = begin(&folder, &server, &["--concurrency", "1"]);
+    let mut child = begin(&folder, &server, &["--concurrency", "1"]);
     until(|| server.received().len() == 5);
-    interrupt(&child);
-    thread::sleep(Duration::from_millis(300));
+    interrupt_heard(&mut child);
     let since = Instant::now();
-    interrupt(&child);
+    // Signals that follow each other closely are one.
+    while child.try_wait().unwrap().is_none() {
+        interrupt(&child);
+        thread::sleep(Duration::from_millis(20));
+    }
     end(child).expect(130);
     assert!(since.elapsed() < Duration::from_secs(5));
     // The service that was left waiting is another one now.

@@ -177,6 +177,17 @@ fn is_training(folder: &Folder) -> bool {
         .any(|partial| partial.join("partial.json").is_file())
 }
 
+/// Submits a sweep of one long training, and waits until that is at work. Returns
+/// the job, as an element of its array.
+#[track_caller]
+fn training(cluster: &Cluster, folder: &Folder, chunks: u32, value: &str, name: &str) -> String {
+    let file = long(folder, chunks);
+    let run = ["sweep", "run", &file, value, "--name", name, "--json"];
+    let submitted = cluster.json(folder, &run, 0);
+    until("a training", || is_training(folder));
+    format!("{}_0", submitted["submitted"][0]["job"].as_str().unwrap())
+}
+
 #[test]
 fn a_sweep_is_done_by_job_arrays() {
     let Some(cluster) = cluster() else { return };
@@ -259,19 +270,7 @@ fn jobs_that_are_put_back_go_on_with_their_work() {
 fn jobs_at_their_time_limit_go_on_in_others() {
     let Some(cluster) = cluster() else { return };
     let folder = Folder::new();
-    let file = long(&folder, 40);
-    let run = [
-        "sweep",
-        "run",
-        &file,
-        "noise.vec_norm=1.1",
-        "--name",
-        "t",
-        "--json",
-    ];
-    let submitted = cluster.json(&folder, &run, 0);
-    let element = format!("{}_0", submitted["submitted"][0]["job"].as_str().unwrap());
-    until("a training", || is_training(&folder));
+    let element = training(&cluster, &folder, 40, "noise.vec_norm=1.1", "t");
     // What the cluster sends before the limit.
     cluster.run("scancel", &["--batch", "--signal=USR1", &element]);
     let status = cluster.json(&folder, &["sweep", "status", "t", "--wait", "--json"], 0);
@@ -361,19 +360,7 @@ fn jobs_of_a_machine_that_fails_go_on() {
         return;
     };
     let folder = Folder::new();
-    let file = long(&folder, 40);
-    let run = [
-        "sweep",
-        "run",
-        &file,
-        "noise.vec_norm=1.3",
-        "--name",
-        "d",
-        "--json",
-    ];
-    let submitted = cluster.json(&folder, &run, 0);
-    let element = format!("{}_0", submitted["submitted"][0]["job"].as_str().unwrap());
-    until("a training", || is_training(&folder));
+    let element = training(&cluster, &folder, 40, "noise.vec_norm=1.3", "d");
     let daemon = || {
         let pid = fs::read_to_string(cluster.dir.join("slurmd.pid")).unwrap();
         pid.trim().parse::<i32>().unwrap()
@@ -486,19 +473,7 @@ fn caches(folder: &Folder) -> Vec<PathBuf> {
 fn jobs_that_end_without_a_word_are_told_of() {
     let Some(cluster) = cluster() else { return };
     let folder = Folder::new();
-    let file = long(&folder, 4000);
-    let run = [
-        "sweep",
-        "run",
-        &file,
-        "noise.vec_norm=1.6",
-        "--name",
-        "w",
-        "--json",
-    ];
-    let submitted = cluster.json(&folder, &run, 0);
-    let element = format!("{}_0", submitted["submitted"][0]["job"].as_str().unwrap());
-    until("a training", || is_training(&folder));
+    let element = training(&cluster, &folder, 4000, "noise.vec_norm=1.6", "w");
     kill(process_of(&folder.path(".novic/sweeps/w")).expect("a job"));
     let status = ["sweep", "status", "w", "--wait", "--json"];
     let status = cluster.json(&folder, &status, 1);

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use crate::cli::bar::Bar;
-use crate::cli::llm::{LlmArgs, llm_error};
+use crate::cli::llm::{LlmArgs, heard, llm_error};
 use crate::cli::print::print;
 use crate::cli::{CliError, Exit};
 use crate::nouns::generation::{
@@ -170,7 +170,7 @@ pub(super) fn generate(args: &GenerateArgs) -> Result<Exit, CliError> {
         (parser, args.llm.concurrency(), args.save_every),
         list,
         journal,
-        || interrupt.is_raised(),
+        || heard(&interrupt),
         |progress| bar.show(progress.done, progress.nouns, || beside(progress)),
     )
     .map_err(|error| failed(&error))?;

@@ -100,8 +100,9 @@ impl<W: Send + 'static, E: Send + 'static> Crew<W, E> {
 
     /// Lets so many threads do `work` until all of them return. After Ctrl-C
     /// those that still wait for an answer are left behind after a while; an
-    /// answer that comes later still is lost. Returns what they shared, why
-    /// they stopped if they did, and whether it was Ctrl-C.
+    /// answer that comes later still is lost. `interrupted` is asked until it
+    /// says yes. Returns what they shared, why they stopped if they did, and
+    /// whether it was Ctrl-C.
     pub fn run(
         self: &Arc<Self>,
         workers: usize,

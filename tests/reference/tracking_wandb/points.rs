@@ -161,7 +161,6 @@ fn what_a_killed_run_left_is_sent_by_the_same_command() {
         let mut entries = entries.map(|entry| entry.path().join("entry.json"));
         entries.any(|entry| entry.is_file())
     });
-    thread::sleep(Duration::from_millis(500));
     child.kill().expect("it is killed");
     child.wait().expect("it is over");
     let known = all(&server);

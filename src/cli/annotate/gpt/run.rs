@@ -13,7 +13,7 @@ use crate::annotate::gpt::{
     Asking, Ledger, Line, Outcome, Pace, Progress, Undone, ask_in_batches, ask_singly, resolve,
 };
 use crate::cli::bar::Bar;
-use crate::cli::llm::llm_error;
+use crate::cli::llm::{heard, llm_error};
 use crate::cli::print::print;
 use crate::cli::{CliError, Exit};
 use crate::config::schema::AnnotateMode;
@@ -221,7 +221,7 @@ impl Session<'_> {
             self.client.clone(),
             &self.asking,
             ledger,
-            || interrupt.is_raised(),
+            || heard(&interrupt),
             |progress| bar.show(progress),
         )
         .map_err(failed)
