@@ -81,6 +81,26 @@ impl Store {
         Ok(entry)
     }
 
+    /// The finished entry with a key, of whatever kind. Writes nothing.
+    pub fn with_key(&self, key: Key) -> Result<Option<Entry>, StoreError> {
+        let kinds = match fs::read_dir(&self.root) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            kinds => kinds.map_err(StoreError::io("list", &self.root))?,
+        };
+        for kind in kinds {
+            let kind = kind
+                .map_err(StoreError::io("list", &self.root))?
+                .file_name();
+            let id = kind.to_str().map(|kind| EntryId::new(kind, key));
+            if let Some(Ok(id)) = id
+                && let Some(entry) = self.get(&id)?
+            {
+                return Ok(Some(entry));
+            }
+        }
+        Ok(None)
+    }
+
     /// What an earlier attempt left, if it left anything. Writes nothing.
     pub fn partial(&self, id: &EntryId) -> Option<PartialState> {
         PartialState::read(&self.partial_dir(id))

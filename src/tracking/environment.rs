@@ -7,6 +7,8 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
+use crate::store::{ContentHashes, Project};
+
 /// What may explain that the same run comes out differently elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Environment {
@@ -145,10 +147,10 @@ pub struct Surroundings {
 
 impl Surroundings {
     /// Looks at sources and program, for many runs at once.
-    pub fn capture(working_dir: &Path) -> Surroundings {
+    pub fn capture(project: &Project) -> Surroundings {
         Surroundings {
-            git: GitState::capture(working_dir),
-            program: program_hash(),
+            git: GitState::capture(project.working_dir()),
+            program: program_hash(project),
         }
     }
 }
@@ -156,14 +158,16 @@ impl Surroundings {
 /// Longest patch that is kept, in bytes.
 const PATCH_BYTES: usize = 4 << 20;
 
-/// Identity of the running program: the hash of its file.
-pub(super) fn program_hash() -> Option<String> {
+/// Identity of the running program: the hash of its file, which the project
+/// remembers as long as the file does not change.
+fn program_hash(project: &Project) -> Option<String> {
     static HASH: OnceLock<Option<String>> = OnceLock::new();
     let hash = || {
-        let mut hasher = blake3::Hasher::new();
-        let file = fs::File::open(std::env::current_exe().ok()?).ok()?;
-        hasher.update_reader(file).ok()?;
-        Some(hasher.finalize().to_hex().to_string())
+        let hashes = ContentHashes::open(project, false);
+        let hash = hashes.file(&std::env::current_exe().ok()?).ok()?;
+        // Else the next process reads the file again.
+        let _ = hashes.save();
+        Some(hash.to_string())
     };
     HASH.get_or_init(hash).clone()
 }
@@ -300,7 +304,9 @@ mod tests {
 
     #[test]
     fn the_program_has_an_identity() {
-        assert_eq!(program_hash().unwrap().len(), 64);
+        let dir = tempfile::tempdir().unwrap();
+        let project = Project::locate(dir.path(), None, None);
+        assert_eq!(program_hash(&project).unwrap().len(), 64);
     }
 
     #[test]

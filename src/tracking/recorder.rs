@@ -111,7 +111,7 @@ impl RunRecorder {
             .spawn(move || writer.run())
             .map_err(TrackingError::io("start the writer of", &path))?;
         let (tell, git) = mpsc::channel();
-        let (working_dir, to) = (project.working_dir().to_path_buf(), queue.clone());
+        let (of, to) = (project.clone(), queue.clone());
         let record = move |surroundings: Surroundings| {
             if let Some(state) = surroundings.git {
                 to.event(Event::Git(state));
@@ -127,7 +127,7 @@ impl RunRecorder {
                 // Without the thread the record only lacks the state of the sources.
                 let _ = thread::Builder::new()
                     .name("git state".into())
-                    .spawn(move || record(Surroundings::capture(&working_dir)));
+                    .spawn(move || record(Surroundings::capture(&of)));
             }
         }
         Ok(RunRecorder {

@@ -215,6 +215,11 @@ fn a_sweep_goes_on_with_what_it_was_begun_with() {
     // Comments change nothing.
     fs::write(folder.path(file), format!("# A comment.\n{NOTHING}")).unwrap();
     folder.call(&run).expect(0);
+    // Nor does what only people and mirrors see.
+    let mut renamed = run.to_vec();
+    renamed.extend(["tracking.group=night", "stage.own.tracking.tags=[late]"]);
+    let call = folder.call(&renamed).expect(0);
+    assert!(call.err.contains("up to date"), "{}", call.err);
     fs::write(folder.path(file), NOTHING.replace("seed = 1", "seed = 7")).unwrap();
     let call = folder.call(&run).expect(2);
     for part in [

@@ -4,12 +4,14 @@
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 use super::error::LaunchError;
 use crate::runner::interrupt::Interrupt;
@@ -17,8 +19,8 @@ use crate::runner::sweep::{LISTS, OutcomeLine, Sweep, SweepError, Unit, UnitSpec
 use crate::store::StoreError;
 use crate::tracking::StageOutcome;
 
-/// Time between two looks at a process.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// Time between two looks whether the work is to stop.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Starts pieces of work as processes.
 #[derive(Debug)]
@@ -151,22 +153,28 @@ impl<'a> Processes<'a> {
 }
 
 /// Waits for a process, which is told when the work is to stop.
-fn wait(child: &mut Child, interrupt: &Interrupt) -> std::io::Result<std::process::ExitStatus> {
-    let mut told = false;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status);
-        }
-        if interrupt.is_raised() && !told {
-            told = true;
-            let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-            if let Some(pid) = pid {
-                // It may have ended just now.
-                let _ = kill_process(pid, Signal::TERM);
+fn wait(child: &mut Child, interrupt: &Interrupt) -> std::io::Result<ExitStatus> {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let Some(pid) = pid else {
+        return child.wait();
+    };
+    let (ended, ending) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            while ending.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
+                if interrupt.is_raised() {
+                    // It may have ended just now.
+                    let _ = kill_process(pid, Signal::TERM);
+                    break;
+                }
             }
-        }
-        thread::sleep(LOOK_EVERY);
-    }
+        });
+        // The number stays that of the process until nobody can signal it any more.
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        while matches!(waitid(WaitId::Pid(pid), options), Err(Errno::INTR)) {}
+        drop(ended);
+    });
+    child.wait()
 }
 
 /// Writes a new list of pieces of work; its file.

@@ -61,7 +61,7 @@ impl<'a> Workbench<'a> {
             sweep,
             registry,
             retries,
-            surroundings: Surroundings::capture(sweep.project.working_dir()),
+            surroundings: Surroundings::capture(&sweep.project),
             endings: Mutex::default(),
             hooks: Mutex::default(),
             mirrors,

@@ -573,6 +573,17 @@ fn representatives(points: &[PointSpec], first: &[Setting]) -> Vec<Vec<String>> 
     found.into_values().collect()
 }
 
+/// Whether a key of an experiment or of one of its stages has a part in results:
+/// how runs are called, followed and mirrored may change under a sweep.
+fn shapes_results(path: &str) -> bool {
+    let in_stage = path.strip_prefix("stage.");
+    let path = in_stage
+        .and_then(|rest| Some(rest.split_once('.')?.1))
+        .unwrap_or(path);
+    let is_cosmetic = schema::key(path).is_some_and(|key| key.cosmetic);
+    !is_cosmetic && !path.starts_with("tracking.")
+}
+
 /// What is different from when the sweep was begun, a line each.
 fn changes(
     earlier: &Header,
@@ -587,7 +598,8 @@ fn changes(
         let Ok(then) = old.member(point) else {
             continue;
         };
-        for difference in experiment_differences(&then, &now) {
+        let differences = experiment_differences(&then, &now);
+        for difference in differences.iter().filter(|it| shapes_results(&it.path)) {
             let [before, after] = difference.texts();
             let origin = difference.sides[1]
                 .as_ref()

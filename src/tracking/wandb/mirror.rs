@@ -83,6 +83,13 @@ pub(super) struct Mirror {
     reserve: Duration,
 }
 
+/// How the stage ended: a process that was killed says nothing, and what it had
+/// published by then is finished all the same.
+pub(super) fn exit_code(state: &MirrorState, source: &Source) -> i32 {
+    let unsaid = || i32::from(!state.is_published());
+    source.exit_code().unwrap_or_else(unsaid)
+}
+
 impl Mirror {
     /// A mirror. A late one is of a run that is over.
     pub(super) fn new(
@@ -423,11 +430,9 @@ impl Mirror {
                 self.source.too_long()
             ));
         }
-        // A process that was killed says nothing.
-        let exit_code = match self.source.exit_code() {
-            Some(130) if self.control.is_stop_requested() => 0,
-            Some(code) => code,
-            None => 1,
+        let exit_code = match exit_code(&self.state, &self.source) {
+            130 if self.control.is_stop_requested() => 0,
+            code => code,
         };
         let config = self.whole_config();
         let names = files::prepare(self, &config)?;

@@ -12,6 +12,7 @@ use super::encodings;
 use super::error::WandbError;
 use super::files;
 use super::framing::LogWriter;
+use super::mirror::exit_code;
 use super::records;
 use super::source::{STEP, Sink, Source};
 use super::state::MirrorState;
@@ -237,8 +238,7 @@ pub fn write_offline(
         let files: Vec<Value> = files.iter().map(|path| json!({ "path": path })).collect();
         log.add("files", json!({ "files": files }));
     }
-    // A process that was killed says nothing.
-    let exit_code = source.exit_code().unwrap_or(1);
+    let exit_code = exit_code(state, &source);
     let mut exit = json!({ "runtime": source.runtime() as u64 });
     if exit_code != 0 {
         exit["exit_code"] = json!(exit_code);

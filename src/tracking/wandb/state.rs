@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::client::Client;
 use super::error::WandbError;
 use crate::config::{expanded, schema};
-use crate::store::replace_file;
+use crate::store::{Project, replace_file};
 
 const FORMAT: u32 = 1;
 
@@ -417,6 +417,19 @@ impl MirrorState {
         self.is_sent() || self.progress.offline.is_some() || self.progress.continued_by.is_some()
     }
 
+    /// Whether the store has what the stage made in this run: of a process that
+    /// was killed after publishing it and before saying so, the record ends
+    /// without a word.
+    pub(super) fn is_published(&self) -> bool {
+        let home = self.dir.parent().and_then(Path::parent);
+        let (Some(home), Ok(key)) = (home, self.key.parse()) else {
+            return false;
+        };
+        let store = Project::locate(&self.dir, None, Some(home)).store();
+        let entry = store.with_key(key).ok().flatten();
+        entry.is_some_and(|entry| entry.manifest().description.run == run_of(&self.dir))
+    }
+
     /// Where people look at the run.
     pub fn page(&self) -> String {
         let base = self.settings.base_url.trim_end_matches('/');
@@ -456,6 +469,7 @@ fn file_name(stage: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::{Claim, EntryDescription, EntryId, Key};
 
     #[test]
     fn mirrors_are_found_again_and_continued() {
@@ -488,6 +502,38 @@ mod tests {
         let all = MirrorState::of_all(dir.path()).unwrap();
         assert_eq!(all, [first, second]);
         assert!(all[0].is_settled());
+    }
+
+    #[test]
+    fn what_a_killed_run_had_published_is_known_from_the_store() {
+        let dir = tempfile::tempdir().unwrap();
+        let project = Project::locate(dir.path(), None, None);
+        let id = EntryId::new("train", Key::of(b"a model")).unwrap();
+        let key = id.key().to_string();
+        let mirror = |run: &str, key: &str| {
+            let dir = project.runs_dir().join(run);
+            MirrorState::new(
+                &dir,
+                "train",
+                key,
+                Settings::default(),
+                Description::default(),
+            )
+        };
+        assert!(!mirror("first", &key).is_published(), "no store");
+        let Claim::Build(building) = project.store().claim(&id, "first").unwrap() else {
+            panic!("it is not made yet");
+        };
+        assert!(!mirror("first", &key).is_published(), "at work");
+        let run = "first".into();
+        let description = EntryDescription {
+            run,
+            ..EntryDescription::default()
+        };
+        building.publish(description).unwrap();
+        assert!(mirror("first", &key).is_published());
+        assert!(!mirror("second", &key).is_published(), "not its work");
+        assert!(!mirror("first", "").is_published(), "no key");
     }
 
     #[test]
