@@ -4,6 +4,23 @@
 //! A room uses the rooms listed above it and is used by those below; see
 //! `docs/architecture.md`.
 
+/// Tells something on standard error. Unlike the macro of the standard library it
+/// goes on where nobody reads that any more: work does not end with a closed pipe.
+macro_rules! eprintln {
+    ($($told:tt)*) => {{
+        use ::std::io::Write as _;
+        let _ = ::std::writeln!(::std::io::stderr().lock(), $($told)*);
+    }};
+}
+
+/// The same without a line feed.
+macro_rules! eprint {
+    ($($told:tt)*) => {{
+        use ::std::io::Write as _;
+        let _ = ::std::write!(::std::io::stderr().lock(), $($told)*);
+    }};
+}
+
 pub mod annotate;
 pub mod cache;
 pub mod cli;

@@ -14,6 +14,7 @@ use super::hub::fetch_missing;
 use super::mirror::say_on_stderr;
 use super::print::print;
 use super::{CliError, Exit, complete, experiment, guard};
+use crate::config::schema::LauncherKind;
 use crate::config::{Experiment, Request, recorded_experiment};
 use crate::reports::experiment::{ExperimentReport, plot_specs, table_specs};
 use crate::reports::render;
@@ -142,6 +143,12 @@ pub(super) fn run_experiment(
     overrides: &[String],
     args: &RunOptions,
 ) -> Result<Exit, CliError> {
+    if experiment.launcher.kind == LauncherKind::Slurm {
+        eprintln!(
+            "warning: this run is done here; `novic sweep run {}` submits it to SLURM",
+            experiment.file.display()
+        );
+    }
     let mut plan = make_plan(experiment, args.paranoid)?;
     if args.download && fetch_missing(&plan)? {
         plan = make_plan(experiment, args.paranoid)?;

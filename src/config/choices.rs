@@ -9,6 +9,8 @@
 //! | `log_interval(1e-4,1e-1)` | drawn evenly on a logarithmic scale |
 //! | `normal(2,0.5)` | drawn with this mean and standard deviation |
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::node::{Node, Raw, word_float, word_int};
@@ -53,6 +55,26 @@ pub enum Distribution {
         /// Standard deviation, above zero.
         deviation: f64,
     },
+}
+
+impl fmt::Display for Distribution {
+    /// As it is written.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Interval {
+                low,
+                high,
+                step: None,
+            } => write!(f, "interval({low}, {high})"),
+            Self::Interval {
+                low,
+                high,
+                step: Some(step),
+            } => write!(f, "interval({low}, {high}, {step})"),
+            Self::LogInterval { low, high } => write!(f, "log_interval({low}, {high})"),
+            Self::Normal { mean, deviation } => write!(f, "normal({mean}, {deviation})"),
+        }
+    }
 }
 
 /// Functions of the grammar.

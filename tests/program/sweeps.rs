@@ -408,6 +408,13 @@ fn a_search_goes_by_what_came_out() {
         tiny.to_str().unwrap()
     );
     fs::write(folder.path("search.toml"), text).unwrap();
+    let plan = folder.call(&["sweep", "plan", "search.toml"]).expect(0);
+    for part in [
+        "5 of 5 trials left, by tpe: train.loss (min)",
+        "noise.vec_norm: interval(0.5, 3)",
+    ] {
+        assert!(plan.out.contains(part), "{part}\n{}", plan.out);
+    }
     let run = ["sweep", "run", "search.toml", "--json"];
     let first = folder.json(&run, 0);
     let groups = first["results"]["groups"].as_array().unwrap();
@@ -420,6 +427,50 @@ fn a_search_goes_by_what_came_out() {
     let again = folder.json(&run, 0);
     assert!(again["outcomes"].as_array().unwrap().is_empty(), "{again}");
     assert_eq!(again["results"], first["results"]);
+    let plan = folder.json(&["sweep", "plan", "search.toml", "--json"], 0);
+    assert_eq!((&plan["trials"], &plan["to_run"]), (&5.into(), &0.into()));
+}
+
+#[test]
+fn a_search_goes_round_trials_that_cannot_run() {
+    let folder = Folder::new();
+    let tiny = repository("tests/program/tiny.toml");
+    let search = |metric: &str, space: &str| {
+        format!(
+            "[sweep]\nbase = {:?}\nmetric = \"{metric}\"\n\n\
+             [search]\ntrials = 4\nmethod = \"random\"\n\n\
+             [search.space]\nnoise.vec_norm = \"interval(0.5,3)\"\n{space}",
+            tiny.to_str().unwrap()
+        )
+    };
+    let space = "stage.train.checkpoint.load = \"choice('','nofile.safetensors')\"\n";
+    fs::write(folder.path("partly.toml"), search("train.loss", space)).unwrap();
+    let run = folder.call(&["sweep", "run", "partly.toml"]).expect(0);
+    assert!(run.err.contains("nofile.safetensors"), "{}", run.err);
+    let plan = folder.json(&["sweep", "plan", "partly.toml", "--json"], 0);
+    let points = plan["points"].as_array().unwrap();
+    let count = |state: &str| points.iter().filter(|p| p["state"] == state).count();
+    assert!(count("done") > 0 && count("blocked") > 0, "{plan}");
+    assert_eq!(count("done") + count("blocked"), 4, "{plan}");
+    // A metric that is not measured is told after the first trial.
+    fs::write(folder.path("nosuch.toml"), search("train.nosuch", "")).unwrap();
+    let call = folder.call(&["sweep", "run", "nosuch.toml"]).expect(1);
+    for part in ["no finished point has `train.nosuch`", "train.loss"] {
+        assert!(call.err.contains(part), "{part}\n{}", call.err);
+    }
+    let plan = folder.json(&["sweep", "plan", "nosuch.toml", "--json"], 0);
+    assert_eq!(plan["count"], 1, "{plan}");
+}
+
+#[test]
+fn nobody_needs_to_read_what_is_said() {
+    let folder = Folder::new();
+    let file = folder.nothing();
+    let mut command = folder.command(&["sweep", "run", file, "stage.own.run.seed=range(10,16)"]);
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stderr.take());
+    assert!(child.wait().unwrap().success());
+    assert_eq!(folder.outputs("nothing"), 7);
 }
 
 #[test]

@@ -289,6 +289,9 @@ fn show(
         return Ok(exit);
     }
     print(&results_text(sweep, &results, Some(ROWS)))?;
+    for missing in results.unmeasured(graph, &store).map_err(failed)? {
+        eprintln!("warning: {missing}");
+    }
     match summary {
         None if unfinished == 0 => eprintln!("{}: everything is up to date", sweep.header.name),
         None => eprintln!("{}: {unfinished} points are blocked", sweep.header.name),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::runner::Slots;
 use crate::runner::about;
-use crate::runner::sweep::{Graph, NodeState, Sweep, UnitSpec};
+use crate::runner::sweep::{Graph, NodeState, SearchSpec, Sweep, UnitSpec};
 
 /// Points that are listed one by one, unless all are wanted.
 const LISTED: usize = 20;
@@ -33,6 +33,9 @@ impl<'a> Preview<'a> {
 
     /// How many points are not done and can run.
     pub fn to_run(&self) -> usize {
+        if let Some(search) = &self.sweep.header.search {
+            return self.trials_left(search) * self.sweep.header.seeds.len().max(1);
+        }
         (0..self.active.len())
             .filter(|place| self.word(*place) != "done" && self.word(*place) != "blocked")
             .count()
@@ -46,7 +49,7 @@ impl<'a> Preview<'a> {
         };
         if self.graph.is_done(place) {
             "done"
-        } else if nodes().any(|state| matches!(state, NodeState::Blocked(_))) {
+        } else if self.graph.blockage(place).is_some() {
             "blocked"
         } else if nodes().any(|state| {
             matches!(state, NodeState::Open { partial: Some(partial) } if partial.failure.is_some())
@@ -117,6 +120,13 @@ impl<'a> Preview<'a> {
             "points",
             format!("{}: {}", self.active.len(), counts.join(", ")),
         );
+        if let Some(search) = &header.search {
+            line("search", self.search_text(search));
+            for dimension in &search.space {
+                let (path, values) = (&dimension.path, &dimension.values);
+                line("space", format!("{path}: {values}"));
+            }
+        }
         for (key, values) in self.varying() {
             line("varies", format!("{key}: {}", values_text(&values)));
         }
@@ -163,7 +173,7 @@ impl<'a> Preview<'a> {
                 self.word(place),
                 self.point(place)
             ));
-            if let Some(why) = self.blockage(place) {
+            if let Some(why) = self.graph.blockage(place) {
                 text.push_str(&format!("{:13}{why}\n", ""));
             }
         }
@@ -172,6 +182,37 @@ impl<'a> Preview<'a> {
             text.push_str(&format!("{:13}and {more} more (--all lists them)\n", ""));
         }
         text
+    }
+
+    /// How a search goes on: `17 of 20 trials left, of 3 points each, by tpe`.
+    fn search_text(&self, search: &SearchSpec) -> String {
+        let header = &self.sweep.header;
+        let mut text = format!(
+            "{} of {} trials left",
+            self.trials_left(search),
+            search.trials
+        );
+        if header.seeds.len() > 1 {
+            text.push_str(&format!(", of {} points each", header.seeds.len()));
+        }
+        text.push_str(&format!(", by {}", search.method.name()));
+        if let Some(metric) = &header.metric {
+            text.push_str(&format!(": {metric} ({})", header.goal));
+        }
+        text
+    }
+
+    /// Trials that are not over: one that failed or cannot run is.
+    fn trials_left(&self, search: &SearchSpec) -> usize {
+        let seeds = self.sweep.header.seeds.len().max(1);
+        let places: Vec<usize> = (0..self.active.len()).collect();
+        let is_over = |trial: &&[usize]| {
+            let mut words = trial.iter().map(|place| self.word(*place));
+            words.clone().all(|word| word == "done")
+                || words.any(|word| word == "failed" || word == "blocked")
+        };
+        let over = places.chunks(seeds).filter(is_over).count();
+        search.trials.saturating_sub(over)
     }
 
     /// `3 noise.vec_norm=2 seed 1`.
@@ -184,14 +225,6 @@ impl<'a> Preview<'a> {
         parts.extend(line.settings.iter().cloned());
         parts.extend(line.seed.map(|seed| format!("seed {seed}")));
         parts.join(" ")
-    }
-
-    fn blockage(&self, place: usize) -> Option<&str> {
-        let mut steps = self.graph.points[place].iter();
-        steps.find_map(|step| match &self.graph.nodes[*step].state {
-            NodeState::Blocked(why) => Some(&**why),
-            _ => None,
-        })
     }
 
     /// Keys that vary, with their values in the order of their appearance.
@@ -225,7 +258,7 @@ impl<'a> Preview<'a> {
                     "seed": line.seed,
                     "labels": line.labels,
                     "state": self.word(place).replace(' ', "_"),
-                    "blockage": self.blockage(place),
+                    "blockage": self.graph.blockage(place),
                 })
             })
             .collect();
@@ -236,7 +269,10 @@ impl<'a> Preview<'a> {
                 json!({"stage": stage, "outputs": outputs, "points": uses, "to_run": open})
             })
             .collect();
+        let search = self.sweep.header.search.as_ref();
         json!({
+            "trials": search.map(|search| search.trials),
+            "trials_left": search.map(|search| self.trials_left(search)),
             "sweep": self.sweep.header.name,
             "experiment": self.sweep.header.frozen.file,
             "count": self.active.len(),

@@ -10,8 +10,8 @@ use crate::cli::print::print;
 use crate::cli::{CliError, Exit};
 use crate::config::schema::LauncherKind;
 use crate::runner::mirror::MirrorEndings;
-use crate::runner::sweep::{Pruner, Sweep, SweepResults, SweepSummary, UnitSpec, units};
-use crate::runner::{Interrupt, Slots};
+use crate::runner::sweep::{Pruner, Sweep, SweepResults, SweepSummary, units};
+use crate::runner::{Interrupt, Registry, Slots};
 use crate::stages;
 use crate::tracking::refresh_index;
 
@@ -50,6 +50,7 @@ pub(super) fn search(mut sweep: Sweep, options: &SweepOptions) -> Result<Exit, C
     let mut slots = None;
     loop {
         let jobs = slots.map_or(options.jobs.unwrap_or(1), |slots: Slots| slots.jobs);
+        check_metric(&sweep, &registry)?;
         let round = sweep.next_trials(jobs, &registry).map_err(failed)?;
         if round.is_empty() {
             break;
@@ -71,11 +72,11 @@ pub(super) fn search(mut sweep: Sweep, options: &SweepOptions) -> Result<Exit, C
         let units = units(&graph, &round);
         let beside = (pruner.as_ref(), &mirrors);
         let done = in_process(&sweep, &units, slots, &interrupt, beside, options)?;
-        let blocked = (0..round.len()).any(|place| {
-            let name = UnitSpec::point_name(round[place]);
-            let settled = done.outcomes.iter().any(|line| line.unit == name);
-            !graph.is_done(place) && !settled
-        });
+        for (place, point) in round.iter().enumerate() {
+            if let Some(why) = graph.blockage(place) {
+                eprintln!("{:>12} {point}: {why}", "BLOCKED");
+            }
+        }
         summary.outcomes.extend(done.outcomes);
         summary.seconds += done.seconds;
         if interrupt.is_raised() {
@@ -83,11 +84,6 @@ pub(super) fn search(mut sweep: Sweep, options: &SweepOptions) -> Result<Exit, C
             left.finish(&mirrors);
             eprintln!("stopped; the same command goes on where it stopped");
             return Ok(Exit::Interrupted);
-        }
-        if blocked {
-            return Err(CliError::failed(
-                "a trial cannot run; `novic sweep status` says what it lacks",
-            ));
         }
     }
     left.finish(&mirrors);
@@ -107,4 +103,21 @@ pub(super) fn search(mut sweep: Sweep, options: &SweepOptions) -> Result<Exit, C
         Some(_) => Exit::Success,
         None => Exit::Failed,
     })
+}
+
+/// A search by something that its trials do not measure finds nothing.
+fn check_metric(sweep: &Sweep, registry: &Registry) -> Result<(), CliError> {
+    let graph = sweep.graph(registry).map_err(failed)?;
+    let store = sweep.project.store();
+    let results = SweepResults::collect(sweep, &graph, &store).map_err(failed)?;
+    let missing = results.unmeasured(&graph, &store).map_err(failed)?;
+    let ranking = sweep.header.metric.iter();
+    let mut ranking = ranking.filter_map(|metric| {
+        let name = format!("`{metric}`");
+        missing.iter().find(|text| text.contains(&name))
+    });
+    match ranking.next() {
+        Some(text) => Err(CliError::failed(text.clone())),
+        None => Ok(()),
+    }
 }

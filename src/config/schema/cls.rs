@@ -1,5 +1,7 @@
 //! `[cls]`: classification image datasets.
 
+use crate::nouns::ClassNameVariant;
+
 use super::action::readers;
 use super::choice::choice;
 use super::section::section;
@@ -48,10 +50,15 @@ section! {
         /// Which part.
         split: ClsSplit = ClsSplit::Valid => flat("cls_split").read_by(readers::CLS);
         /// List of class names: clip, multi, guide or wordnet.
-        class_names: String = "clip".to_owned() => flat("class_names_variant").read_by(readers::CLASS_NAMES);
+        class_names: String = "clip".to_owned() => form(class_names).flat("class_names_variant").read_by(readers::CLASS_NAMES);
         /// Fail where a class name is the spelling of several nouns, rather than take the first of them.
         strict: bool = false => read_by(readers::CLASS_NAMES);
     }
+}
+
+fn class_names(text: &str) -> Result<(), String> {
+    let known = ClassNameVariant::named(text).map(drop);
+    known.map_err(|error| error.to_string())
 }
 
 fn cls_dataset(text: &str) -> Result<(), String> {

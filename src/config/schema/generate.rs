@@ -1,5 +1,8 @@
 //! `[generate]`: decoding of nouns.
 
+use crate::decoder::DecoderError;
+use crate::decoder::generate::GenerationConfig;
+
 use super::action::readers;
 use super::choice::choice;
 use super::section::section;
@@ -34,9 +37,9 @@ section! {
     /// Decoding of nouns.
     pub struct Generate("generate") {
         /// Name of a decoding configuration, such as `beam_k10_vnone_gp_t1_a0`.
-        config: String = String::new() => flat("gencfg").read_by(readers::GENERATE_ONE);
+        config: String = String::new() => form(generation).flat("gencfg").read_by(readers::GENERATE_ONE);
         /// Several of these.
-        configs: Vec<String> = Vec::new() => flat("gencfgs").read_by(readers::GENERATE);
+        configs: Vec<String> = Vec::new() => form(generation).flat("gencfgs").read_by(readers::GENERATE);
         /// Prediction files of version 2, with places, classes, times and embedder.
         details: bool = false => read_by(readers::GENERATE);
     }
@@ -60,10 +63,23 @@ section! {
         /// Guides.
         guide: Vec<GenerateGuide> = vec![GenerateGuide::Plain] => flat("gencfg_guide").read_by(readers::GENERATE);
         /// Softmax temperatures.
-        temperature: Vec<f64> = vec![0.5, 1.0, 2.0] => flat("gencfg_tau").above(0.0).whole_default().read_by(readers::GENERATE);
+        temperature: Vec<f64> = vec![0.5, 1.0, 2.0] => flat("gencfg_tau").at_least(0.001).whole_default().read_by(readers::GENERATE);
         /// Length exponents.
         alpha: Vec<f64> = vec![-0.2, 0.0, 0.2, 0.5] => flat("gencfg_alpha").whole_default().read_by(readers::GENERATE);
     }
+}
+
+/// A decoding configuration that could be used with any nouns.
+fn generation(text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    let config = text.parse::<GenerationConfig>();
+    let checked = config.and_then(|config| config.check(true, true));
+    checked.map_err(|error| match error {
+        DecoderError::Generation { reason, .. } => reason,
+        other => other.to_string(),
+    })
 }
 
 fn prior(text: &str) -> Result<(), String> {

@@ -108,6 +108,11 @@ fn out_of_range_and_unknown_names() {
 }
 
 #[test]
+fn names_of_decodings_and_class_lists() {
+    assert_snapshot!(errors("[generate]\nconfig = \"foo\"\nconfigs = [\"greedy_k3\"]\ngrid.temperature = [0.0004]\n[cls]\nclass_names = \"nope\"\n"), @"");
+}
+
+#[test]
 fn values_that_do_not_fit_each_other() {
     assert_snapshot!(errors("[model]\nheads = 7\n[noise]\nscheme = \"UniformAngle\"\nangle_min = 75\nangle_max = 45\n"), @r#"
     error: 7 attention heads do not divide the width 512

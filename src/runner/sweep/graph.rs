@@ -570,6 +570,15 @@ impl Graph {
         Ok(())
     }
 
+    /// Why a point cannot run, if it cannot.
+    pub fn blockage(&self, point: usize) -> Option<&str> {
+        let mut steps = self.points[point].iter();
+        steps.find_map(|step| match &self.nodes[*step].state {
+            NodeState::Blocked(why) => Some(&**why),
+            _ => None,
+        })
+    }
+
     /// Whether all steps of a point are done.
     pub fn is_done(&self, point: usize) -> bool {
         let steps = self.points[point].iter();

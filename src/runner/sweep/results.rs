@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::store::Store;
+use crate::store::{Entry, Store};
 
 use super::error::SweepError;
 use super::graph::{Graph, NodeState};
@@ -103,6 +103,34 @@ impl SweepResults {
         })
     }
 
+    /// Metrics that no finished point has, each with what its stage has instead.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn unmeasured(&self, graph: &Graph, store: &Store) -> Result<Vec<String>, SweepError> {
+        let mut missing = Vec::new();
+        for (at, metric) in self.metrics.iter().enumerate() {
+            let points = self.groups.iter().flat_map(|group| &group.points);
+            if points.clone().any(|point| point.values[at].is_some()) {
+                continue;
+            }
+            for place in (0..graph.points.len()).filter(|place| graph.is_done(*place)) {
+                let Some(entry) = output_at(graph, place, &metric.stage, store)? else {
+                    continue;
+                };
+                let known = Metric::known(&metric.stage, &entry);
+                let known: Vec<String> = known.iter().map(Metric::to_string).collect();
+                let has = match known.is_empty() {
+                    true => "nothing was measured there".to_owned(),
+                    false => format!("there are {}", known.join(", ")),
+                };
+                missing.push(format!("no finished point has `{metric}`: {has}"));
+                break;
+            }
+        }
+        Ok(missing)
+    }
+
     /// The best group, if the points are ranked and one has the metric. The
     /// first of equal ones.
     pub fn best(&self) -> Option<&GroupResult> {
@@ -178,13 +206,24 @@ pub(super) fn value_at(
     metric: &Metric,
     store: &Store,
 ) -> Result<Option<f64>, SweepError> {
+    let entry = output_at(graph, place, &metric.stage, store)?;
+    Ok(entry.and_then(|entry| metric.of(&entry)))
+}
+
+/// What a stage of a point has made, once it is there.
+fn output_at(
+    graph: &Graph,
+    place: usize,
+    stage: &str,
+    store: &Store,
+) -> Result<Option<Entry>, SweepError> {
     for step in &graph.points[place] {
         let node = &graph.nodes[*step];
-        if *node.stage == metric.stage
+        if *node.stage == *stage
             && node.state == NodeState::Ready
             && let Some(id) = &node.id
         {
-            return Ok(store.get(id)?.and_then(|entry| metric.of(&entry)));
+            return Ok(store.get(id)?);
         }
     }
     Ok(None)

@@ -18,6 +18,7 @@ use crate::tracking::StageOutcome;
 use super::axes::{draw, number_setting};
 use super::error::SweepError;
 use super::folder::PointLine;
+use super::graph::Graph;
 use super::prepare::{Sweep, overrides_of};
 use super::results::value_at;
 use super::spec::{Dimension, DimensionValues, SearchMethod, SearchSpec};
@@ -183,10 +184,11 @@ impl Sweep {
     ) -> Result<Vec<Attempt>, SweepError> {
         let seeds = self.header.seeds.len().max(1);
         let outcomes = self.folder.outcomes()?;
-        let found = self.metric_values(registry)?;
+        let graph = self.graph(registry)?;
+        let found = self.metric_values(&graph)?;
         let active: Vec<usize> = self.active().collect();
         let mut attempts = Vec::new();
-        for points in active.chunks(seeds) {
+        for (trial, points) in active.chunks(seeds).enumerate() {
             let Some(values) = values_of(search, &self.settings[points[0]]) else {
                 continue;
             };
@@ -198,11 +200,14 @@ impl Sweep {
                 let line = outcomes.get(&UnitSpec::point_name(*point));
                 line.is_some_and(|line| line.pruned || line.outcome != StageOutcome::Interrupted)
             };
+            let mut places = trial * seeds..trial * seeds + points.len();
+            let is_blocked = places.any(|place| graph.blockage(place).is_some());
             let loss = if known.len() == points.len() {
                 let mean = known.iter().sum::<f64>() / known.len() as f64;
                 Some(self.header.goal().loss(mean))
-            } else if points.iter().any(is_over) {
-                // It failed, was ended early, or lacks the metric.
+            } else if is_blocked || points.iter().any(is_over) {
+                // It failed, was ended early, lacks the metric, or cannot run as
+                // long as something is missing.
                 Some(f64::NAN)
             } else {
                 None
@@ -217,19 +222,15 @@ impl Sweep {
     }
 
     /// Values of the ranking metric by point.
-    fn metric_values(
-        &self,
-        registry: &Registry,
-    ) -> Result<HashMap<usize, Option<f64>>, SweepError> {
+    fn metric_values(&self, graph: &Graph) -> Result<HashMap<usize, Option<f64>>, SweepError> {
         let Some(metric) = self.header.ranking() else {
             return Ok(HashMap::new());
         };
-        let graph = self.graph(registry)?;
         let store = self.project.store();
         let mut values = HashMap::new();
         for (place, point) in self.active().enumerate() {
             let value = match graph.is_done(place) {
-                true => value_at(&graph, place, &metric, &store)?,
+                true => value_at(graph, place, &metric, &store)?,
                 false => None,
             };
             values.insert(point, value);

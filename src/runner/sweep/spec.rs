@@ -1,5 +1,6 @@
 //! What a sweep file says.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -131,6 +132,16 @@ pub enum SearchMethod {
     Random,
 }
 
+impl SearchMethod {
+    /// As files write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tpe => "tpe",
+            Self::Random => "random",
+        }
+    }
+}
+
 /// A key that a search varies.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Dimension {
@@ -156,6 +167,18 @@ pub enum DimensionValues {
         /// Whether they are whole.
         whole: bool,
     },
+}
+
+impl fmt::Display for DimensionValues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listed(settings) => {
+                let texts: Vec<&str> = settings.iter().map(|one| one.text.as_str()).collect();
+                write!(f, "one of {}", texts.join(", "))
+            }
+            Self::Numbers { distribution, .. } => distribution.fmt(f),
+        }
+    }
 }
 
 /// How hopeless trials are ended early.

@@ -429,6 +429,9 @@ impl Source {
         }
         self.definitions.complete(&mut line);
         for (name, value) in &line {
+            if !self.fits(value) {
+                continue;
+            }
             let before = self.summary.get(name);
             let value = self.definitions.summary((number, name), value, before);
             if let Some(value) = value {
@@ -454,6 +457,15 @@ impl Source {
         let at = self.numbers.line(step);
         sink.history(at, step, line, row.time_us);
         Ok(())
+    }
+
+    /// Whether a value alone is short enough for the service.
+    fn fits(&self, value: &Json) -> bool {
+        match value {
+            Json::String(text) => text.len() <= self.line_limit,
+            Json::Array(_) | Json::Object(_) => value.to_string().len() <= self.line_limit,
+            _ => true,
+        }
     }
 
     /// Writes the file of a row, unless an earlier reading did.
@@ -639,7 +651,7 @@ mod tests {
         let run = RunRecorder::start(&project, RunStart::default()).unwrap();
         begin(&run, false);
         let log = run.stage("train");
-        for text in ["a", &"x".repeat(1000), "b"] {
+        for text in ["a", "b", &"x".repeat(1000)] {
             log.row(&[("text", text.into())]);
         }
         run.flush().unwrap();
@@ -653,5 +665,6 @@ mod tests {
         source.read(&mut notes).unwrap();
         assert_eq!(notes.0, ["0@0 {\"text\":\"a\"}", "1@1 {\"text\":\"b\"}"]);
         assert_eq!(source.too_long(), 1);
+        assert_eq!(source.summary()["text"], "b", "the last that fits");
     }
 }

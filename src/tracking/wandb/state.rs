@@ -377,6 +377,12 @@ impl MirrorState {
         self.dir.join(FOLDER).join(name)
     }
 
+    /// Held by the process that sends it late. Mirrors of one run are sent
+    /// independently of each other.
+    pub(super) fn lease(&self) -> PathBuf {
+        self.path().with_extension("lease")
+    }
+
     /// Writes it beside the record. It may be lost with the power: what was
     /// sent is asked of the service anyway.
     ///

@@ -165,8 +165,7 @@ fn act(
     if *action == SyncAction::DryRun {
         return Ok(Synced::Pending { lines });
     }
-    let lease = state.dir().join("wandb.lease");
-    let lease = match Lease::try_take(&lease, "novic sync", LockSupport::default())? {
+    let lease = match Lease::try_take(&state.lease(), "novic sync", LockSupport::default())? {
         Attempt::Held(lease) => lease,
         Attempt::Busy(_) => return Ok(Synced::Busy),
     };

@@ -193,6 +193,28 @@ fn what_a_killed_run_left_is_sent_by_the_same_command() {
 }
 
 #[test]
+fn mirrors_of_one_run_are_sent_together() {
+    let server = Server::start(&json!([]));
+    let dir = folder();
+    let offline = ["tracking.wandb.mode=offline"];
+    let output = tiny(&server, dir.path(), &["run"], &offline).output();
+    let output = output.expect("novic starts");
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(all(&server).is_empty());
+    let arguments = ["sync", "--run", "latest", "--json"];
+    let output = server.novic(dir.path(), &arguments).output();
+    let output = output.expect("novic starts");
+    assert!(output.status.success(), "{}", said(&output));
+    let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let told = told["runs"].as_array().expect("a list");
+    assert!(told.len() > 1, "{told:?}");
+    for mirror in told {
+        assert_eq!(mirror["outcome"], "complete", "{mirror}");
+    }
+    assert!(all(&server).iter().all(|run| run["state"] == "finished"));
+}
+
+#[test]
 fn a_run_that_must_have_its_mirror_does_not_start_without() {
     let server = Server::start(&json!([]));
     let dir = tempfile::tempdir().expect("a folder");
