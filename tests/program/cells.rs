@@ -21,6 +21,7 @@ kind = "test_data_loader"
 inputs = ["nouns"]
 run.seed = 1
 test.angles = true
+train.accum_factor = 1
 
 [table.own]
 title = "Zero-shot"
@@ -111,7 +112,7 @@ fn tables_and_plots_are_made_when_their_stages_are_done() {
     );
     let svg: PathBuf = folder.output_of("plot").join("angles.svg");
     let svg = fs::read_to_string(svg).unwrap();
-    assert!(svg.contains("<svg") && svg.contains("path"), "{svg}");
+    assert!(svg.contains("<svg") && svg.contains("<polyline"), "{svg}");
     let noised = folder.output_of("test_data_loader").join("entry.json");
     let noised: Value = serde_json::from_slice(&fs::read(noised).unwrap()).unwrap();
     // A mixture of about 67° and of 45° to 75°.
