@@ -1,6 +1,6 @@
 //! `novic book`: the page of an experiment.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -10,7 +10,8 @@ use serde_json::json;
 
 use super::print::print;
 use super::{CliError, Exit, complete, experiment};
-use crate::reports::experiment::ExperimentReport;
+use crate::config::render;
+use crate::reports::experiment::{CellFailure, ExperimentReport};
 use crate::reports::page::watch;
 use crate::runner::{Interrupt, Plan};
 use crate::stages;
@@ -72,7 +73,7 @@ pub fn cmd_book(args: &BookArgs) -> Result<Exit, CliError> {
         notebook.write(out).map_err(|error| {
             CliError::failed(format!("failed to write {}: {error}", out.display()))
         })?;
-        return told(args, out, run);
+        return told(args, out, run, &notebook.failures);
     }
     if run.is_empty() {
         return Err(CliError::failed(format!(
@@ -80,26 +81,45 @@ pub fn cmd_book(args: &BookArgs) -> Result<Exit, CliError> {
             args.file.display()
         )));
     }
-    let page = write_page(&report, &plan, run)?;
-    told(args, &page, run)
+    let (page, failures) = write_page(&report, &plan, run)?;
+    told(args, &page, run, &failures)
 }
 
-fn told(args: &BookArgs, page: &std::path::Path, run: &str) -> Result<Exit, CliError> {
+fn told(
+    args: &BookArgs,
+    page: &std::path::Path,
+    run: &str,
+    failures: &[CellFailure],
+) -> Result<Exit, CliError> {
     match args.json {
-        true => print(&format!("{:#}\n", json!({ "page": page, "run": run }))),
-        false => print(&format!("{}\n", page.display())),
+        true => print(&format!("{:#}\n", json!({ "page": page, "run": run })))?,
+        false => print(&format!("{}\n", page.display()))?,
+    };
+    Ok(exit_of(failures))
+}
+
+/// Says what is wrong with tables and plots, and what that means for the
+/// command.
+pub(super) fn exit_of(failures: &[CellFailure]) -> Exit {
+    for failure in failures {
+        let problems = std::slice::from_ref(&failure.problem);
+        eprintln!("{}\n", render(problems, std::io::stderr().is_terminal()));
+    }
+    match failures.is_empty() {
+        true => Exit::Success,
+        false => Exit::Failed,
     }
 }
 
 /// Says which outputs are missing or stale, and whether tables, plots and the
 /// page can be made.
 fn check(args: &BookArgs, report: &ExperimentReport<'_>) -> Result<Exit, CliError> {
-    report
+    let notebook = report
         .notebook(report.newest_run().unwrap_or_default(), "")
         .map_err(|error| CliError::from_error(Exit::Failed, &error))?;
     let outdated = report.outdated();
     let exit = match outdated.is_empty() {
-        true => Exit::Success,
+        true => exit_of(&notebook.failures),
         false => Exit::Failed,
     };
     if args.json {
@@ -161,12 +181,13 @@ fn serve(args: &BookArgs) -> Result<Exit, CliError> {
 }
 
 /// Writes `outputs/<run>/index.html` and returns its path, relative to the
-/// working directory where possible.
+/// working directory where possible, and the tables and plots that it lacks
+/// because of mistakes.
 pub(super) fn write_page(
     report: &ExperimentReport<'_>,
     plan: &Plan,
     run: &str,
-) -> Result<PathBuf, CliError> {
+) -> Result<(PathBuf, Vec<CellFailure>), CliError> {
     let failed = |error: &dyn std::error::Error| CliError::from_error(Exit::Failed, error);
     let notebook = report
         .notebook(run, &facts_of(plan, run))
@@ -179,7 +200,8 @@ pub(super) fn write_page(
             CliError::failed(format!("failed to write {}: {error}", path.display()))
         })?;
     let relative = path.strip_prefix(plan.project().working_dir());
-    Ok(relative.map_or_else(|_| path.clone(), PathBuf::from))
+    let path = relative.map_or_else(|_| path.clone(), PathBuf::from);
+    Ok((path, notebook.failures))
 }
 
 /// Run, time and program in one line; empty for no run.

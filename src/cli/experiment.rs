@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{CliError, Exit};
 use crate::config::{ConfigErrors, Experiment, Request, render};
+use crate::reports::experiment::{plot_specs, table_specs};
 use crate::runner::unread_overrides;
 use crate::stages;
 
@@ -23,6 +24,14 @@ pub(super) fn load_request(request: &Request) -> Result<Experiment, CliError> {
         eprintln!("{}\n", render(&warnings, colour));
     }
     Ok(experiment)
+}
+
+/// Fails if a table or plot of an experiment has mistakes that can be seen
+/// without its records.
+pub(super) fn check_cells(experiment: &Experiment) -> Result<(), CliError> {
+    table_specs(experiment, None).map_err(report)?;
+    plot_specs(experiment, None).map_err(report)?;
+    Ok(())
 }
 
 /// All problems of a configuration, as the error of a command.

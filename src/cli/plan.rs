@@ -14,8 +14,10 @@ use crate::stages;
 ///
 /// For every stage: whether its output is in the store, whether earlier work
 /// can be resumed, what changed since it was last made, how long it will take,
-/// and what is missing from outside with its address and size. Looks only;
-/// nothing is written, loaded or fetched. A blocked plan is no error.
+/// and what is missing from outside with its address and size. Tables and plots
+/// follow the stages: whether they are up to date, or which stages they wait
+/// for. Looks only; nothing is written, loaded or fetched. A blocked plan is no
+/// error.
 ///
 ///   novic plan experiments/quickstart.toml
 ///   novic plan experiments/ye2.toml train.accum_factor=8 --json
@@ -38,6 +40,7 @@ pub struct PlanArgs {
 /// Prints the plan of an experiment.
 pub fn cmd_plan(args: &PlanArgs) -> Result<Exit, CliError> {
     let experiment = experiment::load(&args.file, &args.overrides)?;
+    experiment::check_cells(&experiment)?;
     let plan = Plan::of(&experiment, &stages::registry(), args.paranoid)
         .map_err(|error| CliError::from_error(Exit::Failed, &error))?;
     if args.json {

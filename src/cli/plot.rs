@@ -7,7 +7,7 @@ use clap_complete::engine::ArgValueCompleter;
 use serde_json::json;
 
 use super::print::print;
-use super::records::{of_figure, of_results, warn};
+use super::records::{of_figure, of_results, service, warn};
 use super::report::{is_report, parameters, project};
 use super::{CliError, Exit, complete, experiment};
 use crate::reports::document::Report;
@@ -128,7 +128,8 @@ fn of_report(args: &PlotArgs) -> Result<Vec<(String, Figure)>, CliError> {
         return Ok(Vec::new());
     }
     let project = project()?;
-    let loader = Loader::new(&project, &report.dir);
+    let service = service(report.plots.iter().flat_map(|plot| &plot.sources))?;
+    let loader = Loader::new(&project, &report.dir).with_service(service);
     let wanted = |name: &str| args.name.as_ref().is_none_or(|own| own == name);
     let mut figures = Vec::new();
     for spec in report.plots.iter().filter(|spec| wanted(&spec.name)) {

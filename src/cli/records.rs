@@ -1,17 +1,36 @@
 //! What commands say about the records of tables and plots: warnings, and what
 //! their errors mean for the exit code.
 
+use std::io::{self, IsTerminal};
+
+use super::action::one_stage;
 use super::format_wandb::of_runs;
 use super::{CliError, Exit};
+use crate::config::render;
+use crate::config::schema::Action;
 use crate::reports::experiment::ReportError;
 use crate::reports::plot::MakeError;
+use crate::reports::remote::Service;
 use crate::reports::sources::SourceError;
+use crate::reports::spec::SourceSpec;
 
 /// Says what is to be known about records.
 pub(super) fn warn(warnings: &[String]) {
     for warning in warnings {
         eprintln!("warning: {warning}");
     }
+}
+
+/// Where runs at Weights & Biases are for the sources of a report, by the
+/// user's configuration, which is read only where there are such sources.
+pub(super) fn service<'a>(
+    mut sources: impl Iterator<Item = &'a SourceSpec>,
+) -> Result<Service, CliError> {
+    if !sources.any(SourceSpec::is_remote) {
+        return Ok(Service::default());
+    }
+    let config = one_stage(Action::FormatWandb, &[])?;
+    Ok(Service::of(&config.tracking.wandb))
 }
 
 /// Records that cannot be had.
@@ -35,6 +54,10 @@ pub(super) fn of_results(error: &ReportError) -> CliError {
     match error {
         ReportError::Source(error) => of_source(error),
         ReportError::Plot(error) => of_figure(error),
+        ReportError::UnknownField(problem) => CliError::report(
+            Exit::Failed,
+            render(std::slice::from_ref(&**problem), io::stderr().is_terminal()),
+        ),
         _ => CliError::from_error(Exit::Failed, error),
     }
 }

@@ -7,16 +7,15 @@ use clap_complete::engine::ArgValueCompleter;
 use serde_json::{Value, json};
 
 use super::print::print;
-use super::records::{of_results, of_source, warn};
+use super::records::{of_results, of_source, service, warn};
 use super::{CliError, Exit, complete, experiment, report_check};
 use crate::config::{Experiment, parse_toml};
 use crate::reports::document::{Report, builtin};
 use crate::reports::evaluate::{EvaluatedTable, evaluate};
 use crate::reports::experiment::{ExperimentReport, table_specs};
-use crate::reports::page::markdown as prose;
 use crate::reports::query;
 use crate::reports::record::{Record, plain};
-use crate::reports::render::{self, Origin, Style};
+use crate::reports::render::{self, Document, Style};
 use crate::reports::sources::Loader;
 use crate::reports::wanted::Wanted;
 use crate::runner::Plan;
@@ -110,28 +109,22 @@ impl Format {
         Self::Parquet,
     ];
 
-    /// Ending of its files.
-    pub(super) fn extension(self) -> &'static str {
+    fn kind(self) -> render::Format {
         match self {
-            Self::Text => "txt",
-            Self::Md => "md",
-            Self::Csv => "csv",
-            Self::Latex => "tex",
-            Self::Html => "html",
-            Self::Json => "json",
-            Self::Parquet => "parquet",
+            Self::Text => render::Format::Text,
+            Self::Md => render::Format::Markdown,
+            Self::Csv => render::Format::Csv,
+            Self::Latex => render::Format::Latex,
+            Self::Html => render::Format::Html,
+            Self::Json => render::Format::Json,
+            Self::Parquet => render::Format::Parquet,
         }
     }
-}
 
-/// Tables that are written to one file.
-pub(super) struct Unit {
-    /// Name of the file without its ending.
-    pub name: String,
-    title: Option<String>,
-    text: Option<String>,
-    tables: Vec<EvaluatedTable>,
-    origin: Origin,
+    /// Ending of its files.
+    pub(super) fn extension(self) -> &'static str {
+        self.kind().extension()
+    }
 }
 
 /// Prints the tables of a report.
@@ -183,7 +176,7 @@ pub fn cmd_report(args: &ReportArgs) -> Result<Exit, CliError> {
                 if format == Format::Parquet {
                     return Err(CliError::usage("Parquet is no text: give --out DIR"));
                 }
-                texts.push(unit.rendering(format, args)?);
+                texts.push(rendering(unit, format, args)?);
             }
         }
         let texts: Vec<String> = texts
@@ -262,7 +255,7 @@ pub(super) fn parameters(overrides: &[String]) -> Result<Vec<(String, String)>, 
 }
 
 /// The evaluated tables of a report; none if it was only to be read.
-fn of_report(file: &Path, args: &ReportArgs) -> Result<Option<Vec<Unit>>, CliError> {
+fn of_report(file: &Path, args: &ReportArgs) -> Result<Option<Vec<Document>>, CliError> {
     let given = parameters(&args.overrides)?;
     let mut report = Report::load(file, &given)
         .and_then(Report::with_sources)
@@ -280,7 +273,8 @@ fn of_report(file: &Path, args: &ReportArgs) -> Result<Option<Vec<Unit>>, CliErr
         return Ok(None);
     }
     let project = project()?;
-    let loader = Loader::new(&project, &report.dir);
+    let service = service(report.tables.iter().flat_map(|table| &table.sources))?;
+    let loader = Loader::new(&project, &report.dir).with_service(service);
     let mut tables = Vec::new();
     for spec in &report.tables {
         if args.name.as_ref().is_some_and(|name| *name != spec.name) {
@@ -295,7 +289,7 @@ fn of_report(file: &Path, args: &ReportArgs) -> Result<Option<Vec<Unit>>, CliErr
     if tables.is_empty() {
         return Err(no_table(file, args.name.as_deref()));
     }
-    Ok(Some(vec![Unit {
+    Ok(Some(vec![Document {
         name: report.name,
         title: report.title,
         text: report.text,
@@ -312,7 +306,7 @@ fn no_table(file: &Path, name: Option<&str>) -> CliError {
 }
 
 /// The same of an experiment: a file per table.
-fn of_experiment(file: &Path, args: &ReportArgs) -> Result<Option<Vec<Unit>>, CliError> {
+fn of_experiment(file: &Path, args: &ReportArgs) -> Result<Option<Vec<Document>>, CliError> {
     let experiment = experiment::load(file, &args.overrides)?;
     let only = args.name.as_deref();
     table_specs(&experiment, only).map_err(experiment::report)?;
@@ -322,25 +316,13 @@ fn of_experiment(file: &Path, args: &ReportArgs) -> Result<Option<Vec<Unit>>, Cl
     let plan = plan(&experiment)?;
     let report = ExperimentReport::collect(&experiment, &plan)
         .map_err(|error| CliError::from_error(Exit::Failed, &error))?;
-    let tables = report.tables(only).map_err(|error| of_results(&error))?;
+    let documents = report.documents(only);
+    let documents = documents.map_err(|error| of_results(&error))?;
     warn(&report.warnings());
-    if tables.is_empty() {
+    if documents.is_empty() {
         return Err(no_table(file, only));
     }
-    let mut units: Vec<Unit> = Vec::new();
-    for table in tables {
-        match units.iter_mut().find(|unit| unit.name == table.name) {
-            Some(unit) => unit.tables.push(table),
-            None => units.push(Unit {
-                name: table.name.clone(),
-                title: None,
-                text: None,
-                origin: report.origin(&table.name),
-                tables: vec![table],
-            }),
-        }
-    }
-    Ok(Some(units))
+    Ok(Some(documents))
 }
 
 fn plan(experiment: &Experiment) -> Result<Plan, CliError> {
@@ -361,7 +343,8 @@ fn answer(args: &ReportArgs) -> Result<Exit, CliError> {
                 .and_then(Report::with_sources)
                 .map_err(experiment::report)?;
             let project = project()?;
-            let loader = Loader::new(&project, &report.dir);
+            let service = service(report.tables.iter().flat_map(|table| &table.sources))?;
+            let loader = Loader::new(&project, &report.dir).with_service(service);
             for spec in &report.tables {
                 let all = loader.sources(&spec.sources, &wanted);
                 let all = all.map_err(|error| of_source(&error))?;
@@ -437,79 +420,18 @@ fn style(args: &ReportArgs) -> Style {
     }
 }
 
-impl Unit {
-    /// Its tables in one of the formats.
-    pub(super) fn rendering(&self, format: Format, args: &ReportArgs) -> Result<Vec<u8>, CliError> {
-        let mut parts: Vec<String> = Vec::new();
-        let partial: Vec<&str> = self
-            .tables
-            .iter()
-            .flat_map(|table| &table.notes)
-            .filter(|note| note.mark.is_empty())
-            .map(|note| note.text.as_str())
-            .collect();
-        let listed = |sign: &str| {
-            let lines = partial.iter().map(|text| format!("{sign}{text}\n"));
-            lines.collect::<String>()
-        };
-        let title = self.title.as_deref();
-        match format {
-            Format::Text => {
-                parts.extend(title.map(|title| format!("{title}\n")));
-                let tables = self.tables.iter();
-                parts.extend(tables.map(|table| render::text(table, style(args))));
-                if !partial.is_empty() {
-                    parts.push(format!("incomplete:\n{}", listed("  ")));
-                }
-            }
-            Format::Md => {
-                parts.extend(title.map(|title| format!("# {title}\n")));
-                let text = self.text.as_deref();
-                parts.extend(text.map(|text| format!("{}\n", text.trim())));
-                parts.extend(self.tables.iter().map(render::markdown));
-                if !partial.is_empty() {
-                    parts.push(format!("Incomplete:\n\n{}", listed("- ")));
-                }
-                parts.push(format!("<!-- {} -->\n", self.origin.line()));
-            }
-            Format::Latex => {
-                parts.extend(title.map(|title| format!("% {title}\n")));
-                parts.extend(self.tables.iter().map(render::latex));
-                if !partial.is_empty() {
-                    parts.push(format!("% incomplete:\n{}", listed("%   ")));
-                }
-                return Ok(format!("{}% {}\n", parts.join("\n"), self.origin.line()).into_bytes());
-            }
-            Format::Csv => parts.extend(self.tables.iter().map(render::csv)),
-            Format::Html => {
-                let text = self.text.as_deref().map(prose).unwrap_or_default();
-                let heading = title.map(|title| format!("# {title}"));
-                let heading = heading.as_deref().map(prose).unwrap_or_default();
-                let page = render::html_page(
-                    title.unwrap_or(&self.name),
-                    &format!("{}{}", heading.into_string(), text.into_string()),
-                    &self.tables,
-                    &self.origin,
-                );
-                return Ok(page.into_bytes());
-            }
-            Format::Json => {
-                let tables: Vec<Value> = self.tables.iter().map(render::json).collect();
-                parts.push(format!("{:#}\n", Value::from(tables)));
-            }
-            Format::Parquet => {
-                let mut bytes = Vec::new();
-                render::write_parquet(&self.tables, &mut bytes)
-                    .map_err(|error| CliError::failed(format!("{}: {error}", self.name)))?;
-                return Ok(bytes);
-            }
-        }
-        Ok(parts.join("\n").into_bytes())
-    }
+/// Tables in one of the formats.
+pub(super) fn rendering(
+    document: &Document,
+    format: Format,
+    args: &ReportArgs,
+) -> Result<Vec<u8>, CliError> {
+    let bytes = document.render(format.kind(), style(args));
+    bytes.map_err(|error| CliError::failed(format!("{}: {error}", document.name)))
 }
 
 fn write_all(
-    units: &[Unit],
+    units: &[Document],
     formats: &[Format],
     out: &Path,
     args: &ReportArgs,
@@ -522,7 +444,7 @@ fn write_all(
     for unit in units {
         for format in formats {
             let path = out.join(format!("{}.{}", unit.name, format.extension()));
-            let bytes = unit.rendering(*format, args)?;
+            let bytes = rendering(unit, *format, args)?;
             crate::store::write_file(&path, &bytes)
                 .map_err(|error| CliError::from_error(Exit::Failed, &error))?;
             lines.push_str(&format!("{}\n", path.display()));
@@ -532,7 +454,12 @@ fn write_all(
 }
 
 /// Lists what a cell was made of.
-fn explain(units: &[Unit], row: &str, column: &str, args: &ReportArgs) -> Result<Exit, CliError> {
+fn explain(
+    units: &[Document],
+    row: &str,
+    column: &str,
+    args: &ReportArgs,
+) -> Result<Exit, CliError> {
     let mut found = Vec::new();
     for table in units.iter().flat_map(|unit| &unit.tables) {
         let Some(at) = table.columns.iter().position(|own| own.label == column) else {

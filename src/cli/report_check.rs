@@ -5,12 +5,13 @@ use std::path::Path;
 use serde_json::json;
 
 use super::print::print;
-use super::report::{Format, ReportArgs, Unit};
+use super::report::{Format, ReportArgs, rendering};
 use super::{CliError, Exit};
+use crate::reports::render::Document;
 
 /// Compares the renderings with the files that --out would write. All files
 /// that exist are compared; with --format, those formats must exist.
-pub(super) fn check(units: &[Unit], file: &Path, args: &ReportArgs) -> Result<Exit, CliError> {
+pub(super) fn check(units: &[Document], file: &Path, args: &ReportArgs) -> Result<Exit, CliError> {
     let beside = file.parent().unwrap_or(Path::new(""));
     let folder = args.out.as_deref().unwrap_or(beside);
     let mut differences = Vec::new();
@@ -31,7 +32,7 @@ pub(super) fn check(units: &[Unit], file: &Path, args: &ReportArgs) -> Result<Ex
                     )));
                 }
             };
-            let now = unit.rendering(format, args)?;
+            let now = rendering(unit, format, args)?;
             if now != committed {
                 differences.push((path.clone(), lines(&committed, &now)));
             }

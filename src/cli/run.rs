@@ -9,25 +9,27 @@ use std::time::Duration;
 use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
 
-use super::book::write_page;
+use super::book::{exit_of, write_page};
+use super::experiment::check_cells;
 use super::hub::fetch_missing;
 use super::mirror::say_on_stderr;
 use super::print::print;
 use super::{CliError, Exit, complete, experiment, guard};
 use crate::config::schema::LauncherKind;
 use crate::config::{Experiment, Request, recorded_experiment};
-use crate::reports::experiment::{ExperimentReport, plot_specs, table_specs};
+use crate::reports::experiment::{CellFailure, ExperimentReport};
 use crate::reports::render;
 use crate::runner::mirror;
 use crate::runner::{
     Display, Execution, Hooks, Interrupt, LineDisplay, Plan, Retries, RunSummary, RunningHooks,
-    Selection, Slots, TerminalDisplay, execute, plan_text,
+    Selection, Slots, StepResult, TerminalDisplay, execute, make_cells, plan_text, result_text,
 };
 use crate::stages;
 use crate::store::Project;
 use crate::tracking::wandb::{LateMirrors, Mirrors, Say, Wanted, check_strict, unsent};
 use crate::tracking::{
-    Environment, RunRecord, RunRecorder, RunStart, find_run, read_record, refresh_index,
+    Environment, RunRecord, RunRecorder, RunStart, StageOutcome, find_run, read_record,
+    refresh_index,
 };
 
 /// Time between two lines of progress where there is no terminal.
@@ -36,8 +38,9 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 /// Do what an experiment says and has not been done yet
 ///
 /// Runs the stages whose outputs are not in the store, resumes what was
-/// interrupted, records everything, prints the experiment's tables and writes
-/// its page, whose path is the last line. Ctrl-C once stops at the next safe
+/// interrupted, records everything, makes the experiment's tables and plots where
+/// they are not up to date, prints the tables and writes the page, whose path is
+/// the last line. Ctrl-C once stops at the next safe
 /// point, twice at once; the same command goes on.
 ///
 ///   novic run experiments/quickstart.toml
@@ -154,11 +157,14 @@ pub(super) fn run_experiment(
         plan = make_plan(experiment, args.paranoid)?;
     }
     // Tables with mistakes should not wait for the end of a long run.
-    table_specs(experiment, None).map_err(super::experiment::report)?;
-    plot_specs(experiment, None).map_err(super::experiment::report)?;
+    check_cells(experiment)?;
     if plan.is_up_to_date() && args.force.is_empty() && !args.force_all {
         if !args.json {
-            eprintln!("{}: everything is up to date", experiment.file.display());
+            let what = match plan.is_all_up_to_date() {
+                true => "everything is up to date",
+                false => "all stages are up to date",
+            };
+            eprintln!("{}: {what}", experiment.file.display());
         }
         if let Some(late) = late_mirrors(experiment, &plan, &[], say_on_stderr()) {
             late.finish();
@@ -195,8 +201,11 @@ pub(super) fn run_experiment(
         return Ok(exit);
     }
     let plan = make_plan(experiment, false)?;
-    show_results(args, experiment, &plan, Some(&summary))?;
-    Ok(exit)
+    let shown = show_results(args, experiment, &plan, Some(&summary))?;
+    Ok(match exit {
+        Exit::Success | Exit::SomeInputsFailed if shown != Exit::Success => shown,
+        exit => exit,
+    })
 }
 
 fn runs_everything(args: &RunOptions) -> bool {
@@ -356,7 +365,8 @@ fn say() -> (Say, Arc<Mutex<Vec<String>>>) {
     (say, kept)
 }
 
-/// Prints the tables, writes the page and prints its path last.
+/// Makes tables and plots that are not up to date, prints the tables, writes
+/// the page and prints its path last.
 fn show_results(
     args: &RunOptions,
     experiment: &Experiment,
@@ -365,22 +375,57 @@ fn show_results(
 ) -> Result<Exit, CliError> {
     let failed = |error: &dyn std::error::Error| CliError::from_error(Exit::Failed, error);
     let report = ExperimentReport::collect(experiment, plan).map_err(|error| failed(&error))?;
-    let tables = report.tables(None).map_err(|error| failed(&error))?;
     let run_id = run
         .map(|(id, _)| id.as_str())
         .or_else(|| report.newest_run());
-    let page = match run_id {
-        Some(id) => Some(write_page(&report, plan, id)?),
-        None => None,
+    let cells = make_cells(
+        experiment,
+        plan,
+        &stages::registry(),
+        run_id.unwrap_or_default(),
+    );
+    let cells = cells.map_err(|error| failed(&error))?;
+    if !args.json {
+        let news = |cell: &&StepResult| run.is_some() || cell.outcome != StageOutcome::UpToDate;
+        for cell in cells.iter().filter(news) {
+            eprintln!("{}", result_text(cell, io::stderr().is_terminal()));
+        }
+    }
+    let (tables, _) = report.good_tables();
+    let (page, failures) = match run_id {
+        Some(id) => {
+            let (page, failures) = write_page(&report, plan, id)?;
+            (Some(page), failures)
+        }
+        None => (None, Vec::new()),
     };
+    let mut exit = match cells
+        .iter()
+        .any(|cell| cell.outcome == StageOutcome::Failed)
+    {
+        true => Exit::Failed,
+        false => Exit::Success,
+    };
+    // Those that are not kept are looked at by the page alone.
+    let unkept = |failure: &CellFailure| {
+        let of = |cell: &&StepResult| cell.name == failure.cell && cell.entry.is_none();
+        let cell = cells.iter().find(of);
+        cell.is_some_and(|cell| cell.outcome == StageOutcome::Done)
+    };
+    let failures: Vec<CellFailure> = failures.into_iter().filter(unkept).collect();
+    if exit_of(&failures) != Exit::Success {
+        exit = Exit::Failed;
+    }
     if args.json {
         let value = serde_json::json!({
             "run": run_id,
             "summary": run.map(|(_, summary)| summary.to_json()),
+            "cells": cells.iter().map(StepResult::to_json).collect::<Vec<_>>(),
             "tables": tables.iter().map(render::json).collect::<Vec<_>>(),
             "page": page,
         });
-        return print(&format!("{value:#}\n"));
+        print(&format!("{value:#}\n"))?;
+        return Ok(exit);
     }
     let mut text = String::new();
     for table in tables.iter().filter(|table| table.rows().next().is_some()) {
@@ -390,5 +435,6 @@ fn show_results(
     if let Some(page) = page {
         text.push_str(&format!("\n{}\n", page.display()));
     }
-    print(&text)
+    print(&text)?;
+    Ok(exit)
 }

@@ -12,18 +12,20 @@ use crate::stages;
 
 /// Show why a stage is to run, and what goes stale with it
 ///
-/// What changed since the last output of the stage: values with the file and
+/// What changed since the last output of the stage, or since a table or plot was
+/// last made: values with the file and
 /// line or the override that set them, external files, the program. Changes of
 /// inputs are followed back to what changed for them. Looks only.
 ///
 ///   novic why experiments/quickstart.toml train
 ///   novic why experiments/quickstart.toml train noise.vec_norm=2.0 --json
+///   novic why experiments/quickstart.toml table.summary
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct WhyArgs {
     /// Experiment file
     file: PathBuf,
-    /// Stage
+    /// Stage, table or plot
     stage: String,
     /// Changes of values, as for `novic config`
     #[arg(value_name = "KEY=VALUE", add = ArgValueCompleter::new(complete::overrides))]
@@ -39,6 +41,7 @@ pub struct WhyArgs {
 /// Prints why a stage is to run.
 pub fn cmd_why(args: &WhyArgs) -> Result<Exit, CliError> {
     let experiment = experiment::load(&args.file, &args.overrides)?;
+    experiment::check_cells(&experiment)?;
     let plan = Plan::of(&experiment, &stages::registry(), args.paranoid)
         .map_err(|error| CliError::from_error(Exit::Failed, &error))?;
     let found = Why::of(&experiment, &plan, &args.stage)

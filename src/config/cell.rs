@@ -29,6 +29,9 @@ pub enum CellKind {
 }
 
 impl CellKind {
+    /// All kinds.
+    pub const ALL: [Self; 2] = [Self::Table, Self::Plot];
+
     /// The name of the section it stands in.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -53,6 +56,17 @@ impl Cell {
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&CellField> {
         self.fields.iter().find(|field| field.key == key)
+    }
+
+    /// Section and name, as the file has them: `table.summary`.
+    pub fn path(&self) -> String {
+        format!("{}.{}", self.kind.as_str(), self.name)
+    }
+
+    /// Where a key stands; the cell itself, if it does not have the key.
+    pub fn place(&self, key: &str) -> &Location {
+        self.get(key)
+            .map_or(&self.location, |field| &field.location)
     }
 
     /// Everything it says, as JSON without types.

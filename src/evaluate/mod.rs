@@ -9,6 +9,7 @@ mod interval;
 mod json_text;
 mod modality_gap;
 mod model_selection;
+mod noise_angles;
 mod prediction_file;
 mod statistics;
 mod terminal;
@@ -25,6 +26,7 @@ pub use interval::wilson_95;
 pub use json_text::{json_line, json_text};
 pub use modality_gap::{AngleStatistics, ModalityGap, modality_gap_file};
 pub use model_selection::{ModelSelection, select_models};
+pub use noise_angles::{NoiseAngles, noise_angles_file};
 pub use prediction_file::{
     GenerationFields, PREDICTION_VERSIONS, PredictionDetails, PredictionEntry, PredictionFile,
     without_bare_words,

@@ -32,7 +32,7 @@ impl Default for AngleStatistics {
 }
 
 impl AngleStatistics {
-    fn add(&mut self, angle: f32) {
+    pub(super) fn add(&mut self, angle: f32) {
         let value = f64::from(angle);
         self.count += 1;
         let difference = value - self.mean;
@@ -57,7 +57,7 @@ impl AngleStatistics {
         &self.bins
     }
 
-    fn histogram(&self) -> Value {
+    pub(super) fn histogram(&self) -> Value {
         json!({"min": 0, "max": 180, "bins": BINS, "counts": self.bins.to_vec()})
     }
 }
@@ -106,12 +106,7 @@ impl ModalityGap {
         }
         self.images += 1;
         for (index, class) in self.classes.chunks_exact(self.dim).enumerate() {
-            let similarity: f64 = image
-                .iter()
-                .zip(class)
-                .map(|(a, b)| f64::from(*a) * f64::from(*b))
-                .sum();
-            let angle = (similarity as f32).clamp(-1.0, 1.0).acos().to_degrees();
+            let angle = angle(image, class);
             self.all.add(angle);
             if index == label {
                 self.matched.add(angle);
@@ -153,11 +148,24 @@ impl ModalityGap {
             "angle_histc": self.matched.histogram(),
             "mean_shift": self.mean_shift(),
         });
-        let mut out = String::new();
-        write(&file, 0, &mut out);
-        out.push('\n');
-        out
+        let mut text = indented(&file);
+        text.push('\n');
+        text
     }
+}
+
+/// Angle in degrees between two unit vectors.
+pub(super) fn angle(left: &[f32], right: &[f32]) -> f32 {
+    let products = left.iter().zip(right);
+    let similarity: f64 = products.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+    (similarity as f32).clamp(-1.0, 1.0).acos().to_degrees()
+}
+
+/// JSON, indented, with lists of numbers on one line.
+pub(super) fn indented(value: &Value) -> String {
+    let mut out = String::new();
+    write(value, 0, &mut out);
+    out
 }
 
 /// Name of that file.

@@ -1,5 +1,7 @@
-//! Angles between pictures and class names as records: the histograms that
-//! `embedder_zero_shot` leaves with `zero_shot.measure_gap`.
+//! Angles as records: between pictures and class names, the histograms that
+//! `embedder_zero_shot` leaves with `zero_shot.measure_gap`, and between texts
+//! and the same with the noise of training, which `test_data_loader` leaves
+//! with `test.angles`.
 
 use std::path::Path;
 
@@ -9,10 +11,15 @@ use super::record::Record;
 use super::sources::SourceError;
 
 /// What files of such histograms are called.
-pub(super) const FILES: &str = "modality_gap_";
+const FILES: [&str; 2] = ["modality_gap_", "noise_angles_"];
+
+/// Whether a file of an output is one of these.
+pub(super) fn is_file(path: &str) -> bool {
+    FILES.iter().any(|start| path.starts_with(start))
+}
 
 /// One record per angle that occurs: `angle` (the middle of its half degree),
-/// `count` and `series`, `own class` or `other classes`.
+/// `count` and `series`, `own class`, `other classes` or `with noise`.
 pub(super) fn records(path: &Path) -> Result<Vec<Record>, SourceError> {
     let text = std::fs::read_to_string(path).map_err(|source| SourceError::Read {
         path: path.to_owned(),
@@ -32,27 +39,29 @@ pub(super) fn records(path: &Path) -> Result<Vec<Record>, SourceError> {
         let counts = gap[name]["counts"].as_array()?;
         counts.iter().map(Value::as_u64).collect()
     };
-    let (Some(all), Some(own)) = (counts("all_angle_histc"), counts("angle_histc")) else {
-        return Err(wrong("there are no histograms of angles".to_owned()));
+    let end = |name: &str| gap[name]["max"].as_f64().unwrap_or(180.0);
+    let all = ["noise_angle_histc", "all_angle_histc", "angle_histc"].map(counts);
+    let (max, series) = match all {
+        [Some(noise), _, _] => (end("noise_angle_histc"), vec![("with noise", noise)]),
+        [None, Some(all), Some(own)] if all.len() == own.len() => {
+            let others = all.iter().zip(&own);
+            let others = others.map(|(all, own)| all.saturating_sub(*own)).collect();
+            let series = vec![("own class", own), ("other classes", others)];
+            (end("all_angle_histc"), series)
+        }
+        [None, Some(_), Some(_)] => {
+            return Err(wrong("its histograms have unequal bins".to_owned()));
+        }
+        _ => return Err(wrong("there are no histograms of angles".to_owned())),
     };
-    let max = gap["all_angle_histc"]["max"].as_f64().unwrap_or(180.0);
-    if all.len() != own.len() {
-        return Err(wrong("its histograms have unequal bins".to_owned()));
-    }
-    let width = max / all.len().max(1) as f64;
     let mut found = Vec::new();
-    for (at, (all, own)) in all.iter().zip(&own).enumerate() {
-        for (series, count) in [
-            ("own class", *own),
-            ("other classes", all.saturating_sub(*own)),
-        ] {
-            if count == 0 {
-                continue;
-            }
+    for (name, counts) in &series {
+        let width = max / counts.len().max(1) as f64;
+        for (at, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
             let mut record = Record::new()
                 .with("angle", (at as f64 + 0.5) * width)
-                .with("count", count)
-                .with("series", series);
+                .with("count", *count)
+                .with("series", *name);
             for (field, value) in [
                 ("dataset", &gap["cfg_cls"]["cls_dataset"]),
                 ("dataset.split", &gap["cfg_cls"]["cls_split"]),
@@ -64,6 +73,10 @@ pub(super) fn records(path: &Path) -> Result<Vec<Record>, SourceError> {
                 if value.is_string() {
                     record.set(field, value.clone());
                 }
+            }
+            let noise = gap["cfg_noise"].as_object();
+            for (key, value) in noise.into_iter().flatten() {
+                record.set(&format!("config.{key}"), value.clone());
             }
             found.push(record);
         }
@@ -104,10 +117,22 @@ mod tests {
             told,
             [
                 own(90.0, 1.0),
-                (90.0, 3.0, "other classes".to_owned()),
-                own(150.0, 2.0)
+                own(150.0, 2.0),
+                (90.0, 3.0, "other classes".to_owned())
             ]
         );
+        let noise = json!({
+            "cfg_embedder": {}, "cfg_noise": {"noise_vec_norm": 3.25},
+            "noise_angle_histc": {"min": 0, "max": 180, "bins": 3, "counts": [0, 7, 0]},
+        });
+        std::fs::write(&path, noise.to_string()).unwrap();
+        let expected = Record::new()
+            .with("angle", 90.0)
+            .with("count", 7)
+            .with("series", "with noise")
+            .with("config.noise_vec_norm", 3.25);
+        assert_eq!(records(&path).unwrap(), [expected]);
+        assert!(is_file("noise_angles_x.json") && !is_file("records.json"));
         std::fs::write(&path, "{}").unwrap();
         assert!(
             records(&path)

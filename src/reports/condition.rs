@@ -117,6 +117,35 @@ impl Condition {
         })
     }
 
+    /// Whether a record can satisfy it that has the fields of `certain` and
+    /// others, of which nothing is known.
+    pub fn can_hold(&self, certain: &Record) -> bool {
+        self.judged(certain) != Some(false)
+    }
+
+    /// What is certain of [`Condition::holds`]; none while it depends on
+    /// fields of which nothing is known.
+    fn judged(&self, certain: &Record) -> Option<bool> {
+        let of_node = |node: &Node| match node {
+            Node::Field(field, test) => field.of(certain).map(|value| test.holds(Some(value))),
+            Node::Not(part) => part.judged(certain).map(|holds| !holds),
+            Node::Any(parts) => {
+                let parts: Vec<_> = parts.iter().map(|part| part.judged(certain)).collect();
+                match parts.contains(&Some(true)) {
+                    true => Some(true),
+                    false if parts.contains(&None) => None,
+                    false => Some(false),
+                }
+            }
+        };
+        let nodes: Vec<_> = self.0.iter().map(of_node).collect();
+        match nodes.contains(&Some(false)) {
+            true => Some(false),
+            false if nodes.contains(&None) => None,
+            false => Some(true),
+        }
+    }
+
     /// All fields that it asks for.
     pub fn fields<'a>(&'a self, found: &mut Vec<&'a Field>) {
         for node in &self.0 {

@@ -8,12 +8,21 @@ use super::record::Record;
 use super::spec::reading::Problems;
 use crate::config::{Location, Problem, nearest, schema};
 
-/// The name of a field.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The name of a field. Equal names are equal, wherever they stand.
+#[derive(Clone, Debug)]
 pub struct Field {
     name: String,
     other: Option<String>,
+    place: Option<Location>,
 }
+
+impl PartialEq for Field {
+    fn eq(&self, other: &Field) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Field {}
 
 /// Where keys of the configuration stand in records.
 pub const CONFIGURATIONS: [&str; 2] = ["config.", "train.config."];
@@ -31,6 +40,7 @@ impl Field {
         Self {
             name: name.to_owned(),
             other,
+            place: None,
         }
     }
 
@@ -43,7 +53,15 @@ impl Field {
                 .help(help);
             problems.borrow_mut().push(problem);
         }
-        Self::new(name)
+        Self {
+            place: Some(location.clone()),
+            ..Self::new(name)
+        }
+    }
+
+    /// Where it was written, if that is known.
+    pub fn place(&self) -> Option<&Location> {
+        self.place.as_ref()
     }
 
     /// Whether both are names of the same field.
@@ -88,6 +106,37 @@ const COMMON: [&str; 16] = [
     "train.created_at",
     "train.seed",
 ];
+
+/// Measured values that rows of stages may lack, and numbers as in `top5`.
+const MEASURED: [&str; 18] = [
+    "stage",
+    "seed",
+    "dataset",
+    "dataset.split",
+    "dataset.classes",
+    "gencfg",
+    "classes",
+    "num_samples",
+    "uncovered_classes",
+    "loss",
+    "direct_correct",
+    "direct_valid",
+    "guided_correct",
+    "valid",
+    "invalid",
+    "DirectValidGuidedCorrect",
+    "elapsed_time",
+    "file",
+];
+
+/// Whether rows can have a field of this name, as far as the program knows:
+/// fields of every record, and what stages measure.
+pub fn is_known(name: &str) -> bool {
+    let ranked = name.trim_start_matches("noun_").strip_prefix("top");
+    let ranked = ranked.is_some_and(|k| !k.is_empty() && k.bytes().all(|b| b.is_ascii_digit()));
+    let known = ["run.", "model.", "train.", "config.", "gencfg.", "pred."];
+    ranked || MEASURED.contains(&name) || known.iter().any(|prefix| name.starts_with(prefix))
+}
 
 /// A way out, if the name looks like a known kind of field and is none.
 fn unknown(name: &str) -> Option<String> {

@@ -90,7 +90,7 @@ pub(super) fn stored_angles(
     let mut found = Vec::new();
     for entry in &entries {
         let files = entry.manifest().files.iter();
-        for file in files.filter(|file| file.path.starts_with(super::angles::FILES)) {
+        for file in files.filter(|file| super::angles::is_file(&file.path)) {
             let mut run = Record::new();
             describe(&mut run, entry, &HashMap::new(), wanted);
             found.push((entry.dir().join(&file.path), run));

@@ -117,9 +117,10 @@ fn files(
             continue;
         }
         if let Some(project) = from.strip_prefix(remote::PREFIX) {
-            let read =
-                |warnings: &mut Vec<String>| remote::prediction_files(project, wanted, warnings);
-            found.extend(loader.warned(read)?);
+            let service = loader.service(source)?;
+            found.extend(loader.warned(|warnings| {
+                remote::prediction_files(project, &service, wanted, warnings)
+            })?);
             continue;
         }
         let read = |path: &PathBuf| match ModelPredictions::read(path)? {
@@ -207,6 +208,26 @@ fn base(
     })
 }
 
+/// Where the sets of annotations of a source may lie, for whatever image set.
+pub(super) fn annotation_patterns(source: &SourceSpec) -> impl Iterator<Item = String> {
+    let scored = matches!(source.kind, SourceKind::Predictions | SourceKind::Samples);
+    let sets = annotation_sets(&source.predictions).into_iter();
+    sets.filter(move |_| scored)
+        .map(|(_, path)| path.replace("{dataset}", "*"))
+}
+
+/// Sets of annotations: name and file.
+fn annotation_sets(options: &PredictionOptions) -> Vec<(&str, &str)> {
+    let named = options.annotations.iter();
+    let sets: Vec<(&str, &str)> = named
+        .map(|(name, path)| (name.as_str(), path.as_str()))
+        .collect();
+    match sets.is_empty() {
+        true => ANNOTATIONS.to_vec(),
+        false => sets,
+    }
+}
+
 /// The sets of annotations of an image set. `{dataset}` in a path is its name
 /// in lower case; a set whose file is not there is left out for such paths.
 fn annotations(
@@ -215,15 +236,8 @@ fn annotations(
     dataset: &str,
     known: &mut HashMap<PathBuf, Annotations>,
 ) -> Result<Vec<(String, Annotations)>, SourceError> {
-    let named = options.annotations.iter();
-    let mut sets: Vec<(&str, &str)> = named
-        .map(|(name, path)| (name.as_str(), path.as_str()))
-        .collect();
-    if sets.is_empty() {
-        sets.extend(ANNOTATIONS);
-    }
     let mut found = Vec::new();
-    for (name, path) in sets {
+    for (name, path) in annotation_sets(options) {
         let depends = path.contains("{dataset}");
         let path = path.replace("{dataset}", &dataset.to_lowercase());
         let path = match loader.file(&path) {
@@ -248,7 +262,7 @@ impl Loader<'_> {
 
     /// Prediction files of a path or pattern; of a folder, its JSON files.
     /// Patterns may find nothing.
-    fn prediction_files(&self, from: &str) -> Result<Vec<PathBuf>, SourceError> {
+    pub(super) fn prediction_files(&self, from: &str) -> Result<Vec<PathBuf>, SourceError> {
         let folder = self.project.working_dir().join(from);
         if folder.is_dir() {
             return self.files(&Path::new(from).join("*.json").display().to_string());

@@ -291,7 +291,16 @@ fn sources() -> Value {
         "stages",
     ];
     keys.insert("kind".into(), choice("What a record stands for.", &kinds));
-    keys.insert("from".into(), texts("local, or files and patterns."));
+    keys.insert(
+        "from".into(),
+        texts("local, files and patterns, or wandb:ENTITY/PROJECT."),
+    );
+    keys.insert(
+        "ca_file".into(),
+        text(
+            "File with certificates (PEM) that are trusted for wandb:, beside those of the system.",
+        ),
+    );
     keys.insert("where".into(), condition());
     keys.insert("predictions".into(), predictions());
     let one = object("Where records come from.", keys);

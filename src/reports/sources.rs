@@ -11,6 +11,7 @@ use super::evaluate::Sources;
 use super::local::{local_metrics, local_records, local_values, metric_records, stored_angles};
 use super::predictions::PredictionsError;
 use super::record::Record;
+use super::remote::Service;
 use super::run_tables::RunTablesError;
 use super::spec::{SourceKind, SourceSpec, TableSpec};
 use super::wanted::Wanted;
@@ -63,6 +64,7 @@ pub struct Loader<'a> {
     /// Directory of the report: paths are relative to the working directory,
     /// else to this.
     pub dir: &'a Path,
+    service: Service,
     warnings: RefCell<Vec<String>>,
 }
 
@@ -74,8 +76,25 @@ impl<'a> Loader<'a> {
             stages: &[],
             outputs: &[],
             dir,
+            service: Service::default(),
             warnings: RefCell::default(),
         }
+    }
+
+    /// Reads runs at Weights & Biases there.
+    #[must_use]
+    pub fn with_service(mut self, service: Service) -> Self {
+        self.service = service;
+        self
+    }
+
+    /// Where the runs of a source are, which may name certificates itself.
+    pub(super) fn service(&self, source: &SourceSpec) -> Result<Service, SourceError> {
+        let mut service = self.service.clone();
+        if let Some(path) = &source.ca_file {
+            service.ca_file = self.files(path)?.into_iter().next();
+        }
+        Ok(service)
     }
 
     /// Looks at what the stages of an experiment left, too.
@@ -135,9 +154,10 @@ impl<'a> Loader<'a> {
         let mut records = Vec::new();
         for from in &source.from {
             if let Some(project) = from.strip_prefix(remote::PREFIX) {
-                records.extend(
-                    self.warned(|warnings| remote::records(source, project, wanted, warnings))?,
-                );
+                let service = self.service(source)?;
+                records.extend(self.warned(|warnings| {
+                    remote::records(source, project, &service, wanted, warnings)
+                })?);
                 continue;
             }
             match (from.as_str(), source.kind) {

@@ -566,7 +566,8 @@ fn entry_input(input: &InputEntry) -> EntryInput {
     }
 }
 
-fn result_of(
+/// The result of a step that came out so.
+pub(super) fn result_of(
     step: &Step,
     outcome: StageOutcome,
     message: Option<String>,

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
+use crate::config::CellKind;
 use crate::store::{EntryId, Manifest, Project, Removal, Store};
 use crate::tracking::{RunOverview, RunState, list_runs};
 
@@ -183,6 +184,20 @@ impl Uses {
                 if run.state == RunState::Running {
                     uses.live.insert(name.clone());
                 }
+                uses.reachable.insert(name);
+            }
+        }
+        // Tables and plots are made for a run, after its stages.
+        let listed: HashMap<&str, &RunOverview> =
+            runs.iter().map(|run| (run.run.as_str(), run)).collect();
+        for manifest in manifests {
+            let cell = CellKind::ALL
+                .iter()
+                .any(|kind| kind.as_str() == manifest.kind);
+            let run = listed.get(manifest.description.run.as_str());
+            if let Some(run) = run.filter(|_| cell) {
+                let name = format!("{}/{}", manifest.kind, manifest.key);
+                uses.last_ms.insert(name.clone(), run.last_ms);
                 uses.reachable.insert(name);
             }
         }

@@ -10,7 +10,7 @@ use super::display::{Display, StageReport};
 use super::format::{about, count_text, rate_text, time_text};
 use super::plan::{Plan, Step};
 use super::progress::ProgressView;
-use super::summary::RunSummary;
+use super::summary::{RunSummary, StepResult};
 
 /// Up-to-date stages are listed one by one up to this many.
 const LISTED: usize = 30;
@@ -77,6 +77,24 @@ pub(super) fn finished_text(ink: Ink, report: &StageReport) -> String {
         outcome_tag(ink, report.outcome),
         report.name
     )
+}
+
+/// The line of a result that is known after the run; in colour unless
+/// `NO_COLOR` is set, if it is for a terminal.
+pub fn result_text(result: &StepResult, terminal: bool) -> String {
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let ink = if terminal && !plain {
+        Ink::Colour
+    } else {
+        Ink::Plain
+    };
+    let report = StageReport {
+        name: result.name.clone(),
+        outcome: result.outcome,
+        time: Duration::try_from_secs_f64(result.seconds).unwrap_or_default(),
+        message: result.message.clone(),
+    };
+    finished_text(ink, &report)
 }
 
 pub(super) fn started_text(ink: Ink, step: &Step, resumed: bool) -> String {

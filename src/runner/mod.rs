@@ -5,6 +5,9 @@
 //! [`StageKind`], of which the [`Registry`] lists all there are.
 
 mod board;
+mod cell;
+#[cfg(test)]
+mod cell_tests;
 mod compare_files;
 mod context;
 mod display;
@@ -44,6 +47,7 @@ mod why;
 #[cfg(test)]
 mod why_tests;
 
+pub use cell::{CellContext, CellMaker, CellQuery, CellReads, make_cells};
 pub use compare_files::{Agreement, TOLERANCE, compare_outputs};
 pub use context::{InputEntry, StageContext};
 pub use display::{Display, Quiet, StageReport};
@@ -55,7 +59,7 @@ pub use history::Change;
 pub use hooks::{Hooks, RunningHooks};
 pub use interrupt::Interrupt;
 pub use kind::{StageKind, StageOutput};
-pub use lines::{LineDisplay, progress_text};
+pub use lines::{LineDisplay, progress_text, result_text};
 pub use nothing::Nothing;
 pub use plan::{Blockage, Plan, Step, StepInput, StepState};
 pub use progress::ProgressView;

@@ -20,6 +20,8 @@ use super::key::{KeyParts, key_of};
 use super::registry::{Registry, reads_of};
 use super::resource::{Resource, ResourceQuery};
 
+mod cells;
+
 /// An input of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StepInput {
@@ -128,6 +130,7 @@ pub struct Plan {
     experiment: String,
     title: String,
     steps: Vec<Step>,
+    cells: Vec<Step>,
     project: Project,
     store: Store,
     hashes: ContentHashes,
@@ -158,7 +161,7 @@ impl Plan {
     }
 
     /// The same without looking at earlier outputs: it does not say what changed
-    /// and how long steps will take.
+    /// and how long steps will take, and has no tables and plots.
     pub fn without_history(
         experiment: &Experiment,
         registry: &Registry,
@@ -191,12 +194,19 @@ impl Plan {
         for stage in in_order(&experiment.stages) {
             planner.add(stage)?;
         }
+        let mut cells = Vec::new();
+        if history {
+            for cell in &experiment.cells {
+                cells.extend(planner.cell(cell)?);
+            }
+        }
         let steps = planner.steps;
         let title = experiment.info.title.clone().unwrap_or_default();
         Ok(Plan {
             experiment: name,
             title,
             steps,
+            cells,
             project,
             store,
             hashes,
@@ -233,9 +243,14 @@ impl Plan {
         &self.hashes
     }
 
-    /// Whether there is nothing to do.
+    /// Whether no stage has anything to do.
     pub fn is_up_to_date(&self) -> bool {
         self.steps.iter().all(Step::is_up_to_date)
+    }
+
+    /// Whether the tables and plots are up to date, too.
+    pub fn is_all_up_to_date(&self) -> bool {
+        self.steps_and_cells().all(Step::is_up_to_date)
     }
 
     /// What is missing from outside, each once.
@@ -488,19 +503,7 @@ impl Planner<'_> {
                 Err(error) => return Err(error.into()),
             }
         }
-        if let Some(history) = &mut self.history {
-            let now = now(self.name, &self.steps, &step);
-            let last = history.last(&step.kind, &now)?.map(|last| {
-                let run = last.description.run.clone();
-                (
-                    changes_since(&last.description, &now),
-                    (run, last.published_ms),
-                )
-            });
-            let expected = history.expected(&step.kind, &now)?;
-            (step.changes, step.last) = last.unzip();
-            step.expected = expected;
-        }
+        self.look_back(&mut step)?;
         let Some(id) = step.id.as_ref().filter(|_| blockages.is_empty()) else {
             step.state = StepState::Blocked(blockages);
             return Ok(step);
@@ -515,6 +518,25 @@ impl Planner<'_> {
             (None, None) => StepState::WillRun,
         };
         Ok(step)
+    }
+
+    /// Finds out what changed since its last output, and how long it took.
+    fn look_back(&mut self, step: &mut Step) -> Result<(), RunError> {
+        let Some(history) = &mut self.history else {
+            return Ok(());
+        };
+        let now = now(self.name, &self.steps, step);
+        let last = history.last(&step.kind, &now)?.map(|last| {
+            let run = last.description.run.clone();
+            (
+                changes_since(&last.description, &now),
+                (run, last.published_ms),
+            )
+        });
+        let expected = history.expected(&step.kind, &now)?;
+        (step.changes, step.last) = last.unzip();
+        step.expected = expected;
+        Ok(())
     }
 }
 

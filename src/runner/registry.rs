@@ -1,14 +1,16 @@
 //! All stage kinds of the program.
 
-use crate::config::keys_read;
+use crate::config::{CellKind, keys_read};
 
+use super::cell::CellMaker;
 use super::error::RunError;
 use super::kind::StageKind;
 
-/// The stage kinds that plans are made of.
+/// The stage kinds that plans are made of, and who makes tables and plots.
 #[derive(Clone, Default)]
 pub struct Registry {
     kinds: Vec<&'static dyn StageKind>,
+    cells: Vec<&'static dyn CellMaker>,
 }
 
 impl Registry {
@@ -16,12 +18,25 @@ impl Registry {
     pub fn new(kinds: &[&'static dyn StageKind]) -> Registry {
         Registry {
             kinds: kinds.to_vec(),
+            cells: Vec::new(),
         }
+    }
+
+    /// The same with cells of these sections.
+    #[must_use]
+    pub fn with_cells(mut self, cells: &[&'static dyn CellMaker]) -> Registry {
+        self.cells = cells.to_vec();
+        self
     }
 
     /// The kind with a name.
     pub fn get(&self, name: &str) -> Option<&'static dyn StageKind> {
         self.kinds.iter().find(|kind| kind.name() == name).copied()
+    }
+
+    /// Who makes the cells of a section.
+    pub fn cell(&self, kind: CellKind) -> Option<&'static dyn CellMaker> {
+        self.cells.iter().find(|cell| cell.kind() == kind).copied()
     }
 
     /// All kinds.

@@ -24,11 +24,20 @@ pub(super) fn state_word(state: &StepState) -> &'static str {
     }
 }
 
+/// The state of a step or cell in words: a table or plot is stale, too, if it
+/// was made of what a stage left that will run.
+pub(super) fn word(plan: &Plan, step: &Step) -> &'static str {
+    let waits = step.cell_kind().is_some() && plan.awaited(step).next().is_some();
+    match (&step.state, &step.last) {
+        (StepState::WillRun, Some(_)) if waits => "stale",
+        (state, _) => state_word(state),
+    }
+}
+
 /// The plan for people: a line per step, what is behind it below.
 pub fn plan_text(plan: &Plan) -> String {
     let width = |of: fn(&Step) -> &str| {
-        plan.steps()
-            .iter()
+        plan.steps_and_cells()
             .map(|step| of(step).chars().count())
             .max()
             .unwrap_or(0)
@@ -40,21 +49,21 @@ pub fn plan_text(plan: &Plan) -> String {
         (name, "") => text.push_str(&format!("{name}\n\n")),
         (name, title) => text.push_str(&format!("{name}: {title}\n\n")),
     }
-    for step in plan.steps() {
+    for step in plan.steps_and_cells() {
         let key = step
             .id
             .as_ref()
             .map_or_else(|| "–".repeat(8), |id| id.key().short());
         let line = format!(
             "{:>11}  {:names$}  {:kinds$}  {key}  {}",
-            state_word(&step.state),
+            word(plan, step),
             step.name,
             step.kind,
             step_note(step)
         );
         text.push_str(line.trim_end());
         text.push('\n');
-        for detail in details(step) {
+        for detail in details(plan, step) {
             text.push_str(&format!("{:13}{detail}\n", ""));
         }
     }
@@ -96,26 +105,32 @@ fn step_note(step: &Step) -> String {
 }
 
 /// Why a step is not up to date.
-fn details(step: &Step) -> Vec<String> {
-    let mut lines = Vec::new();
+fn details(plan: &Plan, step: &Step) -> Vec<String> {
+    let mut lines = cell_lines(plan, step);
     if let StepState::Blocked(blockages) = &step.state {
         lines.extend(blockages.iter().map(blockage_text));
     }
     if let StepState::Failed(partial) = &step.state
         && let Some(failure) = &partial.failure
     {
-        lines.push(format!("in {}: {}", failure.run, failure.message));
+        let message = format!("in {}: {}", failure.run, failure.message);
+        lines.extend(message.lines().map(str::to_owned));
     }
     if let Some(damage) = &step.damage {
         lines.push(format!(
             "its output is damaged and will be made again: {damage}"
         ));
     }
-    if let Some(changes) = &step.changes
-        && !changes.is_empty()
-        && !step.is_blocked()
-    {
-        let mut shown: Vec<_> = changes.iter().take(LISTED).map(Change::to_string).collect();
+    // Of a cell that waits for stages it is said already.
+    let told = |change: &&Change| !lines.is_empty() && matches!(change, Change::Input { .. });
+    let changes = step.changes.iter().flatten();
+    let changes: Vec<&Change> = match step.cell_kind() {
+        Some(_) => changes.filter(|change| !told(change)).collect(),
+        None => changes.collect(),
+    };
+    if !changes.is_empty() && !step.is_blocked() {
+        let first = changes.iter().take(LISTED);
+        let mut shown: Vec<_> = first.map(ToString::to_string).collect();
         if changes.len() > LISTED {
             shown.push(format!("and {} more", changes.len() - LISTED));
         }
@@ -124,10 +139,44 @@ fn details(step: &Step) -> Vec<String> {
     lines
 }
 
+/// What a table or plot waits for, or that it is not kept.
+pub(super) fn cell_lines(plan: &Plan, step: &Step) -> Vec<String> {
+    if step.cell_kind().is_none() || !matches!(step.state, StepState::WillRun) {
+        return Vec::new();
+    }
+    let names: Vec<_> = plan.awaited(step).map(|step| step.name.as_str()).collect();
+    let named = names.join(", ");
+    match (names.is_empty(), &step.id, &step.last) {
+        (false, _, Some(_)) => vec![format!("because {named} will run")],
+        (false, _, None) => vec![format!("waits for {named}")],
+        (true, None, _) => {
+            let open = step.resources.iter().filter(|r| r.identity.is_none());
+            let open: Vec<_> = open.map(|resource| resource.name.as_str()).collect();
+            vec![format!("every time, as it reads {}", open.join(", "))]
+        }
+        (true, Some(_), _) => Vec::new(),
+    }
+}
+
 /// The last line: how many steps of each state, and the time they will take.
 fn totals(plan: &Plan) -> String {
-    if plan.is_up_to_date() {
+    if plan.is_all_up_to_date() {
         return "everything is up to date".to_owned();
+    }
+    let open = |step: &&Step| !step.is_up_to_date() && !step.is_blocked();
+    let cells = match plan.cells().iter().filter(open).count() {
+        0 => None,
+        open => Some(format!(
+            "{open} of {} tables and plots to make",
+            plan.cells().len()
+        )),
+    };
+    if plan.is_up_to_date() {
+        return ["all stages are up to date".to_owned()]
+            .into_iter()
+            .chain(cells)
+            .collect::<Vec<_>>()
+            .join(", ");
     }
     let count =
         |test: fn(&StepState) -> bool| plan.steps().iter().filter(|step| test(&step.state)).count();
@@ -165,20 +214,18 @@ fn totals(plan: &Plan) -> String {
         };
         parts.push(format!("{blocked} blocked{size}"));
     }
+    parts.extend(cells);
     parts.join(", ")
 }
 
 /// The plan as JSON.
 pub fn plan_json(plan: &Plan) -> Value {
-    let steps: Vec<_> = plan
-        .steps()
-        .iter()
-        .map(|step| step_json(plan, step))
-        .collect();
+    let steps = plan.steps_and_cells().map(|step| step_json(plan, step));
+    let steps: Vec<_> = steps.collect();
     json!({
         "experiment": plan.experiment(),
         "title": plan.title(),
-        "up_to_date": plan.is_up_to_date(),
+        "up_to_date": plan.is_all_up_to_date(),
         "steps": steps,
     })
 }
@@ -189,6 +236,9 @@ fn step_json(plan: &Plan, step: &Step) -> Value {
         .iter()
         .map(|input| json!({ "step": plan.steps()[input.step].name, "repeat": input.repeat }))
         .collect();
+    let waits: Option<Vec<_>> = step
+        .cell_kind()
+        .map(|_| plan.awaited(step).map(|step| &step.name).collect());
     let (partial, blockages): (Option<_>, &[Blockage]) = match &step.state {
         StepState::Resumable(partial) | StepState::Failed(partial) => (Some(partial), &[]),
         StepState::Blocked(blockages) => (None, blockages),
@@ -208,7 +258,8 @@ fn step_json(plan: &Plan, step: &Step) -> Value {
         "kind": step.kind,
         "seed": step.seed,
         "key": step.id.as_ref().map(|id| id.key().to_string()),
-        "state": state_word(&step.state).replace(' ', "_"),
+        "state": word(plan, step).replace(' ', "_"),
+        "waits_for": waits,
         "inputs": inputs,
         "values": step.values,
         "resources": step.resources,

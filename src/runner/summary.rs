@@ -35,6 +35,21 @@ impl StepResult {
             .as_ref()
             .map_or(&Value::Null, |entry| &entry.manifest().description.results)
     }
+
+    /// The result as JSON.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "name": self.name,
+            "stage": self.stage,
+            "kind": self.kind,
+            "seed": self.seed,
+            "outcome": self.outcome,
+            "seconds": self.seconds,
+            "message": self.message,
+            "output": self.entry.as_ref().map(|entry| entry.dir()),
+            "results": self.results(),
+        })
+    }
 }
 
 /// How a run came out.
@@ -115,23 +130,7 @@ impl RunSummary {
 
     /// The summary as JSON.
     pub fn to_json(&self) -> Value {
-        let steps: Vec<_> = self
-            .steps
-            .iter()
-            .map(|step| {
-                json!({
-                    "name": step.name,
-                    "stage": step.stage,
-                    "kind": step.kind,
-                    "seed": step.seed,
-                    "outcome": step.outcome,
-                    "seconds": step.seconds,
-                    "message": step.message,
-                    "output": step.entry.as_ref().map(|entry| entry.dir()),
-                    "results": step.results(),
-                })
-            })
-            .collect();
+        let steps: Vec<_> = self.steps.iter().map(StepResult::to_json).collect();
         json!({ "steps": steps, "seconds": self.seconds, "exit_code": self.exit_code() })
     }
 }

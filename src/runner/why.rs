@@ -12,7 +12,7 @@ use super::error::RunError;
 use super::execute::blockage_text;
 use super::history::{Change, changes_since};
 use super::plan::{Blockage, Plan, Step, StepState, now};
-use super::show::state_word;
+use super::show::{cell_lines, word};
 
 /// Something that changed.
 #[derive(Clone, Debug)]
@@ -29,7 +29,9 @@ pub struct Reason {
 /// Why a step is in its state.
 #[derive(Debug)]
 pub struct Why<'a> {
-    /// The step.
+    /// The plan.
+    pub plan: &'a Plan,
+    /// The step, or the table or plot.
     pub step: &'a Step,
     /// What changed since its last output. Changed inputs are told by what
     /// changed for them, where that is known.
@@ -39,27 +41,27 @@ pub struct Why<'a> {
 }
 
 impl<'a> Why<'a> {
-    /// Looks into the steps of a stage, one per seed where seeds matter;
-    /// `wanted` is the name of the stage or of one step. Writes nothing.
+    /// Looks into the steps of a stage, one per seed where seeds matter, or into
+    /// a table or plot; `wanted` is the name of the stage, of one step or of
+    /// the cell. Writes nothing.
     pub fn of(
         experiment: &Experiment,
         plan: &'a Plan,
         wanted: &str,
     ) -> Result<Vec<Why<'a>>, RunError> {
-        let steps = plan.steps().iter().enumerate();
-        let found: Vec<usize> = steps
-            .filter(|(_, step)| step.stage == wanted || step.name == wanted)
-            .map(|(at, _)| at)
+        let found: Vec<&Step> = plan
+            .steps_and_cells()
+            .filter(|step| step.stage == wanted || step.name == wanted)
             .collect();
         if found.is_empty() {
-            let known = plan.steps().iter().map(|step| step.name.clone()).collect();
+            let known = plan.steps_and_cells().map(|step| step.name.clone());
+            let known = known.collect();
             return Err(RunError::UnknownStage {
                 wanted: wanted.to_owned(),
                 known,
             });
         }
-        let why = |at: usize| {
-            let step = &plan.steps()[at];
+        let why = |step: &'a Step| {
             let mut search = Search {
                 experiment,
                 plan,
@@ -68,9 +70,10 @@ impl<'a> Why<'a> {
             };
             search.explain(step, step.changes.clone().unwrap_or_default());
             Why {
+                plan,
                 step,
                 reasons: search.reasons,
-                downstream: downstream(plan, at),
+                downstream: downstream(plan, step),
             }
         };
         Ok(found.into_iter().map(why).collect())
@@ -128,19 +131,37 @@ impl<'a> Search<'a> {
     }
 
     fn stack(&self, step: &Step, path: &str) -> Vec<(Value, Origin)> {
+        if step.cell_kind().is_some() {
+            return self.key_of_cell(step, path).into_iter().collect();
+        }
         let stage: Option<&StageSpec> = self.experiment.stage(&step.stage);
         stage.map_or_else(Vec::new, |stage| stage.origins.stack(path))
     }
+
+    /// The key of a table or plot that a value belongs to, and where it stands.
+    fn key_of_cell(&self, step: &Step, path: &str) -> Option<(Value, Origin)> {
+        let mut cells = self.experiment.cells.iter();
+        let cell = cells.find(|cell| cell.path() == step.name)?;
+        let path = path.strip_prefix(&step.name)?.strip_prefix('.')?;
+        let field = cell.get(path.split(['.', '[']).next()?)?;
+        let origin = Origin::At(field.location.clone());
+        Some((field.value.to_json(), origin))
+    }
 }
 
-/// Steps that depend on a step.
-fn downstream(plan: &Plan, at: usize) -> Vec<&Step> {
+/// Steps, tables and plots that depend on a step.
+fn downstream<'a>(plan: &'a Plan, of: &Step) -> Vec<&'a Step> {
+    let of = (plan.steps().iter()).position(|step| std::ptr::eq(step, of));
+    // Nothing depends on a table or plot.
+    let Some(of) = of else { return Vec::new() };
     let mut depends = vec![false; plan.steps().len()];
-    depends[at] = true;
+    depends[of] = true;
     let mut found = Vec::new();
-    for (index, step) in plan.steps().iter().enumerate() {
-        if index != at && step.inputs.iter().any(|input| depends[input.step]) {
-            depends[index] = true;
+    for (index, step) in plan.steps_and_cells().enumerate() {
+        if index != of && step.inputs.iter().any(|input| depends[input.step]) {
+            if let Some(depends) = depends.get_mut(index) {
+                *depends = true;
+            }
             found.push(step);
         }
     }
@@ -154,7 +175,7 @@ pub fn why_text(why: &Why<'_>) -> String {
         "{} ({}): {}",
         step.name,
         step.kind,
-        state_word(&step.state)
+        word(why.plan, step)
     )];
     lines.extend(state_lines(why));
     if !why.reasons.is_empty() {
@@ -183,7 +204,7 @@ pub fn why_text(why: &Why<'_>) -> String {
 /// Everything about the state that is no change.
 fn state_lines(why: &Why<'_>) -> Vec<String> {
     let step = why.step;
-    let mut lines = Vec::new();
+    let mut lines = cell_lines(why.plan, step);
     match &step.state {
         StepState::UpToDate(entry) => {
             let description = &entry.manifest().description;
@@ -256,11 +277,15 @@ pub fn why_json(why: &Why<'_>) -> Value {
         _ => &[],
     };
     let downstream: Vec<_> = why.downstream.iter().map(|step| &step.name).collect();
+    let waits: Option<Vec<_>> = step
+        .cell_kind()
+        .map(|_| why.plan.awaited(step).map(|step| &step.name).collect());
     json!({
         "step": step.name,
         "stage": step.stage,
         "kind": step.kind,
-        "state": state_word(&step.state).replace(' ', "_"),
+        "state": word(why.plan, step).replace(' ', "_"),
+        "waits_for": waits,
         "last_run": step.last.as_ref().map(|(run, _)| run),
         "reasons": reasons,
         "blockages": blockages,

@@ -6,6 +6,7 @@ mod cache_cls;
 mod cache_images;
 mod cache_noun_dataset;
 mod cache_noun_multiset;
+mod cells;
 mod class_lists;
 mod collect_wiki_images;
 mod convert_noun_dataset;
@@ -62,6 +63,7 @@ pub fn registry() -> Registry {
         &test_embed_cache::TestEmbedCache,
         &train::Train,
     ])
+    .with_cells(&[&cells::Table, &cells::Plot])
 }
 
 /// Whether an output reads its inputs for as long as it is there.

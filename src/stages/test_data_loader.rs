@@ -5,13 +5,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::keys::{EMBEDDER, NOUNS, PROMPTS, READ_CACHE, keys};
 use super::loaded_cache::LoadedCache;
 use super::{inputs, noun_texts};
 use crate::cache::batch::{Batch, TargetLayout};
 use crate::cache::{Accumulation, Loader, LoaderInfo, LoaderMode};
+use crate::decoder::noise::EmbeddingNoise;
+use crate::embedders::Embedder;
+use crate::evaluate::{NoiseAngles, noise_angles_file};
 use crate::runner::{Resource, ResourceQuery, StageContext, StageError, StageKind, StageOutput};
 
 /// The stage kind.
@@ -38,8 +41,10 @@ impl StageKind for TestDataLoader {
                 "data.dataset",
                 "data.order",
                 "data.workers",
+                "noise",
                 "nouns.cache",
                 "target",
+                "test.angles",
                 "test.consistent",
                 "test.print",
                 "test.training",
@@ -71,6 +76,7 @@ impl StageKind for TestDataLoader {
 
     fn run(&self, context: &StageContext<'_>) -> Result<StageOutput, StageError> {
         let config = context.config();
+        let mut angles = MeasuredNoise::of(context)?;
         let embedder = inputs::open_embedder(context)?;
         if noun_texts::are_wanted(context) {
             noun_texts::check(context, &embedder)?;
@@ -94,7 +100,7 @@ impl StageKind for TestDataLoader {
             layout.embeds.stride + layout.target_ids.stride + layout.weights.stride
         };
         let loader = Loader::new(Arc::new(data.cache), data.data_config, info, context.seed());
-        let speed = epoch(context, &loader, &accumulation)?;
+        let speed = epoch(context, &loader, &accumulation, angles.as_mut())?;
         let seconds = speed.total.as_secs_f64();
         let per_second = speed.samples as f64 / seconds;
         let gigabytes = per_second * row_bytes as f64 / 1e9;
@@ -106,14 +112,81 @@ impl StageKind for TestDataLoader {
             speed.samples,
             waited * 100.0
         ));
-        Ok(StageOutput::of(json!({
+        let mut results = json!({
             "summary": format!("{} samples, {per_second:.0} samples/s", speed.samples),
             "samples": speed.samples,
             "samples_per_second": per_second,
             "gigabytes_per_second": gigabytes,
             "waiting": waited,
             "slowest_batch_ms": slowest,
-        })))
+        });
+        if let Some(angles) = angles {
+            angles.write(context, &embedder)?;
+            results["noise_angle_mean"] = angles.found.angles().mean().into();
+            results["noise_angle_std"] = angles.found.angles().deviation().into();
+        }
+        Ok(StageOutput::of(results))
+    }
+}
+
+/// The noise of training, and how far it moves embeddings.
+struct MeasuredNoise {
+    noise: EmbeddingNoise,
+    seed: u64,
+    found: NoiseAngles,
+}
+
+impl MeasuredNoise {
+    /// Nothing unless it is asked for.
+    fn of(context: &StageContext<'_>) -> Result<Option<Self>, StageError> {
+        let config = context.config();
+        if !config.test.angles {
+            return Ok(None);
+        }
+        let Some(noise) = EmbeddingNoise::new(&config.noise)? else {
+            return Err(StageError::failed(
+                "test.angles measures the noise of training, and there is none: set noise.scheme",
+            ));
+        };
+        Ok(Some(Self {
+            noise,
+            seed: context.seed(),
+            found: NoiseAngles::default(),
+        }))
+    }
+
+    /// Adds the noise that a training with this seed adds to the batch.
+    fn add(&mut self, batch: &Batch, index: u64) {
+        let mut noised = batch.embeds.clone();
+        self.noise
+            .apply(&mut noised, batch.dim, self.seed, 0, index);
+        self.found.add(&batch.embeds, &noised, batch.dim);
+    }
+
+    fn write(&self, context: &StageContext<'_>, embedder: &Embedder) -> Result<(), StageError> {
+        let config = context.config();
+        let settings = |value: Value| value.as_object().cloned().unwrap_or_default();
+        let noise = &config.noise;
+        let text = self.found.file(
+            settings(json!({ "embedder_spec": config.embedder.spec })),
+            settings(json!({
+                "noise_scheme": noise.scheme.as_str(),
+                "noise_vec_norm": noise.vec_norm,
+                "noise_angle_min": noise.angle_min,
+                "noise_angle_max": noise.angle_max,
+                "noise_angle_std": noise.angle_std,
+                "noise_mix_ratio": noise.mix_ratio,
+            })),
+        );
+        let file = noise_angles_file(&embedder.spec().path_safe());
+        std::fs::write(context.out().join(file), text)?;
+        let angles = self.found.angles();
+        context.note(&format!(
+            "the noise moves embeddings by {:.2} ± {:.2}°",
+            angles.mean(),
+            angles.deviation()
+        ));
+        Ok(())
     }
 }
 
@@ -125,11 +198,13 @@ struct Speed {
     slowest: Duration,
 }
 
-/// Reads one epoch and checks every batch.
+/// Reads one epoch and checks every batch; the time of measuring angles does not
+/// count.
 fn epoch(
     context: &StageContext<'_>,
     loader: &Loader,
     accumulation: &Accumulation,
+    mut angles: Option<&mut MeasuredNoise>,
 ) -> Result<Speed, StageError> {
     let info = *loader.info();
     context.begin("samples", 0, Some(accumulation.loader_samples));
@@ -141,6 +216,7 @@ fn epoch(
         slowest: Duration::ZERO,
     };
     let (mut shapes, mut scale, mut steps) = (BTreeSet::new(), 0.0, 0);
+    let mut measuring = Duration::ZERO;
     let mut batches = loader.epoch(0, 0, accumulation.loader_batches);
     for index in 0..accumulation.loader_batches {
         let asked = Instant::now();
@@ -170,11 +246,16 @@ fn epoch(
             scale = 0.0;
             steps += 1;
         }
+        if let Some(angles) = &mut angles {
+            let begun = Instant::now();
+            angles.add(&batch, index);
+            measuring += begun.elapsed();
+        }
         speed.samples += batch.samples as u64;
         context.reach(speed.samples);
         context.check_interrupt()?;
     }
-    speed.total = start.elapsed();
+    speed.total = start.elapsed().saturating_sub(measuring);
     let accumulates = accumulation.loader_batches < info.epoch_batches;
     if !accumulates && batches.next().is_some() {
         return Err(broken(

@@ -9,6 +9,7 @@ mod bad_input;
 mod browser;
 mod caches;
 mod captions;
+mod cells;
 mod checkpoints;
 mod collection;
 mod documentation;

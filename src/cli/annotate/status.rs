@@ -213,10 +213,29 @@ fn of_file(
         let who = effort.annotator.as_deref().unwrap_or("somebody");
         let _ = writeln!(
             text,
-            "  {who:?} gave {} labels in {} min",
+            "  {who:?} gave {} labels in {}",
             effort.labels,
-            effort.seconds.div_ceil(60)
+            time_text(effort.seconds)
         );
     }
     (object, text)
+}
+
+/// Seconds below a minute, else minutes.
+fn time_text(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        _ => format!("{} min", seconds.div_ceil(60)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_work_is_told_in_seconds() {
+        assert_eq!([0, 3, 59].map(time_text), ["0 s", "3 s", "59 s"]);
+        assert_eq!([60, 61, 7200].map(time_text), ["1 min", "2 min", "120 min"]);
+    }
 }

@@ -40,6 +40,8 @@ section! {
         consistent: bool = false => flat("test_consistent").read_by(readers::TEST);
         /// Print this many noun samples.
         print: usize = 0 => flat("test_print").read_by(readers::TEST);
+        /// Measure the angles between the embeddings and the same with the noise of training (`noise`), for plots.
+        angles: bool = false => read_by(readers::TEST);
     }
 }
 

@@ -7,20 +7,24 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::config::{CellKind, ConfigErrors, Experiment, Show};
+use crate::config::{Cell, CellKind, ConfigErrors, Experiment, Problem, Show};
 use crate::reports::evaluate::{EvaluateError, EvaluatedTable, evaluate};
+use crate::reports::field::Field;
 use crate::reports::local::describe;
-use crate::reports::page::{Gallery, Notebook};
-use crate::reports::plot::{Figure, MakeError, make};
+use crate::reports::page::{Gallery, Notebook, ShownPlot, ShownTable};
+use crate::reports::plot::{Figure, MakeError, PlotSpec, make};
 use crate::reports::record::Record;
-use crate::reports::render::Origin;
+use crate::reports::remote::Service;
+use crate::reports::render::{Document, Origin};
 use crate::reports::sources::{Loader, SourceError};
+use crate::reports::spec::{SourceSpec, TableSpec};
 use crate::reports::wanted::Wanted;
 use crate::runner::{Plan, Step, StepState};
 use crate::store::{Entry, Key, StoreError};
 
 mod cells;
 mod stages;
+mod unknown;
 
 use cells::default_plots;
 pub use cells::{plot_specs, table_specs};
@@ -56,6 +60,35 @@ pub enum ReportError {
     /// A plot cannot be drawn.
     #[error(transparent)]
     Plot(#[from] MakeError),
+    /// A field that no row has.
+    #[error("{}", .0.title)]
+    UnknownField(Box<Problem>),
+}
+
+/// A table or plot that cannot be made.
+#[derive(Clone, Debug)]
+pub struct CellFailure {
+    /// Its section and name, such as `table.summary`.
+    pub cell: String,
+    /// Why, with the place in the file.
+    pub problem: Problem,
+}
+
+/// What is wrong with a cell, with the place in the file.
+pub fn problem_of(cell: &Cell, error: &ReportError) -> Problem {
+    let key = match error {
+        ReportError::UnknownField(problem) => return (**problem).clone(),
+        ReportError::Source(_) | ReportError::Plot(MakeError::Source(_)) => "source",
+        ReportError::Evaluate(error) => match error {
+            EvaluateError::Several { .. } => "replicates",
+            EvaluateError::Partial { .. } => "partial",
+            EvaluateError::NoRow { .. } => "compare_to",
+            EvaluateError::Published { .. } => "published",
+        },
+        // The cell as a whole.
+        _ => "",
+    };
+    Problem::error(error.to_string()).at(cell.place(key).clone(), "")
 }
 
 /// Results of an experiment: only what belongs to its present configuration.
@@ -104,10 +137,100 @@ impl<'a> ExperimentReport<'a> {
         let loader = self.loader(&outputs);
         let mut tables = Vec::new();
         for spec in table_specs(self.experiment, only)? {
-            tables.extend(evaluate(&spec, &loader.load(&spec)?)?);
+            tables.extend(self.table(&spec, &loader)?);
         }
         self.keep(&loader);
         Ok(tables)
+    }
+
+    fn table(
+        &self,
+        spec: &TableSpec,
+        loader: &Loader<'_>,
+    ) -> Result<Vec<EvaluatedTable>, ReportError> {
+        let sources = loader.load(spec)?;
+        if self.is_complete(CellKind::Table, &spec.name) {
+            for (at, own) in spec.sources.iter().enumerate() {
+                let fields = spec.measured(at);
+                self.check_fields(&fields, own, &sources.0[at], loader)?;
+            }
+        }
+        Ok(evaluate(spec, &sources)?)
+    }
+
+    /// Fails if no row of the stages has one of the fields.
+    fn check_fields(
+        &self,
+        fields: &[&Field],
+        source: &SourceSpec,
+        records: &[Record],
+        loader: &Loader<'_>,
+    ) -> Result<(), ReportError> {
+        if !source.is_of_stages() {
+            return Ok(());
+        }
+        unknown::check(fields, records, &source.location, || {
+            let everything = Wanted::default();
+            let all = loader.sources(std::slice::from_ref(source), &everything)?;
+            Ok(all.into_iter().flatten().collect())
+        })
+    }
+
+    /// Whether all that a cell reads is there.
+    fn is_complete(&self, kind: CellKind, name: &str) -> bool {
+        let mut cells = self.plan.cells().iter();
+        let step = cells.find(|step| step.cell_kind() == Some(kind) && step.stage == name);
+        step.is_some_and(|step| !step.is_blocked() && self.plan.awaited(step).next().is_none())
+    }
+
+    /// The tables of the experiment file as files, one per cell; `only` names
+    /// one.
+    pub fn documents(&self, only: Option<&str>) -> Result<Vec<Document>, ReportError> {
+        let mut documents: Vec<Document> = Vec::new();
+        for table in self.tables(only)? {
+            match documents.iter_mut().find(|own| own.name == table.name) {
+                Some(document) => document.tables.push(table),
+                None => documents.push(Document {
+                    name: table.name.clone(),
+                    title: None,
+                    text: None,
+                    origin: self.origin(&table.name),
+                    tables: vec![table],
+                }),
+            }
+        }
+        Ok(documents)
+    }
+
+    /// Everything that the cells of a kind are made into, and those that cannot
+    /// be made.
+    fn each<T>(
+        &self,
+        kind: CellKind,
+        make: impl Fn(&str) -> Result<T, ReportError>,
+    ) -> (Vec<T>, Vec<CellFailure>) {
+        let (mut made, mut failures) = (Vec::new(), Vec::new());
+        for cell in self
+            .experiment
+            .cells
+            .iter()
+            .filter(|cell| cell.kind == kind)
+        {
+            match make(&cell.name) {
+                Ok(own) => made.push(own),
+                Err(error) => failures.push(CellFailure {
+                    cell: cell.path(),
+                    problem: problem_of(cell, &error),
+                }),
+            }
+        }
+        (made, failures)
+    }
+
+    /// The tables that can be made, and those that cannot.
+    pub fn good_tables(&self) -> (Vec<EvaluatedTable>, Vec<CellFailure>) {
+        let (tables, failures) = self.each(CellKind::Table, |name| self.tables(Some(name)));
+        (tables.into_iter().flatten().collect(), failures)
     }
 
     fn keep(&self, loader: &Loader<'_>) {
@@ -144,11 +267,14 @@ impl<'a> ExperimentReport<'a> {
             origins: true,
             ..Show::default()
         };
-        let mut tables = Vec::new();
-        for table in self.tables(None)? {
-            let origin = self.origin(&table.name);
-            tables.push((table, origin));
-        }
+        let (tables, mut failures) = self.good_tables();
+        let (plots, failed) = self.plots()?;
+        failures.extend(failed);
+        let shown = |table: EvaluatedTable| ShownTable {
+            origin: self.origin(&table.name),
+            waits: self.waits(CellKind::Table, &table.name),
+            table,
+        };
         Ok(Notebook {
             title: info.title.clone().unwrap_or(name),
             prose: info.prose.clone().unwrap_or_default(),
@@ -156,8 +282,9 @@ impl<'a> ExperimentReport<'a> {
             run_id: run.to_owned(),
             facts: facts.to_owned(),
             stages: stages::lines(self.plan, run),
-            plots: self.plots()?,
-            tables,
+            plots,
+            tables: tables.into_iter().map(shown).collect(),
+            failures,
             galleries: self.galleries()?,
             configuration: show.experiment(self.experiment),
         })
@@ -176,6 +303,8 @@ impl<'a> ExperimentReport<'a> {
     fn loader<'b>(&'b self, outputs: &'b [&'b Entry]) -> Loader<'b> {
         let dir = self.experiment.file.parent();
         let loader = Loader::new(self.plan.project(), dir.unwrap_or(Path::new("")));
+        let service = Service::of(&self.experiment.config.tracking.wandb);
+        let loader = loader.with_service(service);
         loader.with_stages(&self.records, outputs)
     }
 
@@ -185,10 +314,23 @@ impl<'a> ExperimentReport<'a> {
         let loader = self.loader(&outputs);
         let mut figures = Vec::new();
         for spec in plot_specs(self.experiment, only)? {
-            figures.push((spec.name.clone(), make(&spec, &loader)?));
+            figures.push((spec.name.clone(), self.figure(&spec, &loader)?));
         }
         self.keep(&loader);
         Ok(figures)
+    }
+
+    fn figure(&self, spec: &PlotSpec, loader: &Loader<'_>) -> Result<Figure, ReportError> {
+        let figure = make(spec, loader)?;
+        if figure.is_empty() && self.is_complete(CellKind::Plot, &spec.name) {
+            let wanted = Wanted::by_plot(spec);
+            let own = |source: &&SourceSpec| source.is_of_stages();
+            for source in spec.sources.iter().filter(own) {
+                let all = loader.sources(std::slice::from_ref(source), &wanted)?;
+                self.check_fields(&spec.measured(), source, &all.concat(), loader)?;
+            }
+        }
+        Ok(figure)
     }
 
     /// Loss and accuracy of every training over the samples seen, for
@@ -210,17 +352,45 @@ impl<'a> ExperimentReport<'a> {
         Ok(figures)
     }
 
-    fn plots(&self) -> Result<Vec<Figure>, ReportError> {
-        let outputs: Vec<&Entry> = finished(self.plan).map(|(_, entry)| entry).collect();
-        let loader = self.loader(&outputs);
+    /// The plots of the page that can be drawn, and those that cannot.
+    fn plots(&self) -> Result<(Vec<ShownPlot>, Vec<CellFailure>), ReportError> {
         let specs = plot_specs(self.experiment, None)?;
         // The pictures that stages left have a part of the page.
-        let drawn = specs.iter().filter(|spec| !spec.is_gallery_of_stages());
-        let own: Result<Vec<Figure>, MakeError> = drawn.map(|spec| make(spec, &loader)).collect();
-        match own? {
-            none if none.is_empty() => self.training_curves(),
-            own => Ok(own),
+        let own = |name: &str| {
+            let mut specs = specs.iter();
+            specs.any(|spec| spec.name == name && !spec.is_gallery_of_stages())
+        };
+        let (made, failures) = self.each(CellKind::Plot, |name| match own(name) {
+            true => self.figures(Some(name)),
+            false => Ok(Vec::new()),
+        });
+        let shown = |(name, figure): (String, Figure)| ShownPlot {
+            waits: self.waits(CellKind::Plot, &name),
+            figure,
+        };
+        let shown: Vec<ShownPlot> = made.into_iter().flatten().map(shown).collect();
+        if !shown.is_empty() || !failures.is_empty() {
+            return Ok((shown, failures));
         }
+        let curves = self.training_curves()?.into_iter();
+        let curves = curves.map(|figure| ShownPlot {
+            figure,
+            waits: None,
+        });
+        Ok((curves.collect(), failures))
+    }
+
+    /// What a table or plot lacks, in words; nothing if it shows all there is.
+    fn waits(&self, kind: CellKind, name: &str) -> Option<String> {
+        let mut cells = self.plan.cells().iter();
+        let step = cells.find(|step| step.cell_kind() == Some(kind) && step.stage == name)?;
+        let open = step
+            .inputs
+            .iter()
+            .map(|input| &self.plan.steps()[input.step]);
+        let open = open.filter(|step| !step.is_up_to_date());
+        let names: Vec<&str> = open.map(|step| step.name.as_str()).collect();
+        (!names.is_empty()).then(|| format!("without {}", names.join(", ")))
     }
 
     fn galleries(&self) -> Result<Vec<(Gallery, PathBuf)>, ReportError> {

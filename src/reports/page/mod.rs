@@ -6,5 +6,5 @@ mod style;
 mod watch;
 
 pub use gallery::{Gallery, Guess, Picture};
-pub use notebook::{Notebook, StageLine, StageState, markdown};
+pub use notebook::{Notebook, ShownPlot, ShownTable, StageLine, StageState, markdown};
 pub use watch::{Make, watch};

@@ -10,6 +10,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::gallery::Gallery;
 use super::style;
 use crate::reports::evaluate::EvaluatedTable;
+use crate::reports::experiment::CellFailure;
 use crate::reports::plot::{self, Figure, svg};
 use crate::reports::render::{Origin, SORT_SCRIPT, SORT_STYLE, html_with_runs};
 use crate::store::publish_file;
@@ -86,6 +87,26 @@ pub struct StageLine {
     pub console: Vec<String>,
 }
 
+/// A table of the page.
+#[derive(Clone, Debug)]
+pub struct ShownTable {
+    /// The table.
+    pub table: EvaluatedTable,
+    /// What it was made of.
+    pub origin: Origin,
+    /// What it lacks.
+    pub waits: Option<String>,
+}
+
+/// A plot of the page.
+#[derive(Clone, Debug)]
+pub struct ShownPlot {
+    /// The plot.
+    pub figure: Figure,
+    /// What it lacks.
+    pub waits: Option<String>,
+}
+
 /// Everything the page shows.
 #[derive(Clone, Debug)]
 pub struct Notebook {
@@ -102,9 +123,11 @@ pub struct Notebook {
     /// Stages in file order.
     pub stages: Vec<StageLine>,
     /// Plots in file order.
-    pub plots: Vec<Figure>,
-    /// Tables in file order, each with what it was made of.
-    pub tables: Vec<(EvaluatedTable, Origin)>,
+    pub plots: Vec<ShownPlot>,
+    /// Tables in file order.
+    pub tables: Vec<ShownTable>,
+    /// Tables and plots that cannot be made.
+    pub failures: Vec<CellFailure>,
     /// Picture grids, each with the folder its pictures lie in.
     pub galleries: Vec<(Gallery, PathBuf)>,
     /// The resolved configuration as TOML, with the origins of its values.
@@ -140,6 +163,7 @@ impl Notebook {
                         p.meta { (self.facts) }
                         (self.render_state())
                         (markdown(&self.prose))
+                        (self.render_failures())
                         (self.render_tables())
                         (self.render_plots())
                         @for (gallery, folder) in &self.galleries { (gallery.render(folder)) }
@@ -182,11 +206,22 @@ impl Notebook {
         }
     }
 
+    fn render_failures(&self) -> Markup {
+        html! {
+            @for failure in &self.failures {
+                div.state data-state="failed" {
+                    code { (failure.cell) } " cannot be made:"
+                    pre { code { (crate::config::render(std::slice::from_ref(&failure.problem), false)) } }
+                }
+            }
+        }
+    }
+
     fn render_tables(&self) -> Markup {
         html! {
             @if !self.tables.is_empty() {
                 h2 { "Results" }
-                @for (table, origin) in &self.tables {
+                @for ShownTable { table, origin, waits } in &self.tables {
                     div.scroll { (PreEscaped(html_with_runs(table))) }
                     @let partial: Vec<_> = table.notes.iter().filter(|n| n.mark.is_empty()).collect();
                     @if !partial.is_empty() {
@@ -198,6 +233,7 @@ impl Notebook {
                     p.origin {
                         "table " code { (table.name) } " · runs "
                         (runs_of(table)) " · " code { (origin.hash) }
+                        @if let Some(waits) = waits { " · " span.stale { (waits) } }
                     }
                 }
             }
@@ -209,13 +245,13 @@ impl Notebook {
             @if !self.plots.is_empty() {
                 h2 { "Plots" }
                 div.plots {
-                    @for figure in &self.plots {
+                    @for ShownPlot { figure, waits } in &self.plots {
                         figure.plot {
                             @if figure.is_empty() {
                                 p.note { (figure.title) ": nothing has been run that it shows" }
                             } @else {
                                 @match svg(figure) {
-                                    Ok(text) => (PreEscaped(text)),
+                                    Ok(text) => div.scroll { (PreEscaped(text)) },
                                     Err(error) => p.note { (error) },
                                 }
                             }
@@ -223,6 +259,7 @@ impl Notebook {
                                 @if let Some(caption) = &figure.caption { (caption) " " }
                                 @if let Some(note) = &figure.note { (note) " " }
                                 span.origin { "runs " (shortened(&figure.runs)) }
+                                @if let Some(waits) = waits { " · " span.stale { (waits) } }
                             }
                         }
                     }
@@ -351,6 +388,7 @@ mod tests {
             }],
             plots: Vec::new(),
             tables: Vec::new(),
+            failures: Vec::new(),
             galleries: Vec::new(),
             configuration: "a = 1".to_owned(),
         };

@@ -24,7 +24,8 @@ th:first-child,td.text{text-align:left}
 tbody+tbody{border-top:1px solid var(--ink)}tbody th[colspan]{font-style:italic}
 .origin{color:var(--soft);font-size:.8rem;margin:.3rem 0 1rem;overflow-wrap:anywhere}
 .state{border-left:.25rem solid var(--vocab);background:var(--card);padding:.5rem .8rem}
-.state[data-state=running]{border-color:var(--accent)}
+.state[data-state=running]{border-color:var(--accent)}.state[data-state=failed]{border-color:var(--bad)}
+.stale{color:var(--vocab);font-size:.8rem}
 [data-color=correct],[data-color=correct_primary],[data-color=green],[data-color=P]{color:var(--good)}
 [data-color=guide]{color:var(--guide)}[data-color=vocab],[data-color=orange],[data-color=yellow]{color:var(--vocab)}
 [data-color=other],[data-color=incorrect],[data-color=red],[data-color=I]{color:var(--bad)}
@@ -37,6 +38,7 @@ tbody+tbody{border-top:1px solid var(--ink)}tbody th[colspan]{font-style:italic}
 .badge[data-state=running]{color:var(--accent)}.badge[data-state=new]{color:var(--soft)}
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,22rem),1fr));gap:1rem}
 .gallery{display:grid;grid-template-columns:repeat(auto-fill,minmax(10.5rem,1fr));gap:.8rem}
+@media(max-width:40rem){.plots svg.plot{min-width:32rem}}
 figure.plot{padding:.5rem}figure.plot figcaption{color:var(--soft)}
 figure{margin:0;background:var(--card);border:1px solid var(--line);border-radius:.5rem;overflow:hidden}
 figure img{display:block;width:100%;aspect-ratio:1;object-fit:contain;background:#fff;padding:.6rem}

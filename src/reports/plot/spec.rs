@@ -227,6 +227,12 @@ impl PlotSpec {
         self.kind == PlotKind::Gallery && self.sources.iter().all(of_stages)
     }
 
+    /// Fields that it shows.
+    pub fn measured(&self) -> Vec<&Field> {
+        let own = [&self.x, &self.y, &self.value, &self.weight];
+        own.into_iter().flatten().chain(&self.by).collect()
+    }
+
     /// All fields that its records must have.
     pub fn fields(&self) -> Vec<&Field> {
         let mut found: Vec<&Field> = Vec::new();

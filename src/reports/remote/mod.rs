@@ -5,6 +5,7 @@ mod predictions;
 mod rows;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
@@ -19,13 +20,41 @@ use super::spec::{SourceKind, SourceSpec};
 use super::wanted::Wanted;
 use crate::config::schema;
 use crate::net::WANDB_SERVICE;
-use crate::tracking::wandb::RemoteRun;
+use crate::tracking::wandb::{RemoteRun, ca_file};
 
 /// What sources at the service start with.
 pub(super) const PREFIX: &str = "wandb:";
 
 /// Stage kinds whose runs have measured rows.
 const MEASURED: [&str; 5] = ["train", "eval", "eval_cls", "eval_cls_decoding", "infer"];
+
+/// Where the service is, and which certificates are trusted beside those of the
+/// system.
+#[derive(Clone, Debug, Default)]
+pub struct Service {
+    /// Its address; none: `WANDB_BASE_URL`, else that of Weights & Biases.
+    pub base_url: Option<String>,
+    /// File with certificates (PEM).
+    pub ca_file: Option<PathBuf>,
+}
+
+impl Service {
+    /// What `tracking.wandb` says.
+    pub fn of(config: &schema::TrackingWandb) -> Self {
+        Self {
+            base_url: Some(config.base_url.clone()),
+            ca_file: config.ca_file.as_deref().and_then(ca_file),
+        }
+    }
+
+    fn open(&self) -> Result<WandbRuns> {
+        let variable = std::env::var("WANDB_BASE_URL").ok();
+        let variable = variable.filter(|url| !url.is_empty());
+        let url = variable.or_else(|| self.base_url.clone());
+        let url = url.as_deref().unwrap_or(WANDB_SERVICE);
+        WandbRuns::open(url, self.ca_file.as_deref())
+    }
+}
 
 /// The trainings of a project, and where its runs are.
 struct Remote<'a> {
@@ -43,10 +72,11 @@ struct Remote<'a> {
 pub(super) fn records(
     source: &SourceSpec,
     project: &str,
+    service: &Service,
     wanted: &Wanted<'_>,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Record>> {
-    let remote = Remote::open(project, wanted, warnings)?;
+    let remote = Remote::open(project, service, wanted, warnings)?;
     match source.kind {
         SourceKind::Values => {
             let trainings = remote.trainings.iter();
@@ -84,10 +114,11 @@ pub(super) fn records(
 /// its run.
 pub(super) fn prediction_files(
     project: &str,
+    service: &Service,
     wanted: &Wanted<'_>,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<(ModelPredictions, Option<Record>)>> {
-    let remote = Remote::open(project, wanted, warnings)?;
+    let remote = Remote::open(project, service, wanted, warnings)?;
     let runs = json!({ "config.action": "infer" });
     let found = remote.runs.list(project, &runs)?;
     let of_run = |run: &RemoteRun| -> Result<Vec<_>> {
@@ -103,10 +134,13 @@ pub(super) fn prediction_files(
 }
 
 impl<'a> Remote<'a> {
-    fn open(project: &'a str, wanted: &'a Wanted<'a>, warnings: &mut Vec<String>) -> Result<Self> {
-        let base_url = std::env::var("WANDB_BASE_URL").ok();
-        let base_url = base_url.filter(|url| !url.is_empty());
-        let runs = WandbRuns::open(base_url.as_deref().unwrap_or(WANDB_SERVICE), None)?;
+    fn open(
+        project: &'a str,
+        service: &Service,
+        wanted: &'a Wanted<'a>,
+        warnings: &mut Vec<String>,
+    ) -> Result<Self> {
+        let runs = service.open()?;
         let mut trainings = runs.list(project, &json!({ "config.action": "train" }))?;
         // Newest first: of several of one name the newest counts.
         trainings.sort_by(|left, right| {

@@ -32,7 +32,7 @@ pub const SORT_SCRIPT: &str = include_str!("sort.js");
 pub const SORT_STYLE: &str = "\
 th button{all:unset;cursor:pointer}\
 th button:focus-visible{outline:2px solid currentColor;outline-offset:2px}\
-th button::after{content:\"\\2195\";opacity:.35;position:absolute;margin-left:.1em}\
+th button::after{content:\"\\2195\";opacity:.35;position:absolute;margin-left:.15em;font-size:.75em}\
 th[aria-sort=descending] button::after{content:\"\\2193\";opacity:1}\
 th[aria-sort=ascending] button::after{content:\"\\2191\";opacity:1}\
 @media print{th button::after{content:none}}";

@@ -2,6 +2,7 @@
 //! byte-identical texts.
 
 mod csv;
+mod document;
 mod html;
 mod json;
 mod latex;
@@ -10,6 +11,7 @@ mod parquet;
 mod text;
 
 pub use csv::{csv, csv_lines};
+pub use document::{Document, Format};
 pub use html::{HTML_STYLE, SORT_SCRIPT, SORT_STYLE, html, html_page, html_with_runs};
 pub use json::{cell_json, json};
 pub use latex::latex;

@@ -57,6 +57,9 @@ pub struct SourceSpec {
     pub condition: Condition,
     /// How prediction files are scored.
     pub predictions: PredictionOptions,
+    /// File with certificates (PEM) that are trusted where `from` names a
+    /// project at Weights & Biases, beside those of the system.
+    pub ca_file: Option<String>,
     /// Where it stands.
     pub location: Location,
 }
@@ -70,8 +73,15 @@ impl SourceSpec {
             from: Vec::new(),
             condition: Condition::default(),
             predictions: PredictionOptions::default(),
+            ca_file: None,
             location,
         }
+    }
+
+    /// Whether it reads runs at Weights & Biases.
+    pub fn is_remote(&self) -> bool {
+        let mut from = self.from.iter().chain(&self.predictions.files);
+        from.any(|from| from.starts_with("wandb:"))
     }
 
     /// The sources that a cell names, else `own`.
@@ -135,6 +145,7 @@ impl SourceSpec {
             .keys("predictions")
             .map(PredictionOptions::read)
             .unwrap_or_default();
+        let ca_file = keys.text("ca_file");
         let location = keys.location.clone();
         if kind == Some(SourceKind::File) && from.is_none() && !keys.has("from") {
             keys.missing("`kind = \"file\"` needs `from`: .jsonl, .json or .csv files");
@@ -150,6 +161,7 @@ impl SourceSpec {
             from: from.unwrap_or_else(|| vec!["local".to_owned()]),
             condition,
             predictions,
+            ca_file,
             location,
         })
     }

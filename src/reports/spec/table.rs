@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::columns::{Aggregate, ColumnSpec, Surroundings, parameters};
+use super::columns::{Aggregate, ColumnSpec, Measure, SourceChoice, Surroundings, parameters};
 use super::reading::{Entry, Item, Keys, Problems};
 use super::rows::{Order, RowsSpec, condition, fields, format, order};
 use super::source::SourceSpec;
@@ -233,6 +233,26 @@ impl TableSpec {
             problems,
             |keys, parameters| Self::of(name, keys, parameters, problems),
         )
+    }
+
+    /// Fields of a source that its columns show and its automatic rows are
+    /// told apart by; columns that go when they are empty are left out.
+    pub fn measured(&self, source: usize) -> Vec<&Field> {
+        let mut found = Vec::new();
+        let own = |column: &&ColumnSpec| column.source == SourceChoice::One(source);
+        let columns = self.columns.iter().filter(own);
+        for column in columns.filter(|column| !column.hide_empty) {
+            for part in &column.parts {
+                match &part.measure {
+                    Measure::Field(field) => found.push(field),
+                    Measure::Expression(expression) => expression.fields(&mut found),
+                }
+            }
+        }
+        if let RowsSpec::Automatic(rows) = &self.rows {
+            found.extend(rows.by.iter().filter(|_| self.sources.len() == 1));
+        }
+        found
     }
 
     /// Shows a published table beside, whatever the file says.

@@ -6,7 +6,7 @@ use std::process::Output;
 
 use serde_json::json;
 
-use super::server::{Server, said};
+use super::server::{Server, TlsFront, said, tool};
 
 const REPORT: &str = r#"
 [params]
@@ -156,4 +156,50 @@ fn reports_of_the_service_and_of_the_store_are_the_same() {
     ];
     let empty = server.novic(dir.path(), &words).output().unwrap();
     assert!(empty.status.success(), "{}", said(&empty));
+}
+
+#[test]
+fn reports_trust_the_certificates_that_they_or_the_configuration_name() {
+    let server = Server::start(&json!([]));
+    let front = TlsFront::start(&server);
+    let dir = tempfile::tempdir().unwrap();
+    fs::copy(tool("tls/ca.pem"), dir.path().join("ca.pem")).unwrap();
+    let file = |name: &str, more: &str| {
+        let text = format!(
+            "[source]\nkind = \"runs\"\nfrom = [\"wandb:tester/p\"]\n{more}\n\
+             [rows]\nby = [\"dataset\"]\n[[col]]\nlabel = \"Top-1\"\nvalue = \"top1\"\n"
+        );
+        fs::write(dir.path().join(name), text).unwrap();
+    };
+    file("without.toml", "");
+    file("with.toml", "ca_file = \"ca.pem\"");
+    file(
+        "samples.toml",
+        "ca_file = \"ca.pem\"\n[source.predictions]\nfiles = [\"wandb:tester/p\"]",
+    );
+    file("wrong.toml", "ca_file = \"none.pem\"");
+    let report = |name: &str, variable: Option<&str>| {
+        let mut command = server.novic(dir.path(), &["report", name]);
+        command.env("WANDB_BASE_URL", &front.url);
+        command.envs(variable.map(|path| ("NOVIC__TRACKING__WANDB__CA_FILE", path)));
+        command.output().unwrap()
+    };
+    let output = report("without.toml", None);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("certificate"), "{}", said(&output));
+    for output in [
+        report("with.toml", None),
+        report("samples.toml", None),
+        report("without.toml", Some("ca.pem")),
+    ] {
+        assert!(output.status.success(), "{}", said(&output));
+        assert!(said(&output).contains("Top-1"), "{}", said(&output));
+    }
+    let output = report("wrong.toml", Some("ca.pem"));
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(
+        said(&output).contains("there is no file none.pem"),
+        "{}",
+        said(&output)
+    );
 }

@@ -119,6 +119,37 @@ impl Server {
     }
 }
 
+/// The same server behind TLS, with a certificate that `tool("tls/ca.pem")`
+/// vouches for.
+pub struct TlsFront {
+    child: Child,
+    pub url: String,
+}
+
+impl TlsFront {
+    pub fn start(server: &Server) -> TlsFront {
+        let port = server.url.rsplit(':').next().expect("a port");
+        let mut child = python()
+            .arg(tool("tls_front.py"))
+            .arg(port)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3 starts");
+        let mut line = String::new();
+        let output = child.stdout.take().expect("an output");
+        BufReader::new(output).read_line(&mut line).expect("a line");
+        let url = line.trim().to_owned();
+        TlsFront { child, url }
+    }
+}
+
+impl Drop for TlsFront {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// What a program said, for failures.
 pub fn said(output: &Output) -> String {
     format!(

@@ -1,11 +1,8 @@
 //! Settings of the connection and of metrics, and what they make of a run.
 
-use std::io::{BufRead, BufReader};
-use std::process::Stdio;
-
 use serde_json::{Value, json};
 
-use super::server::{Server, python, said, tool};
+use super::server::{Server, TlsFront, said, tool};
 
 /// A short run.
 fn script(settings: &Value, run: &Value, rows: &[Value]) -> Value {
@@ -72,16 +69,7 @@ fn metrics_are_defined_and_summed_up() {
 #[test]
 fn certificates_of_a_file_are_trusted() {
     let server = Server::start(&json!([]));
-    let port = server.url.rsplit(':').next().expect("a port");
-    let mut front = python()
-        .arg(tool("tls_front.py"))
-        .arg(port)
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("python3 starts");
-    let mut url = String::new();
-    let output = front.stdout.take().expect("an output");
-    BufReader::new(output).read_line(&mut url).expect("a line");
+    let front = TlsFront::start(&server);
     let dir = tempfile::tempdir().expect("a folder");
     let rows = [json!({ "loss": 1.0 })];
     let replay = |settings: Value, id: &str| {
@@ -90,7 +78,7 @@ fn certificates_of_a_file_are_trusted() {
         std::fs::write(&file, script.to_string()).expect("a script");
         let arguments = ["replay", "script.json", "--store", "store"];
         let mut command = server.novic(dir.path(), &arguments);
-        command.env("WANDB_BASE_URL", url.trim());
+        command.env("WANDB_BASE_URL", &front.url);
         command.output().expect("novic starts")
     };
     let without = replay(json!({ "finish_timeout": 1 }), "r1");
@@ -111,6 +99,4 @@ fn certificates_of_a_file_are_trusted() {
         "{}",
         said(&wrong)
     );
-    front.kill().expect("it ends");
-    front.wait().expect("it is over");
 }
