@@ -3,9 +3,9 @@
 //! (`nouns.reuse`).
 //!
 //! A text is known by its hash: beside each text cache lies a file with the
-//! hashes of its texts. The vector of a text depends in its last bits on the
-//! texts that are embedded with it, so vectors taken over are equal to new ones
-//! up to rounding only.
+//! hashes of its texts. The vector of a text may depend in its last bits on the
+//! texts that are embedded with it and on the device, so vectors taken over are
+//! equal to new ones up to rounding only.
 
 use std::collections::HashMap;
 use std::io::{BufReader, Read, Write};
