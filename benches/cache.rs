@@ -1,12 +1,15 @@
-//! Speed of embedding caches, as ratios to a plain sequential copy of the
-//! same bytes in the same run, and of cold reading as ratios to plain
-//! sequential reading of the same file when nothing of it is in memory. With a
-//! file that is larger than the memory (or `systemd-run -p MemoryMax=…`) all of
-//! it is read from the disk anyway:
+//! Speed of embedding caches. Writing and merging are shown as ratios to a
+//! plain sequential copy of the same bytes, in the same folder and forced to the
+//! disk likewise; cold reading, when nothing of the file is in memory, as ratios
+//! to plain sequential reading. Every round measures all of it, each time after
+//! everything earlier has reached the disk; medians over the rounds are shown:
 //!
 //! ```text
-//! cargo bench --bench cache -- [SAMPLES] [DIM] [FOLDER]
+//! cargo bench --bench cache -- [SAMPLES] [DIM] [FOLDER] [ROUNDS]
 //! ```
+//!
+//! With a file that is larger than the memory (or `systemd-run -p
+//! MemoryMax=…`) all of it is read from the disk anyway.
 
 use std::error::Error;
 use std::fs::File;
@@ -31,73 +34,125 @@ fn main() -> Result<(), Box<dyn Error>> {
     let samples: usize = args.next().map_or(Ok(200_000), |arg| arg.parse())?;
     let dim: usize = args.next().map_or(Ok(1152), |arg| arg.parse())?;
     let folder = args.next().map_or_else(std::env::temp_dir, PathBuf::from);
+    let rounds: usize = args.next().map_or(Ok(5), |arg| arg.parse())?;
     let folder = tempfile::TempDir::new_in(folder)?;
     let work = Work::new(samples, dim)?;
 
     let path = folder.path().join("cache.bin");
-    let in_order = timed(|| work.write(&path, RowOrder::AsWritten))?;
+    let out = folder.path().join("out.bin");
+    work.write(&path, RowOrder::AsWritten)?;
     let bytes = std::fs::metadata(&path)?.len();
-    let copied = folder.path().join("copy.bin");
-    println!("{samples} samples × {dim}, {:.2} GB", bytes as f64 / 1e9);
-    copy(&path, &copied)?;
-    std::fs::remove_file(&copied)?;
-    let plain = timed(|| copy(&path, &copied))?;
-    // Replacing a file would also measure the removal of the old one.
-    std::fs::remove_file(&copied)?;
-    std::fs::remove_file(&path)?;
-    let shuffled = timed(|| work.write(&path, RowOrder::Shuffled { seed: 1 }))?;
-    let resumable = timed(|| work.write_resumable(&folder.path().join("resumable.bin")))?;
-    let report = |what: &str, seconds: f64| {
-        println!(
-            "{what:<34} {seconds:>7.2} s  {:>6.2} GB/s  {:>5.2} × copy",
-            bytes as f64 / seconds / 1e9,
-            plain / seconds
-        );
-    };
-    report("plain copy", plain);
-    report("write in order", in_order);
-    report("write shuffled", shuffled);
-    report("write shuffled, 16 checkpoints", resumable);
-
-    let merged = folder.path().join("merged.bin");
-    std::fs::remove_file(folder.path().join("resumable.bin"))?;
-    let merge = timed(|| work.merge(&path, &merged))?;
-    report("merge", merge);
-    let converted = timed(|| work.convert(&path, &folder.path().join("small.bin")))?;
-    report("store in half precision", converted);
-
+    println!(
+        "{samples} samples × {dim}, {:.2} GB, {rounds} rounds, load {}",
+        bytes as f64 / 1e9,
+        load()
+    );
     let cache = Arc::new(work.open(&path)?);
-    for workers in [0, 1, 2, 4] {
-        let seconds = timed(|| work.read(&cache, workers))?;
-        report(
-            &format!("read 512-sample batches, {workers} threads"),
-            seconds,
-        );
-    }
-    drop_cached(&path)?;
-    let sequential = timed(|| read_through(&path))?;
-    let cold = |what: &str, seconds: f64| {
-        println!(
-            "{what:<34} {seconds:>7.2} s  {:>6.2} GB/s  {:>5.2} × sequential",
-            bytes as f64 / seconds / 1e9,
-            sequential / seconds
-        );
-    };
-    cold("sequential read, cold", sequential);
-    for workers in [1, 4] {
+    let virtual_merge = Arc::new(work.merged(&path)?);
+    let mut table = Table::new(bytes);
+    for _ in 0..rounds {
+        let written = |work: &dyn Fn() -> Result<(), Box<dyn Error>>| {
+            // Replacing a file would also measure the removal of the old one.
+            rustix::fs::sync();
+            let seconds = timed(work)?;
+            std::fs::remove_file(&out)?;
+            Ok::<f64, Box<dyn Error>>(seconds)
+        };
+        let plain = written(&|| copy(&path, &out))?;
+        let shuffled = || RowOrder::Shuffled { seed: 1 };
+        table.add("plain copy", plain, plain);
+        let seconds = written(&|| work.write(&out, RowOrder::AsWritten))?;
+        table.add("write in order", seconds, plain);
+        let seconds = written(&|| work.write(&out, shuffled()))?;
+        table.add("write shuffled", seconds, plain);
+        let seconds = written(&|| work.write_resumable(&out))?;
+        table.add("write shuffled, 16 checkpoints", seconds, plain);
+        let seconds = written(&|| work.merge(&path, &out))?;
+        table.add("merge, shuffled", seconds, plain);
+        let seconds = written(&|| work.convert(&path, &out))?;
+        table.add("store in half precision", seconds, plain);
         drop_cached(&path)?;
-        let seconds = timed(|| work.read(&cache, workers))?;
-        cold(&format!("read shuffled, cold, {workers} threads"), seconds);
+        let plain = written(&|| copy(&path, &out))?;
+        table.add("plain copy, cold", plain, plain);
+        drop_cached(&path)?;
+        let seconds = written(&|| work.merge(&path, &out))?;
+        table.add("merge, shuffled, cold", seconds, plain);
+
+        let plain = timed(|| read_through(&path))?;
+        table.add("plain read", plain, plain);
+        for workers in [0, 1, 2] {
+            let seconds = timed(|| work.read(&cache, workers))?;
+            let what = format!("batches of {CALL}, shuffled, {workers} threads");
+            table.add(&what, seconds, plain);
+        }
+        for workers in [0, 2] {
+            let seconds = timed(|| work.read(&virtual_merge, workers))?;
+            let what = format!("virtual merge, {workers} threads");
+            table.add(&what, seconds, plain);
+        }
+        drop_cached(&path)?;
+        let plain = timed(|| read_through(&path))?;
+        table.add("plain read, cold", plain, plain);
+        for workers in [0, 1, 2] {
+            drop_cached(&path)?;
+            let seconds = timed(|| work.read(&cache, workers))?;
+            let what = format!("batches, shuffled, cold, {workers} threads");
+            table.add(&what, seconds, plain);
+        }
+        drop_cached(&path)?;
+        let seconds = timed(|| work.read(&virtual_merge, 2))?;
+        table.add("virtual merge, cold, 2 threads", seconds, plain);
     }
+    table.print();
     if let Some(peak) = peak_memory() {
         println!("largest memory of all this: {:.0} MB", peak as f64 / 1e6);
     }
-    let cache = Arc::new(work.merged(&path)?);
-    for workers in [1, 4] {
-        let seconds = timed(|| work.read(&cache, workers))?;
-        report(&format!("read a virtual merge, {workers} threads"), seconds);
-    }
+    println!("load {}", load());
     Ok(())
+}
+
+/// Seconds and ratios by what was measured, in order.
+struct Table {
+    bytes: u64,
+    rows: Vec<(String, Vec<f64>, Vec<f64>)>,
+}
+
+impl Table {
+    fn new(bytes: u64) -> Self {
+        let rows = Vec::new();
+        Self { bytes, rows }
+    }
+
+    fn add(&mut self, what: &str, seconds: f64, plain: f64) {
+        let known = self.rows.iter().position(|(name, ..)| name == what);
+        let at = known.unwrap_or_else(|| {
+            self.rows.push((what.to_owned(), Vec::new(), Vec::new()));
+            self.rows.len() - 1
+        });
+        self.rows[at].1.push(seconds);
+        self.rows[at].2.push(plain / seconds);
+    }
+
+    fn print(mut self) {
+        let median = |values: &mut Vec<f64>| {
+            values.sort_by(f64::total_cmp);
+            values[values.len() / 2]
+        };
+        for (what, seconds, ratios) in &mut self.rows {
+            let seconds = median(seconds);
+            println!(
+                "{what:<40} {seconds:>7.2} s  {:>6.2} GB/s  {:>5.2} × plain",
+                self.bytes as f64 / seconds / 1e9,
+                median(ratios)
+            );
+        }
+    }
+}
+
+/// How many programs wanted a processor, over one minute.
+fn load() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().unwrap_or("?").to_owned()
 }
 
 /// Forgets what is in memory of a file that is on the disk.

@@ -55,19 +55,33 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     rate("enumerate", count, start.elapsed().as_secs_f64());
 
-    let (start, step) = (Instant::now(), 7_919);
-    let (mut text, mut at) = (String::new(), 0);
-    let looked_up = count.min(5_000_000);
-    for _ in 0..looked_up {
-        at = (at + step) % dataset.num_samples();
-        black_box(dataset.lookup(SampleId::Frequency(at), &mut text)?);
-    }
-    rate("look up", looked_up, start.elapsed().as_secs_f64());
+    let mut text = String::new();
+    let (samples, looked_up) = (dataset.num_samples(), count.min(5_000_000));
+    let mut look_up = |what: &str, next: &mut dyn FnMut() -> u64| -> Result<(), Box<dyn Error>> {
+        let start = Instant::now();
+        for _ in 0..looked_up {
+            black_box(dataset.lookup(SampleId::Frequency(next()), &mut text)?);
+        }
+        rate(what, looked_up, start.elapsed().as_secs_f64());
+        Ok(())
+    };
+    let mut at = 0;
+    look_up("look up in steps", &mut || {
+        at = (at + 7_919) % samples;
+        at
+    })?;
+    let mut state = 1_u64;
+    look_up("look up at random", &mut || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (u128::from(state) * u128::from(samples) >> 64) as u64
+    })?;
 
     let start = Instant::now();
     let multiset = Multiset::new(&dataset, &[0, 0, 1], 1)?;
     let (mut texts, mut targets) = (multiset.texts_from(0), Vec::new());
-    let mut count = 0;
+    let (mut text, mut count) = (String::new(), 0);
     while count < 5_000_000 && texts.next_text(&mut text, &mut targets).is_some() {
         black_box(&text);
         count += 1;

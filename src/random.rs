@@ -86,7 +86,9 @@ impl Draws {
     pub(crate) fn below(&mut self, n: u64) -> u64 {
         loop {
             let product = u128::from(self.0.next_u64()) * u128::from(n);
-            if product as u64 >= n.wrapping_neg() % n {
+            let low = product as u64;
+            // The rest of a division by `n` is below `n`: it is seldom needed.
+            if low >= n || low >= n.wrapping_neg() % n {
                 return (product >> 64) as u64;
             }
         }

@@ -5,8 +5,10 @@ use std::ops::Range;
 
 use super::batch::{Batch, TargetBatch, TargetLayout};
 use super::data_config::DataConfig;
+use super::dtype::{FloatDtype, FloatVec};
 use super::error::Result;
 use super::reader::{Cache, Targets};
+use super::rows::{Floats, Located};
 
 impl Cache {
     /// The batch of these runs of rows, one run after the other, delivered as
@@ -16,30 +18,38 @@ impl Cache {
     /// An input error, a noun id outside the table, an embedding that is not
     /// finite.
     pub fn batch(&self, runs: &[Range<u64>], data: &DataConfig) -> Result<Batch> {
-        let embeds = self.embeds(runs)?.into_f32();
+        let rows = self.rows.locate(runs);
+        let embeds = self.floats(Floats::Embeds, &rows)?;
         let dim = usize::from(self.header.embed_dim);
         Ok(Batch {
             samples: embeds.len() / dim,
             dim,
             embeds,
             targets: match &self.targets {
-                Some(targets) => Some(self.target_batch(targets, runs, data)?),
+                Some(targets) => Some(self.target_batch(targets, &rows, data)?),
                 None => None,
             },
         })
     }
 
+    fn floats(&self, section: Floats, rows: &Located<'_>) -> Result<Vec<f32>> {
+        let mut values = FloatVec::empty(FloatDtype::F32);
+        self.rows.floats(section, rows, &mut values)?;
+        Ok(values.into_f32())
+    }
+
     fn target_batch(
         &self,
         targets: &Targets,
-        runs: &[Range<u64>],
+        rows: &Located<'_>,
         data: &DataConfig,
     ) -> Result<TargetBatch> {
         let stored = targets.per_sample;
-        let ids = self.target_ids(runs)?;
+        let mut ids = Vec::new();
+        self.rows.target_ids(rows, &mut ids)?;
         let samples = ids.len() / stored;
         let weights = if data.use_weights {
-            Some(self.weights(runs)?.into_f32())
+            Some(self.floats(Floats::Weights, rows)?)
         } else {
             None
         };

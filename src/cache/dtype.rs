@@ -1,7 +1,10 @@
 //! Element types of the file format (`embedding-cache.md` section 5) and
 //! vectors of them.
 
+use std::ops::Range;
+
 use bytemuck::Pod;
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 use super::error::{CacheError, Result};
@@ -169,13 +172,38 @@ pub enum FloatVec {
 }
 
 impl FloatVec {
-    /// `len` zeros.
-    pub(super) fn zeros(dtype: FloatDtype, len: usize) -> Self {
+    /// No elements.
+    pub(super) fn empty(dtype: FloatDtype) -> Self {
         match dtype {
-            FloatDtype::F16 => Self::F16(vec![f16::ZERO; len]),
-            FloatDtype::BF16 => Self::BF16(vec![bf16::ZERO; len]),
-            FloatDtype::F32 => Self::F32(vec![0.0; len]),
-            FloatDtype::F64 => Self::F64(vec![0.0; len]),
+            FloatDtype::F16 => Self::F16(Vec::new()),
+            FloatDtype::BF16 => Self::BF16(Vec::new()),
+            FloatDtype::F32 => Self::F32(Vec::new()),
+            FloatDtype::F64 => Self::F64(Vec::new()),
+        }
+    }
+
+    /// Makes room for `len` elements of a type, to be filled from a file: what
+    /// was there stays, what is new is zero.
+    pub(super) fn resize(&mut self, dtype: FloatDtype, len: usize) {
+        if self.as_slice().dtype() != dtype {
+            *self = Self::empty(dtype);
+        }
+        match self {
+            Self::F16(values) => values.resize(len, f16::ZERO),
+            Self::BF16(values) => values.resize(len, bf16::ZERO),
+            Self::F32(values) => values.resize(len, 0.0),
+            Self::F64(values) => values.resize(len, 0.0),
+        }
+    }
+
+    /// Takes memory for `len` elements in all.
+    pub(super) fn reserve(&mut self, len: usize) {
+        let more = len.saturating_sub(self.as_slice().len());
+        match self {
+            Self::F16(values) => values.reserve_exact(more),
+            Self::BF16(values) => values.reserve_exact(more),
+            Self::F32(values) => values.reserve_exact(more),
+            Self::F64(values) => values.reserve_exact(more),
         }
     }
 
@@ -254,14 +282,48 @@ impl<'a> FloatSlice<'a> {
         }
     }
 
+    /// Some of the elements.
+    pub(super) fn part(self, range: Range<usize>) -> Self {
+        match self {
+            Self::F16(values) => Self::F16(&values[range]),
+            Self::BF16(values) => Self::BF16(&values[range]),
+            Self::F32(values) => Self::F32(&values[range]),
+            Self::F64(values) => Self::F64(&values[range]),
+        }
+    }
+
     /// The elements rounded to nearest in another type.
     pub(super) fn rounded_to(self, dtype: FloatDtype) -> FloatVec {
         let all = (0..self.len()).map(|index| self.get(index));
-        match dtype {
-            FloatDtype::F16 => FloatVec::F16(all.map(f16::from_f64).collect()),
-            FloatDtype::BF16 => FloatVec::BF16(all.map(bf16::from_f64).collect()),
-            FloatDtype::F32 => FloatVec::F32(all.map(|value| value as f32).collect()),
-            FloatDtype::F64 => FloatVec::F64(all.collect()),
+        match (self, dtype) {
+            (Self::F32(values), FloatDtype::F16) => {
+                let mut rounded = vec![f16::ZERO; values.len()];
+                rounded.convert_from_f32_slice(values);
+                FloatVec::F16(rounded)
+            }
+            (Self::F32(values), FloatDtype::BF16) => {
+                let mut rounded = vec![bf16::ZERO; values.len()];
+                rounded.convert_from_f32_slice(values);
+                FloatVec::BF16(rounded)
+            }
+            (_, FloatDtype::F16) => FloatVec::F16(all.map(f16::from_f64).collect()),
+            (_, FloatDtype::BF16) => FloatVec::BF16(all.map(bf16::from_f64).collect()),
+            (_, FloatDtype::F32) => FloatVec::F32(all.map(|value| value as f32).collect()),
+            (_, FloatDtype::F64) => FloatVec::F64(all.collect()),
+        }
+    }
+
+    /// Puts the elements into `out` in single precision, rounded to nearest.
+    pub(super) fn widen_into(self, out: &mut [f32]) {
+        match self {
+            Self::F16(values) => values.convert_to_f32_slice(out),
+            Self::BF16(values) => values.convert_to_f32_slice(out),
+            Self::F32(values) => out.copy_from_slice(values),
+            Self::F64(values) => {
+                for (out, &value) in out.iter_mut().zip(values) {
+                    *out = value as f32;
+                }
+            }
         }
     }
 

@@ -194,11 +194,6 @@ impl EpochOrder {
         self.info.epoch_batches
     }
 
-    /// Samples of a complete batch.
-    pub(super) fn batch_size(&self) -> u64 {
-        self.info.batch_size as u64
-    }
-
     /// Always false: an epoch has at least one batch.
     pub fn is_empty(&self) -> bool {
         false
@@ -224,6 +219,11 @@ impl EpochOrder {
             }
         };
         Some(self.info.rows(item, self.offset).into())
+    }
+
+    /// Whether rows are read in windows.
+    pub(super) fn has_windows(&self) -> bool {
+        matches!(self.places, Places::Windows(_))
     }
 
     /// The window that the batch at place `index` is of, if there are windows.

@@ -51,12 +51,16 @@ impl Loader {
     /// including, place `end` or the end of the epoch.
     pub fn epoch(&self, epoch: u64, first: u64, end: u64) -> Batches {
         let work = Arc::new(Work {
+            is_in_memory: self.cache.keep_in_memory(),
             cache: Arc::clone(&self.cache),
             data: self.data,
             order: EpochOrder::new(&self.info, self.seed, epoch),
             windows: Mutex::new(VecDeque::new()),
         });
         let end = end.min(work.order.len());
+        for index in first..end.min(first + AHEAD) {
+            work.prefetch(index);
+        }
         let workers = (self.info.num_workers as u64).min(end.saturating_sub(first));
         let queues = (0..workers)
             .map(|worker| {
@@ -82,11 +86,16 @@ impl Loader {
     }
 }
 
+/// Batches that the disk reads ahead of those that are assembled.
+const AHEAD: u64 = 16;
+
 #[derive(Debug)]
 struct Work {
     cache: Arc<Cache>,
     data: DataConfig,
     order: EpochOrder,
+    /// Whether no rows need be asked for ahead.
+    is_in_memory: bool,
     /// Windows that batches are taken from now, by the place of their first
     /// batch.
     windows: Mutex<VecDeque<(u64, SharedWindow)>>,
@@ -100,7 +109,19 @@ type SharedWindow = Arc<OnceLock<Option<Window>>>;
 const WINDOWS: usize = 4;
 
 impl Work {
+    /// Says that the rows of a batch are wanted soon, unless they come with a
+    /// window.
+    fn prefetch(&self, index: u64) {
+        if !self.is_in_memory
+            && !self.order.has_windows()
+            && let Some(runs) = self.order.rows(index)
+        {
+            self.cache.prefetch(&runs);
+        }
+    }
+
     fn batch(&self, index: u64) -> Result<Batch> {
+        self.prefetch(index + AHEAD);
         let runs = match self.window(index).get_or_init(|| self.bring(index)) {
             Some(window) => window.batch(index),
             None => self.order.rows(index).unwrap_or_default(),
@@ -122,21 +143,11 @@ impl Work {
         window
     }
 
-    /// The window of a batch, if rows are read in windows: read as it lies, so
-    /// that its rows are in the memory of the system when they are wanted in
-    /// their own order.
+    /// The window of a batch, if rows are read in windows. The system reads it as
+    /// it lies while its rows are wanted in their own order.
     fn bring(&self, index: u64) -> Option<Window> {
         let window = self.order.window(index)?;
-        let size = self.order.batch_size();
-        for run in window.rows() {
-            let mut start = run.start;
-            while start < run.end {
-                let end = (start + size).min(run.end);
-                // An error comes again when the batch is read.
-                let _ = self.cache.embeds(std::slice::from_ref(&(start..end)));
-                start = end;
-            }
-        }
+        self.cache.prefetch(&window.rows());
         Some(window)
     }
 }

@@ -14,9 +14,15 @@ const MOST: u64 = 4 << 30;
 /// Bytes of rows to gather: a quarter of what this process may still take, by
 /// the machine's memory, its control group and its own limit.
 pub(super) fn gathering_bytes() -> u64 {
-    let limits = [available(), group_limit(), address_space()];
-    let free = limits.into_iter().flatten().min().unwrap_or(0);
-    (free / 4).clamp(LEAST, MOST)
+    let own = address_space().unwrap_or(u64::MAX);
+    (available_bytes().min(own) / 4).clamp(LEAST, MOST)
+}
+
+/// Bytes that the machine and the control group have left, for files that the
+/// system keeps in memory, too.
+pub(super) fn available_bytes() -> u64 {
+    let limits = [available(), group_limit()];
+    limits.into_iter().flatten().min().unwrap_or(0)
 }
 
 /// Memory that the machine can give without swapping.

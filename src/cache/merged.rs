@@ -10,7 +10,8 @@ use std::ops::Range;
 use super::dtype::{FloatDtype, FloatVec};
 use super::error::{CacheError, Result};
 use super::keyed_permutation::KeyedPermutation;
-use super::rows::{Floats, Rows, count};
+use super::memory::available_bytes;
+use super::rows::{Floats, Rows};
 use crate::config::schema::MultiMode;
 
 /// Rows of an input that are repeated together.
@@ -18,7 +19,7 @@ const BLOCK: u64 = 512;
 
 /// Rows of an input that are read before they are put in place: they stay in
 /// the processor's cache.
-const TOGETHER: usize = 512;
+const TOGETHER: usize = 64;
 
 /// Which sample of the stream is at which row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,8 +97,8 @@ enum Order {
 }
 
 /// A row that is wanted: where it lies, and its place in what is wanted.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Wanted {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Wanted {
     part: u32,
     row: u64,
     place: u32,
@@ -150,26 +151,62 @@ impl MergedRows {
         !matches!(self.order, Order::AsStreamed)
     }
 
-    pub(super) fn target_ids(&self, runs: &[Range<u64>]) -> Result<Vec<u32>> {
-        let mut ids = vec![0; count(runs) * self.targets];
-        self.gather(runs, |rows, runs, moves| {
-            let values = rows.target_ids(runs)?;
-            let widths = (rows.targets(), self.targets);
-            place_rows(&values, &mut ids, widths, moves);
-            Ok(())
-        })?;
-        Ok(ids)
+    /// Bytes of all inputs.
+    pub(super) fn file_bytes(&self) -> u64 {
+        self.parts.iter().map(|part| part.rows.file_bytes()).sum()
     }
 
-    pub(super) fn floats(&self, section: Floats, runs: &[Range<u64>]) -> Result<FloatVec> {
+    /// If neighbours lie anywhere and the system can keep all inputs in memory,
+    /// has it read them front to back; whether it does.
+    pub(super) fn keep_in_memory(&self) -> bool {
+        let keeps = self.is_shuffled() && self.file_bytes() <= available_bytes() / 2;
+        if keeps {
+            for part in &self.parts {
+                part.rows.prefetch(&[0..part.len]);
+            }
+        }
+        keeps
+    }
+
+    /// Says that rows are wanted soon.
+    pub(super) fn prefetch(&self, runs: &[Range<u64>]) {
+        for of_part in self.wanted(runs).chunk_by(|a, b| a.part == b.part) {
+            let (runs, _) = runs_and_moves(of_part);
+            self.parts[of_part[0].part as usize].rows.prefetch(&runs);
+        }
+    }
+
+    pub(super) fn target_ids(&self, wanted: &[Wanted], out: &mut Vec<u32>) -> Result<()> {
+        out.clear();
+        out.resize(wanted.len() * self.targets, 0);
+        let mut values = Vec::new();
+        self.gather(wanted, |rows, runs, moves| {
+            rows.target_ids(&rows.locate(runs), &mut values)?;
+            let widths = (rows.targets(), self.targets);
+            place_rows(&values, out, widths, moves);
+            Ok(())
+        })
+    }
+
+    pub(super) fn floats(
+        &self,
+        section: Floats,
+        wanted: &[Wanted],
+        out: &mut FloatVec,
+    ) -> Result<()> {
         let element = self.dtype.bytes();
         let width = match section {
             Floats::Embeds => self.dim,
             Floats::Weights => self.targets,
         };
-        let mut out = FloatVec::zeros(self.dtype, count(runs) * width);
-        self.gather(runs, |rows, runs, moves| {
-            let values = rows.floats(section, runs)?;
+        out.resize(self.dtype, wanted.len() * width);
+        if section == Floats::Weights {
+            // Inputs with fewer targets leave the rest as it is.
+            out.bytes_mut().fill(0);
+        }
+        let mut values = FloatVec::empty(self.dtype);
+        self.gather(wanted, |rows, runs, moves| {
+            rows.floats(section, &rows.locate(runs), &mut values)?;
             let from = match section {
                 Floats::Embeds => self.dim,
                 Floats::Weights => rows.targets(),
@@ -177,47 +214,26 @@ impl MergedRows {
             let widths = (from * element, width * element);
             place_rows(values.as_slice().bytes(), out.bytes_mut(), widths, moves);
             Ok(())
-        })?;
-        Ok(out)
+        })
     }
 
-    /// Calls `take` for every part, some thousand rows at a time, with its rows,
-    /// the wanted runs of them in ascending order, and where each belongs.
+    /// Calls `take` for every part, some rows at a time, with its rows, the
+    /// wanted runs of them in ascending order, and where each belongs.
     fn gather(
         &self,
-        runs: &[Range<u64>],
+        wanted: &[Wanted],
         mut take: impl FnMut(&Rows, &[Range<u64>], &[Move]) -> Result<()>,
     ) -> Result<()> {
-        let wanted = self.wanted(runs);
         let parts = wanted.chunk_by(|a, b| a.part == b.part);
         for of_part in parts.flat_map(|part| part.chunks(TOGETHER)) {
-            let mut runs: Vec<Range<u64>> = Vec::new();
-            let mut moves = Vec::with_capacity(of_part.len());
-            let mut different = 0;
-            for wanted in of_part {
-                match runs.last_mut() {
-                    Some(run) if run.end == wanted.row + 1 => {}
-                    Some(run) if run.end == wanted.row => {
-                        run.end += 1;
-                        different += 1;
-                    }
-                    _ => {
-                        runs.push(wanted.row..wanted.row + 1);
-                        different += 1;
-                    }
-                }
-                moves.push(Move {
-                    from: different - 1,
-                    to: wanted.place as usize,
-                });
-            }
+            let (runs, moves) = runs_and_moves(of_part);
             take(&self.parts[of_part[0].part as usize].rows, &runs, &moves)?;
         }
         Ok(())
     }
 
     /// The rows behind rows of the result, sorted by where they lie.
-    fn wanted(&self, runs: &[Range<u64>]) -> Vec<Wanted> {
+    pub(super) fn wanted(&self, runs: &[Range<u64>]) -> Vec<Wanted> {
         let mut wanted: Vec<Wanted> = runs
             .iter()
             .cloned()
@@ -247,6 +263,32 @@ impl MergedRows {
 struct Move {
     from: usize,
     to: usize,
+}
+
+/// The runs of wanted rows of one part, in ascending order, and where each row
+/// belongs.
+fn runs_and_moves(of_part: &[Wanted]) -> (Vec<Range<u64>>, Vec<Move>) {
+    let mut runs: Vec<Range<u64>> = Vec::with_capacity(of_part.len());
+    let mut moves = Vec::with_capacity(of_part.len());
+    let mut different = 0;
+    for wanted in of_part {
+        match runs.last_mut() {
+            Some(run) if run.end == wanted.row + 1 => {}
+            Some(run) if run.end == wanted.row => {
+                run.end += 1;
+                different += 1;
+            }
+            _ => {
+                runs.push(wanted.row..wanted.row + 1);
+                different += 1;
+            }
+        }
+        moves.push(Move {
+            from: different - 1,
+            to: wanted.place as usize,
+        });
+    }
+    (runs, moves)
 }
 
 /// Copies rows to their places; where the widths (from, to) differ, they are

@@ -2,6 +2,7 @@
 //! nothing of how vectors are made.
 
 mod accumulation;
+mod advice;
 mod assemble;
 pub mod batch;
 mod copy;
@@ -28,13 +29,16 @@ mod round_trip;
 mod row_sink;
 mod rows;
 mod sample_rows;
+mod scatter;
 mod signature;
+mod spill;
 mod target_config;
 mod text_file;
 mod tokenize;
 mod translation;
 mod verify;
 mod virtual_merge;
+mod write_behind;
 mod writer;
 
 pub use accumulation::{Accumulation, AccumulationStep};

@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::data_config::{DataConfig, StrictFields};
-use super::dtype::FloatVec;
+use super::dtype::{FloatDtype, FloatVec};
 use super::error::{CacheError, Result};
 use super::header::{HEADER_SIZE, Header, MAGIC};
 use super::merged::{MergeOptions, MergedRows};
@@ -505,6 +505,18 @@ pub struct Samples {
     pub weights: Option<FloatVec>,
 }
 
+impl Samples {
+    /// No samples.
+    pub(super) fn none() -> Self {
+        Self {
+            len: 0,
+            embeds: FloatVec::empty(FloatDtype::F32),
+            target_ids: None,
+            weights: None,
+        }
+    }
+}
+
 impl Cache {
     /// Samples that lie in no file.
     pub(super) fn made(header: Header, rows: Rows, targets: Targets) -> Self {
@@ -559,35 +571,39 @@ impl Cache {
     /// An input error, a noun id outside the table, an embedding that is not
     /// finite.
     pub fn samples(&self, start: u64, stop: u64) -> Result<Samples> {
+        let mut samples = Samples::none();
+        self.read_samples(start, stop, &mut samples)?;
+        Ok(samples)
+    }
+
+    /// The same into memory that is used again.
+    pub(super) fn read_samples(&self, start: u64, stop: u64, out: &mut Samples) -> Result<()> {
         let stop = stop.min(self.len());
         let run = start.min(stop)..stop;
-        let rows = std::slice::from_ref(&run);
-        Ok(Samples {
-            len: count(rows),
-            embeds: self.embeds(rows)?,
-            target_ids: match self.targets {
-                Some(_) => Some(self.target_ids(rows)?),
-                None => None,
-            },
-            weights: match self.targets {
-                Some(_) => Some(self.weights(rows)?),
-                None => None,
-            },
-        })
+        let runs = std::slice::from_ref(&run);
+        let located = self.rows.locate(runs);
+        out.len = count(runs);
+        self.rows
+            .floats(Floats::Embeds, &located, &mut out.embeds)?;
+        if self.targets.is_none() {
+            (out.target_ids, out.weights) = (None, None);
+            return Ok(());
+        }
+        let ids = out.target_ids.get_or_insert_default();
+        self.rows.target_ids(&located, ids)?;
+        let weights = out
+            .weights
+            .get_or_insert_with(|| FloatVec::empty(self.header.delivered_dtype()));
+        self.rows.floats(Floats::Weights, &located, weights)
     }
 
-    /// Embeddings of runs of rows, one after the other.
-    pub(super) fn embeds(&self, runs: &[Range<u64>]) -> Result<FloatVec> {
-        self.rows.floats(Floats::Embeds, runs)
+    /// As [`Rows::keep_in_memory`].
+    pub(super) fn keep_in_memory(&self) -> bool {
+        self.rows.keep_in_memory()
     }
 
-    /// Weights of runs of rows, one after the other.
-    pub(super) fn weights(&self, runs: &[Range<u64>]) -> Result<FloatVec> {
-        self.rows.floats(Floats::Weights, runs)
-    }
-
-    /// Noun ids of runs of rows, one after the other, all inside the table.
-    pub(super) fn target_ids(&self, runs: &[Range<u64>]) -> Result<Vec<u32>> {
-        self.rows.target_ids(runs)
+    /// Says that rows are wanted soon.
+    pub(super) fn prefetch(&self, runs: &[Range<u64>]) {
+        self.rows.prefetch(runs);
     }
 }

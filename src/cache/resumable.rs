@@ -3,7 +3,8 @@
 //! Beside the final name `NAME` lie, while it is written, `NAME.partial`, the
 //! file in its final size with zero magic bytes, and `NAME.progress`, a line
 //! of JSON that says how many samples in the order of writing are certainly
-//! in it, and of which plan. Later samples may be in it, too; they are written
+//! kept, and of which plan. They are in the file or, if its rows are in random
+//! order, in `NAME.rows`. Later samples may be there, too; they are written
 //! again with the same bytes.
 
 use std::fs::{self, File, OpenOptions};
@@ -18,10 +19,11 @@ use super::error::{CacheError, Result};
 use super::hash::ConfigHash;
 use super::plan::{FilePlan, RowOrder};
 use super::sample_rows::SampleRows;
+use super::spill::Aside;
 use super::writer::{SampleSink, folder, sync_folder};
 
 /// Version of the progress file.
-const PROGRESS_VERSION: u32 = 1;
+const PROGRESS_VERSION: u32 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct Progress {
@@ -36,6 +38,7 @@ pub struct ResumableCacheWriter {
     path: PathBuf,
     partial: PathBuf,
     progress: PathBuf,
+    rows: PathBuf,
     plan: String,
     file: File,
     samples: SampleSink,
@@ -57,6 +60,7 @@ impl ResumableCacheWriter {
     fn open_unnamed(path: &Path, plan: &FilePlan) -> Result<Self> {
         let partial = with_suffix(path, ".partial");
         let progress = with_suffix(path, ".progress");
+        let rows = with_suffix(path, ".rows");
         let identity = identity(plan).to_string();
         let file = OpenOptions::new()
             .read(true)
@@ -71,23 +75,41 @@ impl ResumableCacheWriter {
                 && done.plan == identity
                 && done.written <= u64::from(plan.header.embed_num)
                 && size == plan.header.layout().total_size()
+                && (plan.order == RowOrder::AsWritten || done.written == 0 || rows.exists())
         });
+        let aside = Aside::Named(rows.clone());
         let samples = match done {
-            Some(done) => SampleSink::resume(plan, done.written),
+            Some(done) => SampleSink::resume(plan, done.written, aside)?,
             None => {
                 remove_if_there(&progress)?;
                 file.set_len(0).map_err(CacheError::Write)?;
-                SampleSink::start(&file, plan)?
+                SampleSink::start(&file, plan, aside)?
             }
         };
         Ok(Self {
             path: path.to_owned(),
             partial,
             progress,
+            rows,
             plan: identity,
             file,
             samples,
         })
+    }
+
+    /// Whether the file that would get the name `path` has it already. What a
+    /// killed program left beside it then goes away.
+    ///
+    /// # Errors
+    /// The folder cannot be written to.
+    pub fn is_finished(path: &Path) -> Result<bool> {
+        if !path.exists() {
+            return Ok(false);
+        }
+        for suffix in [".rows", ".progress"] {
+            remove_if_there(&with_suffix(path, suffix)).map_err(|error| error.in_file(path))?;
+        }
+        Ok(true)
     }
 
     /// Samples written so far, those of earlier lives included.
@@ -116,8 +138,7 @@ impl ResumableCacheWriter {
     }
 
     fn checkpoint_unnamed(&mut self) -> Result<()> {
-        self.samples.flush(&self.file)?;
-        self.file.sync_data().map_err(CacheError::Write)?;
+        self.samples.keep(&self.file)?;
         let progress = Progress {
             version: PROGRESS_VERSION,
             plan: self.plan.clone(),
@@ -142,6 +163,7 @@ impl ResumableCacheWriter {
         let mut publish = || -> Result<()> {
             self.samples.finish(&self.file)?;
             fs::rename(&self.partial, &self.path).map_err(CacheError::Write)?;
+            remove_if_there(&self.rows)?;
             remove_if_there(&self.progress)?;
             sync_folder(&self.path)
         };

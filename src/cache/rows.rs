@@ -10,11 +10,12 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
+use super::advice::{read_at_random, read_soon};
 use super::dtype::FloatVec;
 use super::error::{CacheError, Result};
 use super::header::{Header, Layout, Section};
 use super::made_rows::MadeRows;
-use super::merged::MergedRows;
+use super::merged::{MergedRows, Wanted};
 
 /// Runs of rows this close in the file are read together: below the size of a
 /// page both cost the same.
@@ -22,6 +23,14 @@ const GAP_BYTES: u64 = 4096;
 
 /// Longest single read of runs with gaps between them.
 const SPAN_BYTES: u64 = 1 << 20;
+
+/// Bytes that are read, checked and converted together: they stay in the
+/// processor's cache.
+const PIECE_BYTES: u64 = 128 << 10;
+
+/// Runs up to which ids and weights are asked for ahead, too: they are so short
+/// that many runs cost more than they bring.
+const FEW_RUNS: usize = 4;
 
 /// The sections that hold numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,30 +52,86 @@ pub(super) enum Rows {
     Made(MadeRows),
 }
 
+/// Runs of rows whose places have been found, once for all sections.
+#[derive(Debug)]
+pub(super) struct Located<'a> {
+    runs: &'a [Range<u64>],
+    /// Of rows in several files.
+    wanted: Vec<Wanted>,
+}
+
 impl Rows {
-    /// Noun ids of runs of rows, one after the other, all inside the table.
-    pub(super) fn target_ids(&self, runs: &[Range<u64>]) -> Result<Vec<u32>> {
+    /// Finds where rows lie.
+    pub(super) fn locate<'a>(&self, runs: &'a [Range<u64>]) -> Located<'a> {
+        let wanted = match self {
+            Self::Merged(rows) => rows.wanted(runs),
+            Self::File(_) | Self::Made(_) => Vec::new(),
+        };
+        Located { runs, wanted }
+    }
+
+    /// Noun ids of rows, one after the other, all inside the table.
+    pub(super) fn target_ids(&self, rows: &Located<'_>, out: &mut Vec<u32>) -> Result<()> {
         match self {
-            Self::File(rows) => rows.target_ids(runs),
-            Self::Merged(rows) => rows.target_ids(runs),
-            Self::Made(rows) => rows.target_ids(runs),
+            Self::File(file) => file.target_ids(rows.runs, out),
+            Self::Merged(merged) => merged.target_ids(&rows.wanted, out),
+            Self::Made(made) => {
+                *out = made.target_ids(rows.runs)?;
+                Ok(())
+            }
         }
     }
 
-    /// Numbers of runs of rows, one after the other. Embeddings are finite.
-    pub(super) fn floats(&self, section: Floats, runs: &[Range<u64>]) -> Result<FloatVec> {
+    /// Numbers of rows, one after the other. Embeddings are finite. The memory
+    /// of `out` is used again.
+    pub(super) fn floats(
+        &self,
+        section: Floats,
+        rows: &Located<'_>,
+        out: &mut FloatVec,
+    ) -> Result<()> {
         match self {
-            Self::File(rows) => rows.floats(section, runs),
-            Self::Merged(rows) => rows.floats(section, runs),
-            Self::Made(rows) => rows.floats(section, runs),
+            Self::File(file) => file.floats(section, rows.runs, out),
+            Self::Merged(merged) => merged.floats(section, &rows.wanted, out),
+            Self::Made(made) => {
+                *out = made.floats(section, rows.runs)?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Says that rows are wanted soon.
+    pub(super) fn prefetch(&self, runs: &[Range<u64>]) {
+        match self {
+            Self::File(file) => file.prefetch(runs),
+            Self::Merged(merged) => merged.prefetch(runs),
+            Self::Made(_) => {}
+        }
+    }
+
+    /// If neighbours lie anywhere in files for which the system has memory, has
+    /// it read them front to back; whether it does.
+    pub(super) fn keep_in_memory(&self) -> bool {
+        match self {
+            Self::Merged(merged) => merged.keep_in_memory(),
+            Self::File(_) | Self::Made(_) => false,
+        }
+    }
+
+    /// Bytes of the files that the rows lie in.
+    pub(super) fn file_bytes(&self) -> u64 {
+        match self {
+            Self::File(file) => file.layout.total_size(),
+            Self::Merged(merged) => merged.file_bytes(),
+            Self::Made(_) => 0,
         }
     }
 
     /// Targets per sample `M`.
     pub(super) fn targets(&self) -> usize {
         match self {
-            Self::File(rows) => usize::from(rows.header.embed_targets_dim),
-            Self::Merged(rows) => rows.targets(),
+            Self::File(file) => usize::from(file.header.embed_targets_dim),
+            Self::Merged(merged) => merged.targets(),
             Self::Made(_) => 1,
         }
     }
@@ -83,6 +148,8 @@ pub(super) struct FileRows {
 
 impl FileRows {
     pub(super) fn new(file: File, path: PathBuf, header: Header) -> Self {
+        // What is wanted next is said with `prefetch`.
+        read_at_random(&file);
         Self {
             file,
             path,
@@ -91,54 +158,93 @@ impl FileRows {
         }
     }
 
-    fn target_ids(&self, runs: &[Range<u64>]) -> Result<Vec<u32>> {
+    fn target_ids(&self, runs: &[Range<u64>], out: &mut Vec<u32>) -> Result<()> {
         let width = usize::from(self.header.embed_targets_dim);
         let nouns = i64::from(self.header.target_nouns_num);
         let mut bytes = vec![0; count(runs) * self.layout.target_ids.stride as usize];
         self.read_runs(&self.layout.target_ids, runs, &mut bytes)?;
-        let ids = self.header.embed_targets_dtype.decode(&bytes);
-        ids.into_iter()
-            .enumerate()
-            .map(|(at, id)| {
-                if (0..nouns).contains(&id) {
-                    Ok(id as u32)
-                } else {
-                    Err(CacheError::NounIdOutside {
-                        row: nth_row(runs, (at / width) as u64),
-                        id,
-                        nouns,
-                    }
-                    .in_file(&self.path))
-                }
-            })
-            .collect()
+        out.clear();
+        for (at, id) in (0..).zip(self.header.embed_targets_dtype.decode(&bytes)) {
+            if !(0..nouns).contains(&id) {
+                let row = nth_row(runs, (at / width) as u64);
+                return Err(CacheError::NounIdOutside { row, id, nouns }.in_file(&self.path));
+            }
+            out.push(id as u32);
+        }
+        Ok(())
     }
 
-    fn floats(&self, section: Floats, runs: &[Range<u64>]) -> Result<FloatVec> {
-        let (place, width) = match section {
-            Floats::Embeds => (&self.layout.embeds, self.header.embed_dim),
-            Floats::Weights => (&self.layout.weights, self.header.embed_targets_dim),
+    fn floats(&self, section: Floats, runs: &[Range<u64>], out: &mut FloatVec) -> Result<()> {
+        let delivered = self.header.delivered_dtype();
+        let (place, width, stored) = match section {
+            Floats::Embeds => {
+                let (width, stored) = (self.header.embed_dim, self.header.embed_dtype);
+                (&self.layout.embeds, width, stored)
+            }
+            Floats::Weights => {
+                let width = self.header.embed_targets_dim;
+                (&self.layout.weights, width, delivered)
+            }
         };
         let width = usize::from(width);
-        let stored = match section {
-            Floats::Embeds => self.header.embed_dtype,
-            Floats::Weights => self.header.delivered_dtype(),
-        };
-        let mut values = FloatVec::zeros(stored, count(runs) * width);
-        self.read_runs(place, runs, values.bytes_mut())?;
-        if section == Floats::Embeds
-            && let Some(at) = values.as_slice().first_non_finite()
-        {
-            let row = nth_row(runs, (at / width) as u64);
-            return Err(CacheError::NotFinite { row }.in_file(&self.path));
+        let total = count(runs) * width;
+        out.resize(delivered, out.as_slice().len().min(total));
+        out.reserve(total);
+        let mut rounded = FloatVec::empty(stored);
+        let mut start = 0;
+        for piece in pieces(runs, (PIECE_BYTES / place.stride.max(1)).max(1)) {
+            let end = start + count(&piece) * width;
+            if out.as_slice().len() < end {
+                out.resize(delivered, end);
+            }
+            let bad = if stored == delivered {
+                self.read_floats(place, &piece, out, start..end)?
+            } else {
+                rounded.resize(stored, end - start);
+                let bad = self.read_floats(place, &piece, &mut rounded, 0..end - start)?;
+                if let FloatVec::F32(out) = &mut *out {
+                    let out = &mut out[start..end];
+                    rounded.as_slice().widen_into(out);
+                    // Rounding moved them off the unit sphere.
+                    out.chunks_exact_mut(width).for_each(normalise);
+                }
+                bad
+            };
+            if section == Floats::Embeds
+                && let Some(at) = bad
+            {
+                let row = nth_row(runs, ((start + at) / width) as u64);
+                return Err(CacheError::NotFinite { row }.in_file(&self.path));
+            }
+            start = end;
         }
-        if stored == self.header.delivered_dtype() {
-            return Ok(values);
+        Ok(())
+    }
+
+    /// Reads rows into the elements `place` of `values`; the first of these that
+    /// is not finite.
+    fn read_floats(
+        &self,
+        section: &Section,
+        runs: &[Range<u64>],
+        values: &mut FloatVec,
+        place: Range<usize>,
+    ) -> Result<Option<usize>> {
+        let element = values.as_slice().dtype().bytes();
+        let bytes = place.start * element..place.end * element;
+        self.read_runs(section, runs, &mut values.bytes_mut()[bytes])?;
+        Ok(values.as_slice().part(place).first_non_finite())
+    }
+
+    fn prefetch(&self, runs: &[Range<u64>]) {
+        let layout = &self.layout;
+        let short = [&layout.target_ids, &layout.weights];
+        let short = short.into_iter().filter(|_| runs.len() <= FEW_RUNS);
+        for section in short.chain([&layout.embeds]) {
+            for run in runs.iter().filter(|run| !run.is_empty()) {
+                read_soon(&self.file, section.at(run.start)..section.at(run.end));
+            }
         }
-        // Rounding moved them off the unit sphere.
-        let mut values = values.into_f32();
-        values.chunks_exact_mut(width).for_each(normalise);
-        Ok(FloatVec::F32(values))
     }
 
     /// Reads runs one after the other into `out`. Short ones that lie close
@@ -185,6 +291,24 @@ impl FileRows {
     }
 }
 
+/// The same rows in runs of `most` rows together, the last ones of fewer.
+fn pieces(runs: &[Range<u64>], most: u64) -> impl Iterator<Item = Vec<Range<u64>>> {
+    let mut rest = runs.iter().filter(|run| !run.is_empty()).cloned();
+    let mut split: Option<Range<u64>> = None;
+    std::iter::from_fn(move || {
+        let (mut piece, mut left) = (Vec::new(), most);
+        while left > 0
+            && let Some(run) = split.take().or_else(|| rest.next())
+        {
+            let middle = run.end.min(run.start + left);
+            left -= middle - run.start;
+            split = (middle < run.end).then_some(middle..run.end);
+            piece.push(run.start..middle);
+        }
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
 /// Makes a row a unit vector.
 fn normalise(row: &mut [f32]) {
     let squares: f64 = row.iter().map(|&value| f64::from(value).powi(2)).sum();
@@ -216,4 +340,22 @@ pub(super) fn read_at(file: &File, out: &mut [u8], offset: u64) -> Result<()> {
             std::io::ErrorKind::UnexpectedEof => CacheError::Truncated,
             _ => CacheError::Read(error),
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_the_same_rows_in_equal_parts() {
+        let runs = [3..5, 7..7, 9..20, 2..3];
+        for most in 1..16 {
+            let pieces: Vec<_> = pieces(&runs, most).collect();
+            let rows: Vec<u64> = pieces.iter().flatten().cloned().flatten().collect();
+            assert_eq!(rows, runs.iter().cloned().flatten().collect::<Vec<_>>());
+            let (last, whole) = pieces.split_last().unwrap();
+            assert!(whole.iter().all(|piece| count(piece) as u64 == most));
+            assert!((1..=most).contains(&(count(last) as u64)));
+        }
+    }
 }

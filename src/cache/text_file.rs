@@ -52,6 +52,18 @@ impl TextFileShape {
         }
     }
 
+    /// Shape of a file of so many bytes whose tokens do not matter.
+    pub fn of_vectors(dim: usize, texts: u64, size: u64) -> Self {
+        let slot = (size / (texts + 1)) as usize;
+        Self {
+            dim,
+            columns: slot.saturating_sub(dim * 4),
+            token_dtype: IntDtype::I8,
+            masks: false,
+            texts,
+        }
+    }
+
     /// Bytes of a slot.
     pub fn slot(&self) -> usize {
         let token = self.token_dtype.bytes() + usize::from(self.masks);
@@ -121,6 +133,21 @@ impl TextFile {
     /// Shape of the file.
     pub fn shape(&self) -> TextFileShape {
         self.shape
+    }
+
+    /// Embeddings `[n, F]` of texts, given by number.
+    ///
+    /// # Errors
+    /// An input error, or a number behind the last text.
+    pub fn vectors(&self, texts: &[u64]) -> Result<Vec<f32>> {
+        let dim = self.shape.dim;
+        let mut vectors = vec![0.0_f32; texts.len() * dim];
+        for (&text, vector) in texts.iter().zip(vectors.chunks_exact_mut(dim)) {
+            let vector = bytemuck::cast_slice_mut(vector);
+            read_at(&self.file, vector, self.shape.at(text))
+                .map_err(|error| error.in_file(&self.path))?;
+        }
+        Ok(vectors)
     }
 
     /// The texts from number `start` up to `stop`, cut at the end.

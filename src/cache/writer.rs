@@ -17,6 +17,7 @@ use super::header::{Header, MAGIC};
 use super::plan::FilePlan;
 use super::row_sink::{RowSink, write_at};
 use super::sample_rows::{SampleRows, default_weights};
+use super::spill::Aside;
 
 /// Writes a file in one go. Dropping it unfinished leaves nothing behind.
 #[derive(Debug)]
@@ -40,7 +41,8 @@ impl CacheWriter {
                 .permissions(Permissions::from_mode(0o666))
                 .tempfile_in(folder(&path))
                 .map_err(CacheError::Write)?;
-            let samples = SampleSink::start(file.as_file(), plan)?;
+            let aside = Aside::Hidden(folder(&path).to_owned());
+            let samples = SampleSink::start(file.as_file(), plan, aside)?;
             Ok((file, samples))
         };
         let (file, samples) = start().map_err(|error| error.in_file(&path))?;
@@ -97,19 +99,20 @@ pub(super) struct SampleSink {
 
 impl SampleSink {
     /// Takes room for a new file and writes all but the samples.
-    pub(super) fn start(file: &File, plan: &FilePlan) -> Result<Self> {
+    pub(super) fn start(file: &File, plan: &FilePlan, aside: Aside) -> Result<Self> {
         reserve(file, plan.header.layout().total_size())?;
         write_at(file, &plan.preamble, 0)?;
-        Ok(Self::resume(plan, 0))
+        Self::resume(plan, 0, aside)
     }
 
-    /// Goes on with a file that holds the samples before `written`.
-    pub(super) fn resume(plan: &FilePlan, written: u64) -> Self {
-        Self {
+    /// Goes on with a file of which `written` samples are kept.
+    pub(super) fn resume(plan: &FilePlan, written: u64, aside: Aside) -> Result<Self> {
+        let layout = plan.header.layout();
+        Ok(Self {
             header: plan.header.clone(),
-            sink: RowSink::new(&plan.header.layout(), plan.rows(), written),
+            sink: RowSink::new(&layout, plan.rows(), written, aside)?,
             failed: false,
-        }
+        })
     }
 
     pub(super) fn written(&self) -> u64 {
@@ -146,16 +149,22 @@ impl SampleSink {
         self.sink.push(file, count, [ids, weights, embeds])
     }
 
-    pub(super) fn flush(&mut self, file: &File) -> Result<()> {
+    fn check_whole(&self) -> Result<()> {
         if self.failed {
             return Err(CacheError::FailedBefore);
         }
-        self.sink.flush(file)
+        Ok(())
+    }
+
+    /// Makes sure that what has been written can be had again after a crash.
+    pub(super) fn keep(&mut self, file: &File) -> Result<()> {
+        self.check_whole()?;
+        self.sink.keep(file)
     }
 
     /// Writes what is left and the magic bytes, and waits for the disk.
     pub(super) fn finish(&mut self, file: &File) -> Result<()> {
-        self.flush(file)?;
+        self.check_whole()?;
         let announced = u64::from(self.header.embed_num);
         if self.written() != announced {
             return Err(CacheError::TooFewSamples {
@@ -163,6 +172,7 @@ impl SampleSink {
                 announced,
             });
         }
+        self.sink.finish(file)?;
         // The magic bytes must not reach the disk before the samples.
         file.sync_data().map_err(CacheError::Write)?;
         write_at(file, &MAGIC, 0)?;

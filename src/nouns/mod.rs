@@ -31,7 +31,7 @@ pub use class_names::{
     ClassNameVariant, OnAmbiguity, TargetAlignment, VariantMap, VocabularyAlignment, class_names,
     clean_class_name, names_of_classes, zero_shot_prompts,
 };
-pub use dataset::{NounDataset, Sample, SampleId, Samples};
+pub use dataset::{NounDataset, Sample, SampleId, SampleNumbers, Samples};
 pub use dictionary::{
     Dictionary, DictionaryProblem, DictionaryProblems, DictionarySummary, DictionaryWarning,
     EMBEDDED, ProblemKind, Vocabulary, WarningKind, identity,

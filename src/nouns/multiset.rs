@@ -6,6 +6,8 @@
 //! as often as it counts; each time, `k` random permutations of all spellings,
 //! every spelling as often as it counts, are combined position by position.
 
+use std::ops::Range;
+
 use super::article::article;
 use super::dataset::NounDataset;
 use super::error::NounsError;
@@ -167,7 +169,7 @@ impl<'a> Multiset<'a> {
                         number: index,
                         prompt,
                         copy: copies_before + at / len,
-                        position: (at % len) as usize,
+                        position: at % len,
                     });
                 }
                 at -= frequency * len;
@@ -186,7 +188,7 @@ struct Place {
     prompt: usize,
     /// Uses of prompts before this one.
     copy: u64,
-    position: usize,
+    position: u64,
 }
 
 /// An enumeration of the texts of a [`Multiset`].
@@ -202,8 +204,10 @@ pub struct MultisetTexts<'a> {
 /// One use of a prompt: which items come at which position.
 #[derive(Debug)]
 struct Combination {
-    repetition: u64,
-    copy: u64,
+    /// Samples of all repetitions before its first one and behind its last one.
+    samples: Range<u64>,
+    number: Number,
+    prompt: usize,
     /// A permutation of the items for every noun of a text.
     orders: Vec<Vec<u32>>,
 }
@@ -226,38 +230,42 @@ impl<'a> MultisetTexts<'a> {
         self.singles.as_mut()?.1.next_text(text, targets)
     }
 
-    fn combine(
-        &mut self,
-        nouns: usize,
-        repetition: u64,
-        place: Place,
-        text: &mut String,
-        targets: &mut Vec<usize>,
-    ) {
-        let multiset = self.multiset;
-        let number = Number::ALL[place.number];
-        let items = &multiset.items[place.number];
-        let copy = place.copy;
-        let combination = match &mut self.combined {
-            Some(known) if (known.repetition, known.copy) == (repetition, copy) => known,
-            combined => {
-                // There are at most 2³² samples, hence copies and repetitions.
-                let index = (repetition << 32) | copy;
-                let mut draws = Draws::new(Purpose::Multiset, multiset.seed, index);
-                let orders = (0..nouns).map(|_| draws.permutation(items.len() as u32));
-                combined.insert(Combination {
-                    repetition,
-                    copy,
-                    orders: orders.collect(),
-                })
-            }
-        };
-        let prompt = &multiset.dataset.prompts().of(number)[place.prompt];
+    /// The combination that sample `next` is of.
+    fn combination(&mut self) -> Option<&Combination> {
+        let next = self.next;
+        let is_known = |known: &Combination| known.samples.contains(&next);
+        if !self.combined.as_ref().is_some_and(is_known) {
+            let samples = self.multiset.dataset.num_samples();
+            let (repetition, at) = (next / samples, next % samples);
+            let place = self.multiset.place(at)?;
+            let items = &self.multiset.items[place.number];
+            // There are at most 2³² samples, hence copies and repetitions.
+            let index = (repetition << 32) | place.copy;
+            let mut draws = Draws::new(Purpose::Multiset, self.multiset.seed, index);
+            let nouns = self.multiset.nouns_in(repetition);
+            let orders = (0..nouns).map(|_| draws.permutation(items.len() as u32));
+            let first = next - place.position;
+            self.combined = Some(Combination {
+                samples: first..first + items.len() as u64,
+                number: Number::ALL[place.number],
+                prompt: place.prompt,
+                orders: orders.collect(),
+            });
+        }
+        self.combined.as_ref()
+    }
+
+    fn combine(&mut self, text: &mut String, targets: &mut Vec<usize>) -> Option<u64> {
+        let (multiset, next) = (self.multiset, self.next);
+        let combination = self.combination()?;
+        let position = (next - combination.samples.start) as usize;
+        let items = &multiset.items[combination.number as usize];
+        let prompt = &multiset.dataset.prompts().of(combination.number)[combination.prompt];
         text.clear();
         targets.clear();
         text.push_str(&prompt.before);
         for (at, order) in combination.orders.iter().enumerate() {
-            let item = items.items[order[place.position] as usize];
+            let item = items.items[order[position] as usize];
             if at > 0 {
                 text.push_str(SEPARATOR);
             }
@@ -268,6 +276,7 @@ impl<'a> MultisetTexts<'a> {
             targets.push(item.noun as usize);
         }
         text.push_str(&prompt.after);
+        Some(1)
     }
 }
 
@@ -277,14 +286,10 @@ impl TextSamples for MultisetTexts<'_> {
             return None;
         }
         let samples = self.multiset.dataset.num_samples();
-        let (repetition, at) = (self.next / samples, self.next % samples);
-        let nouns = self.multiset.nouns_in(repetition);
-        let count = if nouns == 1 {
-            self.single(repetition, at, text, targets)?
-        } else {
-            let place = self.multiset.place(at)?;
-            self.combine(nouns, repetition, place, text, targets);
-            1
+        let repetition = self.next / samples;
+        let count = match self.multiset.nouns_in(repetition) {
+            1 => self.single(repetition, self.next % samples, text, targets)?,
+            _ => self.combine(text, targets)?,
         };
         self.next += count;
         Some(count)

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::inputs;
 use super::keys::{EMBEDDER, NOUNS, PROMPTS, TOKENS, keys};
+use super::known_texts::{HASHES_FILE, KnownTexts, write_hashes};
 use crate::cache::{NounTable, TargetConfig, TextFileShape, TextFileWriter, TextRows, TokenRows};
 use crate::embedders::Embedder;
 use crate::nouns::NounDataset;
@@ -18,6 +19,8 @@ pub(super) const TEXTS_FILE: &str = "noun_dataset.bin";
 
 /// Texts that are embedded together.
 const TEXTS: usize = 2048;
+/// Most texts that are written together, when vectors of some are known.
+const ROWS: usize = 8 * TEXTS;
 
 /// The stage kind.
 #[derive(Debug)]
@@ -33,7 +36,7 @@ impl StageKind for CacheNounDataset {
     }
 
     fn reads(&self) -> &'static [&'static str] {
-        keys![EMBEDDER, NOUNS, PROMPTS, TOKENS]
+        keys![EMBEDDER, NOUNS, PROMPTS, TOKENS, &["nouns.reuse"]]
     }
 
     fn resources(&self, query: &ResourceQuery<'_>) -> Result<Vec<Resource>, StageError> {
@@ -51,7 +54,10 @@ impl StageKind for CacheNounDataset {
             dataset.num_unique_samples()
         );
         context.note(&summary);
-        write(context, &embedder, &dataset, context.out().join(TEXTS_FILE))?;
+        let known = KnownTexts::find(context, &embedder, &dataset)?;
+        let path = context.out().join(TEXTS_FILE);
+        write(context, &embedder, &dataset, known.as_ref(), path)?;
+        write_hashes(&dataset, &context.out().join(HASHES_FILE))?;
         Ok(StageOutput::of(json!({
             "summary": summary,
             "nouns": dataset.targets().len(),
@@ -75,11 +81,13 @@ pub(super) fn tokens_and_shape(
     Ok((tokens, shape))
 }
 
-/// Embeds all texts into the text cache `path`, or goes on with it.
+/// Embeds all texts that are not `known` into the text cache `path`, or goes on
+/// with it.
 pub(super) fn write(
     context: &StageContext<'_>,
     embedder: &Embedder,
     dataset: &NounDataset,
+    known: Option<&KnownTexts>,
     path: PathBuf,
 ) -> Result<(), StageError> {
     let (tokens, shape) = tokens_and_shape(context, embedder, dataset)?;
@@ -90,39 +98,69 @@ pub(super) fn write(
     let mut writer = TextFileWriter::open(path, shape)?;
     context.begin("texts", writer.written(), Some(shape.texts));
     let mut samples = dataset.unique_samples_from(writer.written());
+    let mut reused = 0;
     loop {
-        let (mut texts, mut rows) = (
-            Vec::new(),
-            TokenRows {
+        let mut rows = TextRows {
+            embeds: Vec::new(),
+            tokens: TokenRows {
                 columns: shape.columns,
                 ids: Vec::new(),
                 padding: Vec::new(),
             },
-        );
+        };
+        // Texts to embed, and the places of their vectors.
+        let (mut texts, mut places) = (Vec::new(), Vec::new());
         while texts.len() < TEXTS
+            && rows.embeds.len() < ROWS * shape.dim
             && let Some(sample) = samples.next_sample()
         {
-            texts.push(sample.text.to_owned());
+            let vector = match known {
+                Some(known) => known.vector(sample.text)?,
+                None => None,
+            };
+            match vector {
+                Some(vector) => {
+                    rows.embeds.extend(vector);
+                    reused += 1;
+                }
+                None => {
+                    places.push(rows.embeds.len());
+                    rows.embeds.resize(rows.embeds.len() + shape.dim, 0.0);
+                    texts.push(sample.text.to_owned());
+                }
+            }
             // Row 0 of the table is the absent noun.
             let cells = (sample.target + 1) * shape.columns..(sample.target + 2) * shape.columns;
-            rows.ids.extend_from_slice(&tokens.ids[cells.clone()]);
-            rows.padding.extend_from_slice(&tokens.padding[cells]);
+            rows.tokens
+                .ids
+                .extend_from_slice(&tokens.ids[cells.clone()]);
+            rows.tokens
+                .padding
+                .extend_from_slice(&tokens.padding[cells]);
         }
-        if texts.is_empty() {
+        if rows.embeds.is_empty() {
             break;
         }
-        let borrowed: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let embeds = embedder
-            .embed_texts(&borrowed)?
-            .flatten_all()?
-            .to_vec1::<f32>()?;
-        inputs::tell(context, embedder);
-        writer.write(&TextRows {
-            embeds,
-            tokens: rows,
-        })?;
+        if !texts.is_empty() {
+            let borrowed: Vec<&str> = texts.iter().map(String::as_str).collect();
+            let vectors = embedder
+                .embed_texts(&borrowed)?
+                .flatten_all()?
+                .to_vec1::<f32>()?;
+            inputs::tell(context, embedder);
+            for (place, vector) in places.into_iter().zip(vectors.chunks_exact(shape.dim)) {
+                rows.embeds[place..place + shape.dim].copy_from_slice(vector);
+            }
+        }
+        writer.write(&rows)?;
         context.reach(writer.written());
         context.check_interrupt()?;
+    }
+    if let Some(known) = known {
+        context.note(&format!(
+            "vectors of {reused} texts were taken from {} text caches of the store",
+            known.caches()
+        ));
     }
     Ok(writer.finish()?)
 }

@@ -247,7 +247,7 @@ fn from_cache(
     };
     let mut start = 0;
     cache.for_each_chunk(0..cache.len(), |samples| -> Result<(), StageError> {
-        let values = samples.embeds.into_f32();
+        let values = samples.embeds.clone().into_f32();
         let rows = values.len() / embedder.dim();
         let embeds = candle_core::Tensor::from_vec(
             values,

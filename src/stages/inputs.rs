@@ -151,14 +151,18 @@ pub(super) fn open_embedder(context: &StageContext<'_>) -> Result<Embedder, Stag
 
 /// How the configuration wants embedders opened.
 pub(super) fn open_options(config: &schema::Config) -> OpenOptions {
-    let precision = match config.embedder.dtype {
+    OpenOptions {
+        precision: precision(config.embedder.dtype),
+        ..OpenOptions::default()
+    }
+}
+
+/// Precision that the configuration means.
+pub(super) fn precision(dtype: schema::EmbedderDtype) -> Precision {
+    match dtype {
         schema::EmbedderDtype::Auto | schema::EmbedderDtype::F32 => Precision::Single,
         schema::EmbedderDtype::F16 => Precision::Half,
         schema::EmbedderDtype::Bf16 => Precision::Brain,
-    };
-    OpenOptions {
-        precision,
-        ..OpenOptions::default()
     }
 }
 

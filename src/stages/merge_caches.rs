@@ -188,7 +188,7 @@ fn merge(
     }
     let plan = FilePlan::copying(&cache)?.stored_as(inputs::stored_dtype(context))?;
     let path = context.out().join(CACHE_FILE);
-    if path.exists() {
+    if ResumableCacheWriter::is_finished(&path)? {
         // Complete, but the stage was killed before its output was published.
         return Ok(());
     }

@@ -20,6 +20,7 @@ mod image_set;
 mod infer;
 mod inputs;
 mod keys;
+mod known_texts;
 mod loaded_cache;
 mod merge_caches;
 mod noun_dataset;

@@ -8,7 +8,7 @@ use super::inputs;
 use super::noun_dataset;
 use crate::cache::{Cache, MadeSamples, NounTable, TargetConfig, TargetPlan, TextFile};
 use crate::embedders::Embedder;
-use crate::nouns::{NounDataset, SampleId};
+use crate::nouns::{NounDataset, SampleId, SampleNumbers};
 use crate::runner::{Resource, ResourceQuery, StageContext, StageError, StageKind};
 
 /// The value of `data.dataset` that means the texts.
@@ -59,7 +59,7 @@ pub(super) fn open(
                 [input] => input.entry.file(TEXTS_FILE)?,
                 _ => {
                     let path = context.work().join(TEXTS_FILE);
-                    cache_noun_dataset::write(context, embedder, &dataset, path.clone())?;
+                    cache_noun_dataset::write(context, embedder, &dataset, None, path.clone())?;
                     path
                 }
             };
@@ -117,19 +117,16 @@ impl fmt::Debug for Vectors {
 
 impl MadeSamples for NounTexts {
     fn embeds(&self, samples: &[u64]) -> Result<Vec<f32>, String> {
-        let mut texts = Vec::with_capacity(samples.len());
-        let mut places = Vec::with_capacity(samples.len());
-        for &sample in samples {
-            let mut text = String::new();
-            let found = self
-                .dataset
-                .lookup(SampleId::Frequency(sample), &mut text)
-                .map_err(|error| error.to_string())?;
-            places.push(found.usid);
-            texts.push(text);
-        }
         match &self.vectors {
             Vectors::Embedder(embedder) => {
+                let mut texts = Vec::with_capacity(samples.len());
+                for &sample in samples {
+                    let mut text = String::new();
+                    self.dataset
+                        .lookup(SampleId::Frequency(sample), &mut text)
+                        .map_err(|error| error.to_string())?;
+                    texts.push(text);
+                }
                 let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
                 let vectors = embedder
                     .embed_texts(&texts)
@@ -140,27 +137,29 @@ impl MadeSamples for NounTexts {
                     .map_err(|error| error.to_string())
             }
             Vectors::File(file) => {
-                let mut vectors = Vec::with_capacity(places.len() * file.shape().dim);
-                for place in places {
-                    let rows = file
-                        .texts(place, place + 1)
-                        .map_err(|error| error.to_string())?;
-                    vectors.extend_from_slice(&rows.embeds);
-                }
-                Ok(vectors)
+                let places = self.numbers(samples, |numbers| numbers.usid)?;
+                file.vectors(&places).map_err(|error| error.to_string())
             }
         }
     }
 
     fn nouns(&self, samples: &[u64]) -> Result<Vec<u32>, String> {
-        let mut text = String::new();
-        let noun = |&sample: &u64| {
-            text.clear();
-            let found = self.dataset.lookup(SampleId::Frequency(sample), &mut text);
-            found
-                .map(|found| found.target as u32)
-                .map_err(|error| error.to_string())
+        self.numbers(samples, |numbers| numbers.target as u32)
+    }
+}
+
+impl NounTexts {
+    fn numbers<T>(
+        &self,
+        samples: &[u64],
+        wanted: impl Fn(SampleNumbers) -> T,
+    ) -> Result<Vec<T>, String> {
+        let number = |&sample: &u64| {
+            self.dataset
+                .numbers(SampleId::Frequency(sample))
+                .map(&wanted)
         };
-        samples.iter().map(noun).collect()
+        let numbers: Result<_, _> = samples.iter().map(number).collect();
+        numbers.map_err(|error| error.to_string())
     }
 }

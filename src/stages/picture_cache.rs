@@ -87,7 +87,7 @@ impl PictureCache<'_> {
 
         let written = Written::new(shard);
         let path = context.out().join(CACHE_FILE);
-        if path.exists() {
+        if ResumableCacheWriter::is_finished(&path)? {
             // Complete, but the stage was killed before its output was published.
             return Ok(written);
         }

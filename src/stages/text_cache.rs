@@ -75,7 +75,7 @@ impl TextCache<'_> {
         let (plan, config) = self.plan(context, embedder, &rows, shard)?;
         let path = context.out().join(CACHE_FILE);
         let written = Written::new(shard);
-        if path.exists() {
+        if ResumableCacheWriter::is_finished(&path)? {
             // Complete, but the stage was killed before its output was published.
             return Ok(written);
         }

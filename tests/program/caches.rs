@@ -1,6 +1,8 @@
 //! Stages that make, check and use caches, as experiments name them.
 
+use std::collections::HashMap;
 use std::fs;
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -81,6 +83,61 @@ fn the_texts_of_nouns_are_shown_counted_and_checked() {
     let again = ["nouns.text_rules=original", "stage.test.data.batch_size=5"];
     let wrong = run(&folder, &text, &again).expect(1);
     says(&wrong, &["another embedding", "make the cache again"]);
+}
+
+/// Vectors of a text cache by the hash of the text, and its number of rows.
+fn vectors(entry: &Path) -> (HashMap<Vec<u8>, Vec<u8>>, usize) {
+    let hashes = fs::read(entry.join("noun_dataset.hashes")).unwrap();
+    let slots = fs::read(entry.join("noun_dataset.bin")).unwrap();
+    let rows = hashes.len() / 16;
+    let slot = slots.len() / (rows + 1);
+    let of_rows = hashes.chunks(16).zip(slots.chunks(slot).skip(1));
+    let vector = |(hash, slot): (&[u8], &[u8])| (hash.to_vec(), slot[..256 * 4].to_vec());
+    (of_rows.map(vector).collect(), rows)
+}
+
+#[test]
+fn known_texts_are_not_embedded_again_if_wanted() {
+    let folder = Folder::new();
+    let text = format!("{START}\n[stage.texts]\nkind = \"cache_noun_dataset\"\n");
+    let first = run(&folder, &text, &["nouns.vocab_threshold=4"]).expect(0);
+    assert!(!first.err.contains("were taken"), "{}", first.err);
+    let (known, rows) = vectors(&folder.output_of("cache_noun_dataset"));
+    assert!(rows > 0 && known.len() <= rows);
+
+    // A mark that a vector made anew would not have: within rounding, so that
+    // the check of a sample passes.
+    let cache = folder
+        .output_of("cache_noun_dataset")
+        .join("noun_dataset.bin");
+    let mut bytes = fs::read(&cache).unwrap();
+    let slot = bytes.len() / (rows + 1);
+    for row in 1..=rows {
+        bytes[row * slot] ^= 1;
+    }
+    fs::write(&cache, bytes).unwrap();
+    let (marked, _) = vectors(&folder.output_of("cache_noun_dataset"));
+    assert_ne!(known, marked);
+
+    let all = run(&folder, &text, &["nouns.reuse=true"]).expect(0);
+    says(
+        &all,
+        &[&format!(
+            "vectors of {rows} texts were taken from 1 text caches of the store"
+        )],
+    );
+    let (vectors_of_all, more) = vectors(&folder.output_of("cache_noun_dataset"));
+    assert!(more > rows);
+    for (hash, vector) in &marked {
+        assert_eq!(vectors_of_all.get(hash), Some(vector));
+    }
+
+    // Vectors of another model are none of this one.
+    let other = ["nouns.reuse=true", "embedder.dtype=f16"];
+    says(
+        &run(&folder, &text, &other).expect(0),
+        &["vectors of 0 texts were taken"],
+    );
 }
 
 #[test]

@@ -190,6 +190,8 @@ pub mod readers {
         FixCheckpoints,
         CacheNounDataset,
     ];
+    /// Actions that write the texts of the noun dataset into the store.
+    pub const TEXT_CACHE: &[Action] = &[CacheNounDataset];
     /// Actions that read embedding caches.
     pub const CACHE_READERS: &[Action] = &[
         TestDataLoader,

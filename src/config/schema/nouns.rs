@@ -47,6 +47,8 @@ section! {
         cache: bool = true => flat("noun_cache").read_by(readers::NOUN_CACHE);
         /// Make that cache anew.
         recache: bool = false => flat("noun_recache").read_by(readers::NOUN_RECACHE);
+        /// Take vectors of texts from finished text caches of the store with the same embedder and precision. They are equal to vectors made anew up to rounding: the last bits may depend on the texts that are embedded together.
+        reuse: bool = false => read_by(readers::TEXT_CACHE);
         /// Directory of these caches.
         cache_dir: String = "$SOURCE/cache/noun_dataset".to_owned() => path().flat("noun_cache_dir").read_by(readers::NOUN_RECACHE);
     }

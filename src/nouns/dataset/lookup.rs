@@ -1,11 +1,12 @@
 //! Numbering, lookup and the text of a sample.
 
+use super::blocks::{BlockIndex, Blocks, Spot};
 use super::choices::{Choice, choices_by_count};
 use super::samples::Samples;
 use crate::nouns::NounsError;
-use crate::nouns::article::ArticleRules;
+use crate::nouns::article::{ArticleRules, article};
 use crate::nouns::dictionary::Vocabulary;
-use crate::nouns::noun::{Noun, Number, Spelling};
+use crate::nouns::noun::Number;
 use crate::nouns::templates::{Hypernyms, Prompt, Prompts};
 
 /// Number of a sample.
@@ -32,6 +33,19 @@ pub struct Sample<'a> {
     pub text: &'a str,
 }
 
+/// The numbers of one unique sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SampleNumbers {
+    /// Its number among the unique samples.
+    pub usid: u64,
+    /// The first of its frequency samples.
+    pub fsid: u64,
+    /// How many frequency samples it has.
+    pub count: u64,
+    /// Index of its target noun in [`NounDataset::targets`].
+    pub target: usize,
+}
+
 /// All prompt texts of a vocabulary.
 #[derive(Clone, Debug)]
 pub struct NounDataset {
@@ -42,20 +56,22 @@ pub struct NounDataset {
     choices: Vec<Vec<Choice>>,
     /// Prompt frequencies before each prompt, per number.
     prompt_starts: [Vec<u64>; 2],
-    /// First FSID of each block (noun, number), and the end.
-    fsid_starts: Vec<u64>,
-    /// First USID of each block (noun, number), and the end.
-    usid_starts: Vec<u64>,
+    blocks: Blocks,
+    /// FSIDs of each block (noun, number).
+    fsids: BlockIndex,
+    /// USIDs of each block (noun, number).
+    usids: BlockIndex,
 }
 
 /// A block: one noun in one number.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Block<'a> {
-    pub noun: &'a Noun,
     pub target: usize,
     pub prompts: &'a [Prompt],
     pub choices: &'a [Choice],
-    pub spellings: &'a [Spelling],
+    pub spellings: &'a [Spot],
+    /// Sum of the frequencies of the spellings.
+    pub repeated: u64,
 }
 
 /// Positions of a sample inside its block.
@@ -81,17 +97,19 @@ impl NounDataset {
             let frequencies = prompts.of(number).iter().map(|p| p.frequency);
             running_sums(frequencies)
         });
-        let mut dataset = Self {
-            fsid_starts: Vec::with_capacity(2 * vocabulary.len() + 1),
-            usid_starts: Vec::with_capacity(2 * vocabulary.len() + 1),
+        let articles = ArticleRules::default();
+        let (fsids, usids) = number_samples(&vocabulary, &prompts, &hypernyms, &choices)?;
+        let dataset = Self {
+            blocks: Blocks::new(&vocabulary, articles)?,
             vocabulary,
             prompts,
             hypernyms,
-            articles: ArticleRules::default(),
+            articles,
             choices,
             prompt_starts,
+            fsids,
+            usids,
         };
-        dataset.number_samples()?;
         if dataset.num_samples() == 0 {
             return Err(NounsError::NoSamples {
                 singular_prompts: dataset.prompts.of(Number::Singular).len(),
@@ -105,42 +123,13 @@ impl NounDataset {
     #[must_use]
     pub fn with_articles(mut self, articles: ArticleRules) -> Self {
         self.articles = articles;
+        self.blocks.set_articles(articles);
         self
     }
 
     /// The rules for "a" and "an".
     pub fn articles(&self) -> ArticleRules {
         self.articles
-    }
-
-    fn number_samples(&mut self) -> Result<(), NounsError> {
-        let weights = Number::ALL.map(|number| {
-            let prompts = self.prompts.of(number);
-            let frequencies = prompts.iter().map(|p| u128::from(p.frequency));
-            (frequencies.sum::<u128>(), prompts.len() as u128)
-        });
-        let units = u128::from(self.hypernyms.total_units());
-        let (mut fsid, mut usid) = (0_u128, 0_u128);
-        for noun in self.vocabulary.nouns() {
-            let choices = self.choices[noun.hypernyms.len()].len() as u128;
-            for (number, (frequency, prompts)) in Number::ALL.into_iter().zip(weights) {
-                self.fsid_starts.push(sample_number(fsid)?);
-                self.usid_starts.push(sample_number(usid)?);
-                let spellings = noun.spellings(number);
-                let repeated: u128 = spellings.iter().map(|s| u128::from(s.frequency)).sum();
-                // Each factor is below 2⁶⁴ and the first two are sums of
-                // 32-bit numbers in a file of limited size.
-                let repetitions = frequency
-                    .checked_mul(units)
-                    .and_then(|product| product.checked_mul(repeated))
-                    .ok_or(NounsError::TooManySamples)?;
-                fsid = fsid.saturating_add(repetitions);
-                usid += prompts * choices * spellings.len() as u128;
-            }
-        }
-        self.fsid_starts.push(sample_number(fsid)?);
-        self.usid_starts.push(sample_number(usid)?);
-        Ok(())
     }
 
     /// The nouns.
@@ -165,23 +154,23 @@ impl NounDataset {
 
     /// Number of frequency samples (FSIDs).
     pub fn num_samples(&self) -> u64 {
-        self.fsid_starts.last().copied().unwrap_or(0)
+        self.fsids.total()
     }
 
     /// Number of unique samples (USIDs).
     pub fn num_unique_samples(&self) -> u64 {
-        self.usid_starts.last().copied().unwrap_or(0)
+        self.usids.total()
     }
 
     /// First FSID of each noun's singular and plural samples in turn, and the
     /// end: `2 × targets + 1` numbers.
     pub fn fsid_starts(&self) -> &[u64] {
-        &self.fsid_starts
+        self.fsids.starts()
     }
 
     /// As [`NounDataset::fsid_starts`] for USIDs.
     pub fn usid_starts(&self) -> &[u64] {
-        &self.usid_starts
+        self.usids.starts()
     }
 
     /// All unique samples in order.
@@ -196,7 +185,42 @@ impl NounDataset {
 
     /// Finds a sample; its text replaces the content of `text`.
     pub fn lookup<'t>(&self, id: SampleId, text: &'t mut String) -> Result<Sample<'t>, NounsError> {
-        let (index, place) = match id {
+        let (index, place) = self.place_of(id)?;
+        let block = self.block(index);
+        text.clear();
+        self.write_text(&block, place, text);
+        let SampleNumbers {
+            usid,
+            fsid,
+            count,
+            target,
+        } = self.numbers_of(index, &block, place);
+        Ok(Sample {
+            usid,
+            fsid,
+            count,
+            target,
+            text,
+        })
+    }
+
+    /// Finds the numbers of a sample, without its text.
+    pub fn numbers(&self, id: SampleId) -> Result<SampleNumbers, NounsError> {
+        let (index, place) = self.place_of(id)?;
+        Ok(self.numbers_of(index, &self.block(index), place))
+    }
+
+    fn numbers_of(&self, index: usize, block: &Block<'_>, place: Place) -> SampleNumbers {
+        SampleNumbers {
+            usid: self.usids.starts()[index] + block.unique_before(place),
+            fsid: self.fsids.starts()[index] + self.repetitions_before(index, block, place),
+            count: block.count(place),
+            target: block.target,
+        }
+    }
+
+    fn place_of(&self, id: SampleId) -> Result<(usize, Place), NounsError> {
+        match id {
             SampleId::Unique(usid) => self.place_of_usid(usid),
             SampleId::Frequency(fsid) => self.place_of_fsid(fsid),
         }
@@ -206,16 +230,6 @@ impl NounDataset {
                 SampleId::Frequency(fsid) => ("FSID", fsid, self.num_samples()),
             };
             NounsError::NoSuchSample { kind, id, length }
-        })?;
-        let block = self.block(index);
-        text.clear();
-        self.write_text(&block, place, text);
-        Ok(Sample {
-            usid: self.usid_starts[index] + block.unique_before(place),
-            fsid: self.fsid_starts[index] + self.repetitions_before(index, place),
-            count: block.count(place),
-            target: block.target,
-            text,
         })
     }
 
@@ -225,23 +239,21 @@ impl NounDataset {
     }
 
     pub(super) fn block(&self, index: usize) -> Block<'_> {
-        let (target, number) = (index / 2, Number::ALL[index % 2]);
-        let noun = self.vocabulary.noun(target);
         Block {
-            noun,
-            target,
-            prompts: self.prompts.of(number),
-            choices: &self.choices[noun.hypernyms.len()],
-            spellings: noun.spellings(number),
+            target: index / 2,
+            prompts: self.prompts.of(Number::ALL[index % 2]),
+            choices: &self.choices[self.blocks.hypernyms(index)],
+            spellings: self.blocks.spots(index),
+            repeated: self.blocks.repeated(index),
         }
     }
 
     /// Block and position of a unique sample.
     pub(super) fn place_of_usid(&self, usid: u64) -> Option<(usize, Place)> {
-        let index = block_of(&self.usid_starts, usid)?;
+        let index = self.usids.block_of(usid)?;
         let block = self.block(index);
         let (spellings, choices) = (block.spellings.len() as u64, block.choices.len() as u64);
-        let offset = usid - self.usid_starts[index];
+        let offset = usid - self.usids.starts()[index];
         let place = Place {
             prompt: (offset / (spellings * choices)) as usize,
             choice: (offset / spellings % choices) as usize,
@@ -251,14 +263,14 @@ impl NounDataset {
     }
 
     fn place_of_fsid(&self, fsid: u64) -> Option<(usize, Place)> {
-        let index = block_of(&self.fsid_starts, fsid)?;
+        let index = self.fsids.block_of(fsid)?;
         let block = self.block(index);
-        let repeated: u64 = block.repeated();
+        let repeated = block.repeated;
         let prompt_starts = &self.prompt_starts[index % 2];
 
         // Repetitions per unit of prompt frequency, then per unit of choice.
         let per_frequency = self.hypernyms.total_units() * repeated;
-        let offset = fsid - self.fsid_starts[index];
+        let offset = fsid - self.fsids.starts()[index];
         let prompt = prompt_starts.partition_point(|&start| start <= offset / per_frequency) - 1;
         let offset = offset - prompt_starts[prompt] * per_frequency;
 
@@ -284,9 +296,8 @@ impl NounDataset {
     }
 
     /// Frequency samples of the block before `place`.
-    pub(super) fn repetitions_before(&self, index: usize, place: Place) -> u64 {
-        let block = self.block(index);
-        let repeated = block.repeated();
+    pub(super) fn repetitions_before(&self, index: usize, block: &Block<'_>, place: Place) -> u64 {
+        let repeated = block.repeated;
         let prompt = self.prompt_starts[index % 2][place.prompt] * self.hypernyms.total_units();
         let frequency = block.prompts[place.prompt].frequency;
         let choice = block.choices[place.choice];
@@ -298,14 +309,15 @@ impl NounDataset {
     /// Appends the text of a sample.
     pub(super) fn write_text(&self, block: &Block<'_>, place: Place, text: &mut String) {
         let prompt = &block.prompts[place.prompt];
-        let spelling = &block.spellings[place.spelling].text;
+        let spelling = block.spellings[place.spelling];
         text.push_str(&prompt.before);
         if prompt.article {
-            text.push_str(self.articles.of(spelling));
+            text.push_str(article(spelling.takes_an));
         }
-        text.push_str(spelling);
+        text.push_str(self.blocks.text(spelling));
         if let Some((template, hypernym)) = block.choices[place.choice].hypernym {
-            self.write_hypernym(block.noun.hypernyms[hypernym], template, text);
+            let noun = self.vocabulary.noun(block.target);
+            self.write_hypernym(noun.hypernyms[hypernym], template, text);
             if prompt.hypernym_comma {
                 text.push(',');
             }
@@ -328,11 +340,6 @@ impl NounDataset {
 }
 
 impl Block<'_> {
-    /// Sum of the frequencies of the spellings.
-    fn repeated(&self) -> u64 {
-        self.spellings.iter().map(|s| u64::from(s.frequency)).sum()
-    }
-
     /// Repetitions of one sample.
     pub(super) fn count(&self, place: Place) -> u64 {
         let spelling = u64::from(self.spellings[place.spelling].frequency);
@@ -357,10 +364,42 @@ fn running_sums(numbers: impl Iterator<Item = u64>) -> Vec<u64> {
     sums
 }
 
-/// The block that holds sample `id`; blocks without samples hold none.
-fn block_of(starts: &[u64], id: u64) -> Option<usize> {
-    let after = starts.partition_point(|&start| start <= id);
-    (after < starts.len()).then(|| after - 1)
+/// The FSIDs and the USIDs of all blocks.
+fn number_samples(
+    vocabulary: &Vocabulary,
+    prompts: &Prompts,
+    hypernyms: &Hypernyms,
+    choices: &[Vec<Choice>],
+) -> Result<(BlockIndex, BlockIndex), NounsError> {
+    let weights = Number::ALL.map(|number| {
+        let prompts = prompts.of(number);
+        let frequencies = prompts.iter().map(|p| u128::from(p.frequency));
+        (frequencies.sum::<u128>(), prompts.len() as u128)
+    });
+    let units = u128::from(hypernyms.total_units());
+    let (mut fsid, mut usid) = (0_u128, 0_u128);
+    let mut fsids = Vec::with_capacity(2 * vocabulary.len() + 1);
+    let mut usids = Vec::with_capacity(2 * vocabulary.len() + 1);
+    for noun in vocabulary.nouns() {
+        let choices = choices[noun.hypernyms.len()].len() as u128;
+        for (number, (frequency, prompts)) in Number::ALL.into_iter().zip(weights) {
+            fsids.push(sample_number(fsid)?);
+            usids.push(sample_number(usid)?);
+            let spellings = noun.spellings(number);
+            let repeated: u128 = spellings.iter().map(|s| u128::from(s.frequency)).sum();
+            // Each factor is below 2⁶⁴ and the first two are sums of 32-bit
+            // numbers in a file of limited size.
+            let repetitions = frequency
+                .checked_mul(units)
+                .and_then(|product| product.checked_mul(repeated))
+                .ok_or(NounsError::TooManySamples)?;
+            fsid = fsid.saturating_add(repetitions);
+            usid += prompts * choices * spellings.len() as u128;
+        }
+    }
+    fsids.push(sample_number(fsid)?);
+    usids.push(sample_number(usid)?);
+    Ok((BlockIndex::new(fsids), BlockIndex::new(usids)))
 }
 
 fn sample_number(number: u128) -> Result<u64, NounsError> {

@@ -6,9 +6,10 @@
 //! consecutive blocks in the same order. Nothing is stored per sample: numbers
 //! are found by prefix sums over the nouns and arithmetic inside them.
 
+mod blocks;
 mod choices;
 mod lookup;
 mod samples;
 
-pub use lookup::{NounDataset, Sample, SampleId};
+pub use lookup::{NounDataset, Sample, SampleId, SampleNumbers};
 pub use samples::Samples;

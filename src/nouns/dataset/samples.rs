@@ -34,7 +34,7 @@ impl<'a> Samples<'a> {
             || dataset.num_samples(),
             |cursor| {
                 dataset.fsid_starts()[cursor.index]
-                    + dataset.repetitions_before(cursor.index, cursor.place)
+                    + dataset.repetitions_before(cursor.index, &cursor.block, cursor.place)
             },
         );
         Self {
