@@ -15,6 +15,7 @@ mod documentation;
 mod download;
 mod embed;
 mod evaluation;
+mod experiments;
 mod folder;
 mod guide;
 mod hub;
