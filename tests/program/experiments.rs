@@ -37,7 +37,7 @@ fn what_another_experiment_made_is_recorded_once_with_a_page_of_its_own() {
     let kept = fs::read_to_string(folder.path(first["page"].as_str().unwrap())).unwrap();
     assert!(page == kept, "the page of the first experiment is its own");
     let own = fs::read_to_string(folder.path(second["page"].as_str().unwrap())).unwrap();
-    assert!(own.contains("<title>second"), "{}", &own[..500]);
+    assert!(own.contains("<title>second"), "{own}");
     let steps = second["summary"]["steps"].as_array().unwrap();
     assert_eq!(steps.len(), 3);
     assert!(steps.iter().all(|step| step["outcome"] == "up_to_date"));
@@ -109,7 +109,7 @@ fn an_experiment_without_stages_says_so() {
 fn hooks_of_the_command_line_are_not_recorded() {
     let folder = with_files(&[("mine.toml", NOTHING)]);
     folder
-        .call(&["run", "mine.toml", "hooks.finish=cat > heard.json"])
+        .call(&["run", "mine.toml", "hooks.finish='cat > heard.json'"])
         .expect(0);
     assert!(folder.path("heard.json").is_file());
     for arguments in [&["show", "latest"][..], &["show", "latest", "--json"]] {
