@@ -233,7 +233,10 @@ fn reason_lines(step: &Step, reason: &Reason, steps: &[&str]) -> Vec<String> {
     };
     let via = match inputs.is_empty() {
         true => String::new(),
-        false => format!(" ({also}for its input {})", inputs.join(", ")),
+        false => {
+            let word = if inputs.len() == 1 { "input" } else { "inputs" };
+            format!(" ({also}for its {word} {})", inputs.join(", "))
+        }
     };
     let mut lines = vec![format!("  {}{via}", reason.change)];
     let mut stack = reason.stack.iter().rev();

@@ -34,10 +34,7 @@ fn a_change_is_followed_back_to_who_made_it() {
     joined (merge_caches): will run
     changed since its last output, of RUN:
 
-      train.lr.init 0.0015 → 0.5 (for its input first)
-          set by command line `train.lr.init=0.5`
-          over 0.0015 (default)
-      train.lr.init 0.0015 → 0.5 (for its input second)
+      train.lr.init 0.0015 → 0.5 (for its inputs first, second)
           set by command line `train.lr.init=0.5`
           over 0.0015 (default)
       train.max_chunks 40 → 41 (for its input second)
