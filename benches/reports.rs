@@ -284,7 +284,7 @@ fn page() -> Result<(), Box<dyn Error>> {
     let time = best(3, || {
         let plan = Plan::in_project(&experiment, &registry, project.clone(), false)?;
         let report = ExperimentReport::collect(&experiment, &plan)?;
-        let run = report.newest_run().unwrap_or_default().to_owned();
+        let run = plan.own_run()?.map(|run| run.run).unwrap_or_default();
         let html = report.notebook(&run, "")?.render().into_string();
         bytes = html.len();
         Ok(html)

@@ -8,8 +8,8 @@ use clap_complete::engine::ArgValueCompleter;
 use super::experiment::load_request;
 use super::run::{RunOptions, run_experiment};
 use super::{CliError, Exit, complete};
-use crate::config::Request;
 use crate::config::schema::{Action, Config};
+use crate::config::{Request, nearest};
 use crate::stages;
 
 /// Run one action as a recorded experiment of one stage
@@ -36,10 +36,18 @@ pub struct ActionArgs {
 pub fn cmd_action(args: &ActionArgs) -> Result<Exit, CliError> {
     let registry = stages::registry();
     let name = args.name.as_str();
+    if name == Action::FixCheckpoints.as_str() {
+        return Err(CliError::usage(
+            "fix_checkpoints is no stage of an experiment here; use `novic checkpoint fix \
+             CHECKPOINT…`",
+        ));
+    }
     if registry.get(name).is_none() {
         let names: Vec<_> = registry.kinds().iter().map(|kind| kind.name()).collect();
+        let near = nearest(name, names.iter().copied());
+        let near = near.map_or_else(String::new, |near| format!("did you mean `{near}`? "));
         return Err(CliError::usage(format!(
-            "there is no action `{name}`; actions are {}",
+            "there is no action `{name}`; {near}actions are {}",
             names.join(", ")
         )));
     }

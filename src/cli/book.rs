@@ -65,10 +65,11 @@ pub fn cmd_book(args: &BookArgs) -> Result<Exit, CliError> {
     if args.check {
         return check(args, &report);
     }
-    let run = report.newest_run().unwrap_or_default();
+    let last = plan.last_run().map_err(|error| failed(&error))?;
+    let run = last.as_ref().map_or("", |run| run.run.as_str());
     if let Some(out) = &args.out {
         let notebook = report
-            .notebook(run, &facts_of(&plan, run))
+            .notebook(run, &last.as_ref().map(facts).unwrap_or_default())
             .map_err(|error| failed(&error))?;
         notebook.write(out).map_err(|error| {
             CliError::failed(format!("failed to write {}: {error}", out.display()))
@@ -77,7 +78,8 @@ pub fn cmd_book(args: &BookArgs) -> Result<Exit, CliError> {
     }
     if run.is_empty() {
         return Err(CliError::failed(format!(
-            "no stage of this experiment has been run yet; run it with `novic run {}`",
+            "no run of this experiment has its outputs; run it with `novic run {}`, or name a file \
+             with --out",
             args.file.display()
         )));
     }
@@ -115,7 +117,7 @@ pub(super) fn exit_of(failures: &[CellFailure]) -> Exit {
 /// page can be made.
 fn check(args: &BookArgs, report: &ExperimentReport<'_>) -> Result<Exit, CliError> {
     let notebook = report
-        .notebook(report.newest_run().unwrap_or_default(), "")
+        .notebook("", "")
         .map_err(|error| CliError::from_error(Exit::Failed, &error))?;
     let outdated = report.outdated();
     let exit = match outdated.is_empty() {
@@ -153,9 +155,10 @@ fn serve(args: &BookArgs) -> Result<Exit, CliError> {
             crate::config::Experiment::load(&request).map_err(|errors| errors.render(false))?;
         let plan = Plan::of(&experiment, &stages::registry(), false).map_err(|e| text(&e))?;
         let report = ExperimentReport::collect(&experiment, &plan).map_err(|e| text(&e))?;
-        let run = report.newest_run().unwrap_or_default().to_owned();
+        let last = plan.last_run().map_err(|e| text(&e))?;
+        let run = last.as_ref().map_or("", |run| run.run.as_str());
         let notebook = report
-            .notebook(&run, &facts_of(&plan, &run))
+            .notebook(run, &last.as_ref().map(facts).unwrap_or_default())
             .map_err(|e| text(&e))?;
         Ok(notebook.render().into_string())
     };

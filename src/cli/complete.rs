@@ -1,20 +1,22 @@
 //! Completion in shells: commands and options, and what only the program
 //! knows: keys and their values, groups, kinds, run ids.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use clap_complete::engine::CompletionCandidate;
+use clap_complete::engine::{CompletionCandidate, PathCompleter, ValueCompleter};
 use clap_complete::env::Shells;
 
 use super::print::print;
 use super::{CliError, Exit};
 use crate::config::schema::{self, Key, Kind};
-use crate::config::{Experiment, Request};
+use crate::config::{Experiment, Request, StageKind};
 use crate::stages as kinds;
 use crate::store::Project;
+use crate::tracking::{FIELDS, find_run};
 
 /// Print what a shell needs to complete commands of novic
 ///
@@ -84,8 +86,10 @@ fn names(sign: &str, begun: &str) -> Vec<CompletionCandidate> {
         let help = key.doc.trim().lines().next().unwrap_or_default().to_owned();
         CompletionCandidate::new(format!("{sign}{name}{end}")).help(Some(help.into()))
     };
+    // Those of stages, and those that describe the experiment.
     let nested = schema::keys()
         .iter()
+        .chain(schema::document_keys())
         .filter(|key| key.path.starts_with(begun))
         .map(|key| candidate(key.path, key));
     // The original's names would be in the way of who does not ask for them.
@@ -120,10 +124,11 @@ fn of_stages(sign: &str, begun: &str, end: &str) -> Vec<CompletionCandidate> {
             .map(|name| CompletionCandidate::new(format!("{sign}stage.{name}.")))
             .collect();
     };
-    schema::keys()
-        .iter()
-        .filter(|other| other.path.starts_with(key))
-        .map(|key| CompletionCandidate::new(format!("{sign}stage.{stage}.{}{end}", key.path)))
+    let paths = schema::keys().iter().map(|key| key.path);
+    let paths = ["kind", "inputs"].into_iter().chain(paths);
+    paths
+        .filter(|path| path.starts_with(key))
+        .map(|path| CompletionCandidate::new(format!("{sign}stage.{stage}.{path}{end}")))
         .collect()
 }
 
@@ -160,13 +165,20 @@ fn values(name: &str, begun: &str) -> Vec<String> {
     let of_stage = name
         .strip_prefix("stage.")
         .and_then(|rest| rest.split_once('.'));
+    if let Some((_, "kind")) = of_stage {
+        let kinds = StageKind::names().filter(|kind| kind.starts_with(begun));
+        return kinds.map(str::to_owned).collect();
+    }
     let name = of_stage.map_or(name, |(_, key)| key);
     if let Some(group) = name.strip_prefix("use.") {
         let choices = groups().into_iter().filter(|(other, _)| other == group);
         let choices = choices.flat_map(|(_, names)| names);
         return choices.filter(|choice| choice.starts_with(begun)).collect();
     }
-    let Some(key) = schema::key(name).or_else(|| schema::key_by_flat_name(name)) else {
+    let key = schema::key(name)
+        .or_else(|| schema::key_by_flat_name(name))
+        .or_else(|| schema::document_key(name));
+    let Some(key) = key else {
         return Vec::new();
     };
     let names: &[&str] = match key.kind {
@@ -182,29 +194,76 @@ fn values(name: &str, begun: &str) -> Vec<String> {
         .collect()
 }
 
-/// Groups beside the experiment file, else beside the shipped experiments or
-/// here, with their choices.
+/// Groups beside the experiment file and those that it extends, else beside the
+/// shipped experiments or here, with their choices.
 fn groups() -> Vec<(String, Vec<String>)> {
-    let mut found = Vec::new();
-    let bases = match file() {
-        Some(file) => vec![file.with_file_name("base")],
-        None => vec!["experiments/base".into(), PathBuf::from("base")],
-    };
+    match file() {
+        Some(file) => groups_in(bases_of(&file)),
+        None => groups_in(["experiments/base".into(), "base".into()].into()),
+    }
+}
+
+/// Where the groups of an experiment are looked for; only beside the file itself
+/// where it cannot be read.
+fn bases_of(file: &Path) -> BTreeSet<PathBuf> {
+    let experiment = Experiment::load(&Request::new(file));
+    let files = experiment.map(|experiment| experiment.files);
+    let files = files.unwrap_or_default();
+    let files = files.iter().map(PathBuf::as_path).chain([file]);
+    files.map(|file| file.with_file_name("base")).collect()
+}
+
+fn groups_in(bases: BTreeSet<PathBuf>) -> Vec<(String, Vec<String>)> {
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for base in bases {
         for folder in fs::read_dir(base).into_iter().flatten().flatten() {
             let files = fs::read_dir(folder.path()).into_iter().flatten().flatten();
             let files = files.map(|file| file.path());
             let toml = files.filter(|path| path.extension().is_some_and(|e| e == "toml"));
-            let mut names: Vec<String> = toml
-                .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
-                .collect();
-            names.sort();
+            let names = toml.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()));
+            let names: Vec<String> = names.collect();
             if !names.is_empty() {
-                found.push((folder.file_name().to_string_lossy().into_owned(), names));
+                let group = folder.file_name().to_string_lossy().into_owned();
+                found.entry(group).or_default().extend(names);
             }
         }
     }
+    let found = found.into_iter();
     found
+        .map(|(group, names)| (group, names.into_iter().collect()))
+        .collect()
+}
+
+/// Fields of runs that begin so.
+pub(super) fn fields(current: &OsStr) -> Vec<CompletionCandidate> {
+    let text = current.to_string_lossy();
+    // The last of several columns; descending order.
+    let at = text.rfind([',', '-']).map_or(0, |at| at + 1);
+    let (before, begun) = text.split_at(at);
+    let keys = schema::keys().iter().map(|key| key.path);
+    let fields = FIELDS.into_iter().chain(keys);
+    fields
+        .filter(|field| field.starts_with(begun))
+        .map(|field| CompletionCandidate::new(format!("{before}{field}")))
+        .collect()
+}
+
+/// Stages, that begin so, of the run that the command line names.
+pub(super) fn stages_of_run(current: &OsStr) -> Vec<CompletionCandidate> {
+    let begun = current.to_string_lossy();
+    let Ok(project) = Project::find(None) else {
+        return Vec::new();
+    };
+    let words = std::env::args_os().filter_map(|word| word.into_string().ok());
+    let mut runs = words
+        .filter(|word| word == "latest" || word.chars().any(|c| c.is_ascii_digit()))
+        .filter_map(|word| find_run(&project, &word).ok());
+    let stages = runs.next().map(|(run, _)| run.stages).unwrap_or_default();
+    let names = stages.into_iter().map(|stage| stage.name);
+    names
+        .filter(|name| name.starts_with(begun.as_ref()))
+        .map(CompletionCandidate::new)
+        .collect()
 }
 
 /// Run ids that contain what was begun, the newest first.
@@ -226,6 +285,18 @@ pub(super) fn runs(current: &OsStr) -> Vec<CompletionCandidate> {
         names.insert(0, "latest".to_owned());
     }
     names.into_iter().map(CompletionCandidate::new).collect()
+}
+
+/// Checkpoints: runs, the embedded one, and files.
+pub(super) fn checkpoints(current: &OsStr) -> Vec<CompletionCandidate> {
+    let begun = current.to_string_lossy();
+    let mut found = match "embedded".starts_with(begun.as_ref()) {
+        true => vec![CompletionCandidate::new("embedded")],
+        false => Vec::new(),
+    };
+    found.extend(runs(current));
+    found.extend(PathCompleter::any().complete(current));
+    found
 }
 
 /// Actions that begin so.
@@ -273,6 +344,32 @@ mod tests {
             texts(actions(OsStr::new("embedder_"))),
             ["embedder_zero_shot"]
         );
+    }
+
+    #[test]
+    fn what_describes_experiments_stages_and_runs_is_completed() {
+        assert!(completed("hooks.f").contains(&"hooks.finish=".to_owned()));
+        assert_eq!(completed("slots.g"), ["slots.gpus="]);
+        assert_eq!(completed("stage.a.kin"), ["stage.a.kind="]);
+        assert_eq!(completed("stage.a.kind=noth"), ["stage.a.kind=nothing"]);
+        assert_eq!(texts(fields(OsStr::new("sec"))), ["seconds"]);
+        assert_eq!(
+            texts(fields(OsStr::new("run,sta"))),
+            ["run,state", "run,started"]
+        );
+        assert_eq!(texts(fields(OsStr::new("-secon"))), ["-seconds"]);
+    }
+
+    #[test]
+    fn groups_of_extended_files_are_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::create_dir_all(path("other/base/size")).unwrap();
+        fs::write(path("other/base/size/big.toml"), "").unwrap();
+        fs::write(path("other/main.toml"), "").unwrap();
+        fs::write(path("mine.toml"), "extends = \"other/main.toml\"\n").unwrap();
+        let found = groups_in(bases_of(&path("mine.toml")));
+        assert_eq!(found, [("size".to_owned(), vec!["big".to_owned()])]);
     }
 
     #[test]

@@ -9,10 +9,10 @@ use serde_json::{Map, Value, json};
 use super::experiment::{load, report};
 use super::print::print;
 use super::{CliError, Exit, complete};
-use crate::config::schema::Config;
+use crate::config::schema::{self, Config};
 use crate::config::{
     Experiment, Show, StageSpec, VERSION, experiment_differences, experiment_json, flat_yaml,
-    keys_read, migrate,
+    keys_read, migrate, nearest,
 };
 use crate::store::write_file;
 
@@ -68,11 +68,15 @@ pub fn cmd_config(args: &ConfigArgs) -> Result<Exit, CliError> {
     }
     let (other, overrides) = other_file(args);
     let experiment = load(&args.file, &overrides)?;
-    let names: Vec<&str> = args.section.iter().map(String::as_str).collect();
-    keys_read(&names).map_err(CliError::usage)?;
+    let sections = sections(args)?;
     if let Some(other) = other {
-        // Overrides are tried on both.
-        return print(&compare(args, &experiment, &load(&other, &overrides)?));
+        // Overrides are tried on both, unless they are all that is different.
+        let experiment = match other == args.file {
+            true => load(&args.file, &[])?,
+            false => experiment,
+        };
+        let other = load(&other, &overrides)?;
+        return print(&compare(args, &sections, &experiment, &other));
     }
     let stage = args.stage.as_deref();
     let stage = stage
@@ -90,7 +94,7 @@ pub fn cmd_config(args: &ConfigArgs) -> Result<Exit, CliError> {
     } else {
         let show = Show {
             origins: args.origins,
-            sections: args.section.clone(),
+            sections,
             against: args.diff.as_ref().map(|_| Config::default()),
         };
         match stage {
@@ -99,6 +103,26 @@ pub fn cmd_config(args: &ConfigArgs) -> Result<Exit, CliError> {
         }
     };
     print(&shown)
+}
+
+/// The sections and keys that are asked for, by their nested names.
+fn sections(args: &ConfigArgs) -> Result<Vec<String>, CliError> {
+    let nested = |name: &String| {
+        let key = schema::key_by_flat_name(name);
+        key.map_or_else(|| name.clone(), |key| key.path.to_owned())
+    };
+    let names: Vec<String> = args.section.iter().map(nested).collect();
+    for name in &names {
+        keys_read(&[name]).map_err(|error| {
+            let paths = schema::keys().iter().map(|key| key.path);
+            let all = schema::SECTIONS.iter().copied().chain(paths);
+            match nearest(name, all) {
+                Some(near) => CliError::usage(format!("{error}; did you mean `{near}`?")),
+                None => CliError::usage(error),
+            }
+        })?;
+    }
+    Ok(names)
 }
 
 /// Shows, or makes, the changes of `--migrate`.
@@ -149,7 +173,12 @@ fn other_file(args: &ConfigArgs) -> (Option<PathBuf>, Vec<String>) {
 }
 
 /// What `other` has different, a line per value.
-fn compare(args: &ConfigArgs, experiment: &Experiment, other: &Experiment) -> String {
+fn compare(
+    args: &ConfigArgs,
+    sections: &[String],
+    experiment: &Experiment,
+    other: &Experiment,
+) -> String {
     let wanted = |path: &str| {
         let stage = args.stage.as_ref().map(|name| format!("stage.{name}."));
         let path = match &stage {
@@ -160,7 +189,7 @@ fn compare(args: &ConfigArgs, experiment: &Experiment, other: &Experiment) -> St
             let rest = path.strip_prefix(name.as_str());
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
-        args.section.is_empty() || args.section.iter().any(within)
+        sections.is_empty() || sections.iter().any(within)
     };
     let mut found = experiment_differences(experiment, other);
     found.retain(|difference| wanted(&difference.path));

@@ -8,8 +8,14 @@ use serde_json::{Map, Value, json};
 
 use super::print::print;
 use super::{CliError, Exit, complete};
-use crate::store::Project;
-use crate::tracking::{RunRecord, SYSTEM, find_run, plain, read_record};
+use crate::store::{EntryId, Project, Store};
+use crate::tracking::{
+    METRICS_FILE, Metrics, RunRecord, StageOutcome, StageOverview, find_run, plain, read_metrics,
+    read_record,
+};
+
+/// Longest value that is shown as it is.
+const LONGEST_VALUE: usize = 80;
 
 /// Show what two runs have different
 ///
@@ -41,17 +47,7 @@ pub fn cmd_diff(args: &DiffArgs) -> Result<Exit, CliError> {
         read_record(&dir).map_err(|error| CliError::from_error(Exit::Failed, &error))
     };
     let (a, b) = (read(&args.a)?, read(&args.b)?);
-    let parts = [
-        (
-            "configuration",
-            differences(&configuration(&a), &configuration(&b)),
-        ),
-        (
-            "environment",
-            differences(&environment(&a), &environment(&b)),
-        ),
-        ("results", differences(&results(&a), &results(&b))),
-    ];
+    let parts = parts(&a, &b, &project.store());
     if args.json {
         let mut object = Map::new();
         object.insert("a".into(), a.header.run.as_str().into());
@@ -66,6 +62,21 @@ pub fn cmd_diff(args: &DiffArgs) -> Result<Exit, CliError> {
         return print(&format!("{:#}\n", Value::Object(object)));
     }
     print(&text(&a.header.run, &b.header.run, &parts))
+}
+
+/// What is different, part by part.
+fn parts(a: &RunRecord, b: &RunRecord, store: &Store) -> [(&'static str, Differences); 3] {
+    let (mut config_a, mut config_b) = (configuration(a), configuration(b));
+    complete(&mut config_a, &config_b);
+    complete(&mut config_b, &config_a);
+    [
+        ("configuration", differences(&config_a, &config_b)),
+        ("environment", differences(&environment(a), &environment(b))),
+        (
+            "results",
+            differences(&results(a, store), &results(b, store)),
+        ),
+    ]
 }
 
 type Values = BTreeMap<String, Value>;
@@ -98,6 +109,20 @@ fn configuration(record: &RunRecord) -> Values {
         flatten(&prefix, &stage["config"], &mut values);
     }
     values
+}
+
+/// Adds what stages have of the shared sections, where the other run has a value
+/// of the stage's own.
+fn complete(values: &mut Values, other: &Values) {
+    let shared = |name: &String| {
+        let (stage, path) = name.strip_prefix("stage.")?.split_once('.')?;
+        let is_there = values.contains_key(&format!("stage.{stage}.kind"));
+        let shared = values.get(path).filter(|_| is_there)?;
+        Some((name.clone(), shared.clone()))
+    };
+    let missing = other.keys().filter(|name| !values.contains_key(*name));
+    let found: Values = missing.filter_map(shared).collect();
+    values.extend(found);
 }
 
 /// The leaves of nested objects by their dotted paths.
@@ -133,27 +158,53 @@ fn environment(record: &RunRecord) -> Values {
     values
 }
 
-/// Results of the stages, and the last value of each of their metrics.
-fn results(record: &RunRecord) -> Values {
+/// Results of the stages, and the last value of each of their metrics; of stages
+/// that were up to date, those that their outputs have.
+fn results(record: &RunRecord, store: &Store) -> Values {
     let mut values = Values::new();
     for stage in record.overview().stages {
         flatten(&stage.name, &stage.results, &mut values);
-        values.insert(format!("{}.outcome", stage.name), json!(stage.outcome));
-    }
-    let stages = record.metrics.iter().filter(|(stage, _)| *stage != SYSTEM);
-    for (stage, metrics) in stages {
-        for name in metrics.names() {
-            if let Some(last) = metrics.last(name) {
-                values.insert(format!("{stage}.last.{name}"), last.to_json());
+        let outcome = match stage.outcome {
+            // There is an output, whoever made it.
+            Some(StageOutcome::UpToDate) => Some(StageOutcome::Done),
+            outcome => outcome,
+        };
+        values.insert(format!("{}.outcome", stage.name), json!(outcome));
+        let kept = match record.metrics.contains_key(&stage.name) {
+            true => None,
+            false => metrics_of(&stage, store),
+        };
+        let metrics = record.metrics.get(&stage.name).or(kept.as_ref());
+        for name in metrics.map(Metrics::names).into_iter().flatten() {
+            if let Some(last) = metrics.and_then(|metrics| metrics.last(name)) {
+                values.insert(format!("{}.last.{name}", stage.name), last.to_json());
             }
         }
     }
     values
 }
 
+/// Metrics that the output of a stage has, if it is still there.
+fn metrics_of(stage: &StageOverview, store: &Store) -> Option<Metrics> {
+    let id = EntryId::new(&stage.kind, stage.key.parse().ok()?).ok()?;
+    let entry = store.get(&id).ok()??;
+    read_metrics(&entry.dir().join(METRICS_FILE)).ok()
+}
+
+/// A value in a line; tables and long texts by their length and a hash.
+fn short(value: &Value) -> String {
+    let text = plain(value);
+    let length = text.chars().count();
+    if length <= LONGEST_VALUE && !text.contains('\n') {
+        return text;
+    }
+    let hash = blake3::hash(text.as_bytes()).to_hex();
+    format!("{length} characters ({})", &hash[..8])
+}
+
 fn text(a: &str, b: &str, parts: &[(&str, Differences)]) -> String {
     let mut text = format!("- {a}\n+ {b}\n");
-    let shown = |value: &Option<Value>| value.as_ref().map_or("–".to_owned(), plain);
+    let shown = |value: &Option<Value>| value.as_ref().map_or("–".to_owned(), short);
     for (name, found) in parts.iter().filter(|(_, found)| !found.is_empty()) {
         text.push_str(&format!("\n{name}\n"));
         let width = found
@@ -184,7 +235,7 @@ fn text(a: &str, b: &str, parts: &[(&str, Differences)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::tracking::{Event, RunEnd, RunRecorder, RunStart, StageOutcome};
+    use crate::tracking::{Event, RunEnd, RunRecorder, RunStart};
 
     use super::*;
 
@@ -221,17 +272,7 @@ mod tests {
             read_record(&dir).unwrap()
         };
         let (a, b) = (record(0.5, 2.0), record(0.25, 1.5));
-        let parts = [
-            (
-                "configuration",
-                differences(&configuration(&a), &configuration(&b)),
-            ),
-            (
-                "environment",
-                differences(&environment(&a), &environment(&b)),
-            ),
-            ("results", differences(&results(&a), &results(&b))),
-        ];
+        let parts = parts(&a, &b, &project.store());
         insta::assert_snapshot!(text("A", "B", &parts), @r"
         - A
         + B
@@ -244,5 +285,37 @@ mod tests {
           train.last.loss  2.0 → 1.5  (-5.000e-1)
         ");
         assert!(differences(&configuration(&a), &configuration(&a)).is_empty());
+    }
+
+    #[test]
+    fn what_one_run_leaves_to_the_sections_is_taken_from_there() {
+        let values = |pairs: &[(&str, i32)]| -> Values {
+            let pairs = pairs.iter();
+            pairs
+                .map(|(name, value)| ((*name).to_owned(), json!(value)))
+                .collect()
+        };
+        let shared = values(&[("train.max_chunks", 2), ("stage.train.kind", 0)]);
+        let mut own = shared.clone();
+        own.insert("stage.train.train.max_chunks".into(), json!(40));
+        own.insert("stage.other.train.max_chunks".into(), json!(40));
+        let mut completed = shared;
+        complete(&mut completed, &own);
+        let found = differences(&completed, &own);
+        assert_eq!(
+            found["stage.train.train.max_chunks"],
+            (Some(json!(2)), Some(json!(40)))
+        );
+        assert_eq!(
+            found["stage.other.train.max_chunks"],
+            (None, Some(json!(40)))
+        );
+    }
+
+    #[test]
+    fn tables_are_not_shown_as_one_line() {
+        assert_eq!(short(&json!("a text")), "a text");
+        let table = short(&json!({ "rows": vec!["value"; 100] }));
+        assert!(table.contains(" characters ("), "{table}");
     }
 }

@@ -7,8 +7,10 @@ use serde_json::{Value, json};
 
 use super::print::print;
 use super::{CliError, Exit};
+use crate::config::schema::Config;
+use crate::datasets::expanded;
 use crate::embedders::hub_cache;
-use crate::net::{KNOWN_RESOURCES, WANDB_SERVICE};
+use crate::net::{KNOWN_RESOURCES, Roots, WANDB_SERVICE};
 use crate::runner::bytes_text;
 use crate::store::{Project, Store, StoreError};
 use crate::tracking::wandb::ApiKey;
@@ -243,14 +245,21 @@ fn services() -> Vec<Check> {
 
 /// Files of the published recipes that are not here.
 fn resources(project: &Project) -> Vec<Check> {
+    let roots = Roots {
+        project: project.working_dir().to_owned(),
+        datasets: expanded(&Config::default().cls.root),
+    };
     let missing = KNOWN_RESOURCES
         .iter()
-        .filter(|resource| !project.working_dir().join(resource.target).exists());
+        .map(|resource| (resource, resource.place(&roots)))
+        .filter(|(_, place)| !place.exists());
     missing
-        .map(|resource| {
+        .map(|(resource, place)| {
             let text = format!(
                 "not at {}: {} ({})",
-                resource.target, resource.what, resource.address
+                place.display(),
+                resource.what,
+                resource.address
             );
             note("resource", text)
         })

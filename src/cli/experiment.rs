@@ -4,10 +4,12 @@ use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use super::{CliError, Exit};
-use crate::config::{ConfigErrors, Experiment, Request, render};
+use crate::config::schema::Needs;
+use crate::config::{ConfigErrors, Experiment, Problem, Request, StageSpec, render};
 use crate::reports::experiment::{plot_specs, table_specs};
-use crate::runner::unread_overrides;
-use crate::stages;
+use crate::runner::{Slots, excessive_needs, unread_overrides};
+use crate::stages::{self, input_problems};
+use crate::tracking::Environment;
 
 /// Reads an experiment file with overrides. Warnings go to standard error.
 pub(super) fn load(file: &Path, overrides: &[String]) -> Result<Experiment, CliError> {
@@ -17,13 +19,32 @@ pub(super) fn load(file: &Path, overrides: &[String]) -> Result<Experiment, CliE
 /// The same for a request that is made already.
 pub(super) fn load_request(request: &Request) -> Result<Experiment, CliError> {
     let experiment = Experiment::load(request).map_err(report)?;
+    let problems = input_problems(&experiment);
+    if !problems.is_empty() {
+        return Err(report(ConfigErrors { problems }));
+    }
     let mut warnings = experiment.warnings.clone();
     warnings.extend(unread_overrides(&experiment, &stages::registry()));
+    warn(&warnings);
+    Ok(experiment)
+}
+
+/// Warns of stages that need more than there is.
+pub(super) fn warn_of_needs(experiment: &Experiment, jobs: Option<usize>) {
+    let needs = |stage: &StageSpec| stage.config.needs != Needs::default();
+    if experiment.stages.iter().any(needs) {
+        let gpus = Environment::capture().gpus.len();
+        let slots = Slots::of(&experiment.slots, jobs);
+        warn(&excessive_needs(experiment, &slots, gpus));
+    }
+}
+
+/// Shows warnings on standard error.
+pub(super) fn warn(warnings: &[Problem]) {
     if !warnings.is_empty() {
         let colour = io::stderr().is_terminal();
-        eprintln!("{}\n", render(&warnings, colour));
+        eprintln!("{}\n", render(warnings, colour));
     }
-    Ok(experiment)
 }
 
 /// Fails if a table or plot of an experiment has mistakes that can be seen

@@ -94,7 +94,8 @@ fn text(plan: &GcPlan, dry_run: bool) -> String {
             _ => format!("unused for {}", time_text(unused)),
         };
         let what = match (item.unfinished, item.experiment.as_str()) {
-            (true, _) => "unfinished work".to_owned(),
+            (true, "") => "unfinished work".to_owned(),
+            (true, experiment) => format!("unfinished work on {} of {experiment}", item.stage),
             (false, experiment) => format!("{} of {experiment}", item.stage),
         };
         let id = item.id.to_string();

@@ -290,7 +290,7 @@ pub(super) fn fetch_missing(plan: &Plan) -> Result<bool, CliError> {
     for step in plan.steps() {
         let roots = roots(&step.config.cls.root);
         let missing = step.resources.iter().filter_map(|it| it.missing.as_ref());
-        for MissingResource { id, .. } in missing {
+        for id in missing.filter_map(|MissingResource { id, .. }| id.as_ref()) {
             if Wanted::of(id).is_ok() && seen.insert(id.clone()) {
                 eprintln!("fetching {id}");
                 let id = std::slice::from_ref(id);

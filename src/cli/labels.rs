@@ -44,7 +44,10 @@ pub fn cmd_tag(args: &TagArgs) -> Result<Exit, CliError> {
         }
         for tag in &args.remove {
             if !labels.remove(tag) {
-                let has = labels.tags.join(", ");
+                let has = match labels.tags.is_empty() {
+                    true => "none".to_owned(),
+                    false => labels.tags.join(", "),
+                };
                 return Err(CliError::usage(format!(
                     "the run has no tag `{tag}`; it has {has}"
                 )));

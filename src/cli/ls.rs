@@ -1,14 +1,16 @@
 //! `novic ls`: the runs of a project.
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Map, Value, json};
 
 use super::print::print;
-use super::{CliError, Exit};
+use super::{CliError, Exit, complete};
+use crate::config::{nearest, schema};
 use crate::runner::time_text;
 use crate::store::Project;
-use crate::tracking::{Filter, RunOverview, StageOutcome, list_runs, order, plain};
+use crate::tracking::{FIELDS, Filter, RunOverview, StageOutcome, list_runs, order, plain};
 
 /// List the runs of this project
 ///
@@ -33,10 +35,10 @@ pub struct LsArgs {
     #[arg(long, value_name = "N", default_value_t = 20)]
     last: usize,
     /// Sort by a field; `-FIELD` for descending
-    #[arg(long, value_name = "FIELD", allow_hyphen_values = true)]
+    #[arg(long, value_name = "FIELD", allow_hyphen_values = true, add = ArgValueCompleter::new(complete::fields))]
     sort: Option<String>,
     /// Columns to show, separated by commas
-    #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
+    #[arg(long, value_name = "FIELDS", value_delimiter = ',', add = ArgValueCompleter::new(complete::fields))]
     columns: Vec<String>,
     /// Print JSON
     #[arg(long)]
@@ -120,9 +122,25 @@ fn warn_of_unknown_names(args: &LsArgs, runs: &[RunOverview]) {
         .chain(args.columns.iter().map(String::as_str));
     for name in names {
         if !runs.is_empty() && runs.iter().all(|run| run.field(name).is_none()) {
-            eprintln!("warning: no run has a field `{name}`; see `novic ls --help`");
+            let near = near_field(name, runs);
+            let near = near.map(|near| format!("did you mean `{near}`? "));
+            let near = near.unwrap_or_default();
+            eprintln!("warning: no run has a field `{name}`; {near}see `novic ls --help`");
         }
     }
+    for doubt in args.filters.iter().flat_map(Filter::doubts) {
+        eprintln!("warning: {doubt}");
+    }
+}
+
+/// The field that is probably meant.
+fn near_field(name: &str, runs: &[RunOverview]) -> Option<String> {
+    let stages = runs.iter().flat_map(|run| &run.stages);
+    let results = stages.filter_map(|stage| stage.results.as_object());
+    let results = results.flat_map(Map::keys).map(String::as_str);
+    let keys = schema::keys().iter();
+    let keys = keys.flat_map(|key| [Some(key.path), key.flat]).flatten();
+    nearest(name, FIELDS.iter().copied().chain(results).chain(keys)).map(str::to_owned)
 }
 
 fn to_json(args: &LsArgs, run: &RunOverview) -> Value {
@@ -258,6 +276,7 @@ mod tests {
             key: String::new(),
             outcome,
             started: true,
+            started_us: 0,
             progress: Some((30, Some(120), "samples".into())),
             seconds: 0.0,
             message: None,

@@ -41,6 +41,7 @@ pub struct PlanArgs {
 pub fn cmd_plan(args: &PlanArgs) -> Result<Exit, CliError> {
     let experiment = experiment::load(&args.file, &args.overrides)?;
     experiment::check_cells(&experiment)?;
+    experiment::warn_of_needs(&experiment, None);
     let plan = Plan::of(&experiment, &stages::registry(), args.paranoid)
         .map_err(|error| CliError::from_error(Exit::Failed, &error))?;
     if args.json {

@@ -23,6 +23,7 @@ use crate::runner::mirror;
 use crate::runner::{
     Display, Execution, Hooks, Interrupt, LineDisplay, Plan, Retries, RunSummary, RunningHooks,
     Selection, Slots, StepResult, TerminalDisplay, execute, make_cells, plan_text, result_text,
+    unread_by_chosen,
 };
 use crate::stages;
 use crate::store::Project;
@@ -94,7 +95,7 @@ pub(super) struct RunOptions {
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
     retry_pause: f64,
     /// Run so many stages at the same time where they do not need each other, within `[slots]`
-    #[arg(long, short, value_name = "N")]
+    #[arg(long, short, value_name = "N", value_parser = at_least_one)]
     jobs: Option<usize>,
     /// Read external files again although they seem unchanged
     #[arg(long)]
@@ -107,12 +108,26 @@ pub(super) struct RunOptions {
     json: bool,
 }
 
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("at least one stage must run at a time".to_owned()),
+        Ok(count) => Ok(count),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// Runs an experiment.
 pub fn cmd_run(args: &RunArgs) -> Result<Exit, CliError> {
     let mut overrides = args.overrides.clone();
     let experiment = match (&args.from_run, &args.file) {
         (Some(run), first) => {
             // Without a file, the first word is an override too.
+            if let Some(file) = first.as_ref().filter(|first| first.is_file()) {
+                return Err(CliError::usage(format!(
+                    "--from-run takes no file ({}): the experiment is in the record of the run",
+                    file.display()
+                )));
+            }
             let first = first.iter().map(|first| first.display().to_string());
             overrides = first.chain(overrides).collect();
             let failed = |error: &dyn std::error::Error| CliError::from_error(Exit::Failed, error);
@@ -158,22 +173,37 @@ pub(super) fn run_experiment(
     }
     // Tables with mistakes should not wait for the end of a long run.
     check_cells(experiment)?;
+    let mut selection = selection(args);
+    let chosen = selection
+        .stages(&plan)
+        .map_err(|error| CliError::from_error(Exit::Usage, &error))?;
+    if selection.is_partial() {
+        let is_chosen = |stage: &str| chosen.contains(stage);
+        let unread = unread_by_chosen(experiment, &stages::registry(), is_chosen);
+        super::experiment::warn(&unread);
+    }
+    super::experiment::warn_of_needs(experiment, args.jobs);
     if plan.is_up_to_date() && args.force.is_empty() && !args.force_all {
-        if !args.json {
-            let what = match plan.is_all_up_to_date() {
-                true => "everything is up to date",
-                false => "all stages are up to date",
-            };
-            eprintln!("{}: {what}", experiment.file.display());
+        let own = plan
+            .own_run()
+            .map_err(|error| CliError::from_error(Exit::Failed, &error))?;
+        // What other experiments made is recorded once as what this one uses, all
+        // of it.
+        selection = Selection::default();
+        if own.is_some() || plan.steps().is_empty() {
+            if !args.json {
+                eprintln!("{}: {}", experiment.file.display(), nothing_to_do(&plan));
+            }
+            if let Some(late) = late_mirrors(experiment, &plan, &[], say_on_stderr()) {
+                late.finish();
+            }
+            let run = own.as_ref().map(|run| run.run.as_str());
+            return show_results(args, experiment, &plan, run, &RunSummary::up_to_date(&plan));
         }
-        if let Some(late) = late_mirrors(experiment, &plan, &[], say_on_stderr()) {
-            late.finish();
-        }
-        return show_results(args, experiment, &plan, None);
     }
     if !args.keep_going
         && plan.steps().iter().any(crate::runner::Step::is_blocked)
-        && runs_everything(args)
+        && !selection.is_partial()
     {
         return Err(CliError::report(
             Exit::Failed,
@@ -184,9 +214,8 @@ pub(super) fn run_experiment(
             ),
         ));
     }
-    let (id, summary, stopped_remotely) = run(args, overrides, experiment, &plan)?;
-    let summary = (id, summary);
-    let exit = match summary.1.exit_code() {
+    let (id, summary, stopped_remotely) = run(args, overrides, experiment, &plan, selection)?;
+    let exit = match summary.exit_code() {
         0 => Exit::Success,
         3 => Exit::SomeInputsFailed,
         130 => Exit::Interrupted,
@@ -201,15 +230,30 @@ pub(super) fn run_experiment(
         return Ok(exit);
     }
     let plan = make_plan(experiment, false)?;
-    let shown = show_results(args, experiment, &plan, Some(&summary))?;
+    let shown = show_results(args, experiment, &plan, Some(&id), &summary)?;
     Ok(match exit {
         Exit::Success | Exit::SomeInputsFailed if shown != Exit::Success => shown,
         exit => exit,
     })
 }
 
-fn runs_everything(args: &RunOptions) -> bool {
-    args.only.is_empty() && args.from.is_empty() && args.until.is_empty()
+/// Why there is nothing to run.
+fn nothing_to_do(plan: &Plan) -> &'static str {
+    match (plan.steps().is_empty(), plan.is_all_up_to_date()) {
+        (true, _) => "there are no stages, so there is nothing to run",
+        (false, true) => "everything is up to date",
+        (false, false) => "all stages are up to date",
+    }
+}
+
+fn selection(args: &RunOptions) -> Selection {
+    Selection {
+        only: args.only.clone(),
+        from: args.from.clone(),
+        until: args.until.clone(),
+        force: args.force.clone(),
+        force_all: args.force_all,
+    }
 }
 
 fn make_plan(experiment: &Experiment, paranoid: bool) -> Result<Plan, CliError> {
@@ -224,15 +268,9 @@ fn run(
     overrides: &[String],
     experiment: &Experiment,
     plan: &Plan,
+    selection: Selection,
 ) -> Result<(String, RunSummary, bool), CliError> {
     let failed = |error: &dyn std::error::Error| CliError::from_error(Exit::Failed, error);
-    let selection = Selection {
-        only: args.only.clone(),
-        from: args.from.clone(),
-        until: args.until.clone(),
-        force: args.force.clone(),
-        force_all: args.force_all,
-    };
     let strict = mirror::wanted(experiment, plan, &selection, Path::new(""));
     check_strict(&plan.project().runs_dir(), &strict).map_err(|error| failed(&error))?;
     let interrupt = Interrupt::of_signals().map_err(|error| failed(&error))?;
@@ -371,28 +409,27 @@ fn show_results(
     args: &RunOptions,
     experiment: &Experiment,
     plan: &Plan,
-    run: Option<&(String, RunSummary)>,
+    run: Option<&str>,
+    summary: &RunSummary,
 ) -> Result<Exit, CliError> {
     let failed = |error: &dyn std::error::Error| CliError::from_error(Exit::Failed, error);
     let report = ExperimentReport::collect(experiment, plan).map_err(|error| failed(&error))?;
-    let run_id = run
-        .map(|(id, _)| id.as_str())
-        .or_else(|| report.newest_run());
     let cells = make_cells(
         experiment,
         plan,
         &stages::registry(),
-        run_id.unwrap_or_default(),
+        run.unwrap_or_default(),
     );
     let cells = cells.map_err(|error| failed(&error))?;
     if !args.json {
-        let news = |cell: &&StepResult| run.is_some() || cell.outcome != StageOutcome::UpToDate;
+        let ran = summary.count(StageOutcome::UpToDate) < summary.steps.len();
+        let news = |cell: &&StepResult| ran || cell.outcome != StageOutcome::UpToDate;
         for cell in cells.iter().filter(news) {
             eprintln!("{}", result_text(cell, io::stderr().is_terminal()));
         }
     }
     let (tables, _) = report.good_tables();
-    let (page, failures) = match run_id {
+    let (page, failures) = match run {
         Some(id) => {
             let (page, failures) = write_page(&report, plan, id)?;
             (Some(page), failures)
@@ -418,8 +455,8 @@ fn show_results(
     }
     if args.json {
         let value = serde_json::json!({
-            "run": run_id,
-            "summary": run.map(|(_, summary)| summary.to_json()),
+            "run": run,
+            "summary": summary.to_json(),
             "cells": cells.iter().map(StepResult::to_json).collect::<Vec<_>>(),
             "tables": tables.iter().map(render::json).collect::<Vec<_>>(),
             "page": page,

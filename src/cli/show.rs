@@ -13,8 +13,12 @@ use super::{CliError, Exit, complete};
 use crate::runner::time_text;
 use crate::store::Project;
 use crate::tracking::{
-    Level, RunOverview, RunRecord, StageOutcome, StageOverview, find_run, read_record,
+    Level, RunOverview, RunRecord, RunState, StageOutcome, StageOverview, find_run, plain,
+    read_record,
 };
+
+/// Longest text of a value that is shown; tables are longer.
+const LONGEST_VALUE: usize = 60;
 
 /// Show what a run did
 ///
@@ -85,7 +89,7 @@ fn text(overview: &RunOverview, record: &RunRecord) -> String {
         .map(|reason| format!(" ({reason})"))
         .unwrap_or_default();
     line("state", &format!("{}{reason}", overview.state));
-    line("started", &header.started);
+    line("started", &moment(&header.started));
     line(
         "time",
         &time_text(Duration::from_secs_f64(overview.seconds())),
@@ -140,7 +144,7 @@ fn text(overview: &RunOverview, record: &RunRecord) -> String {
         let _ = writeln!(
             out,
             "{:>11}  {time:>8}  {:width$}  {}",
-            stage_word(stage),
+            stage_word(stage, &overview.state),
             stage.name,
             stage.kind
         );
@@ -152,15 +156,22 @@ fn text(overview: &RunOverview, record: &RunRecord) -> String {
                 message.replace('\n', &format!("\n{:23}", ""))
             );
         }
-        if let Some(metrics) = record.metrics.get(&stage.name) {
-            let last: Vec<_> = metrics
-                .names()
-                .iter()
-                .filter_map(|name| Some(format!("{name}={}", metrics.last(name)?.to_json())))
-                .collect();
-            if !last.is_empty() {
-                let _ = writeln!(out, "{:23}{}", "", last.join(" "));
+        let mut detail = |text: &str| {
+            if !text.is_empty() {
+                let _ = writeln!(out, "{:23}{text}", "");
             }
+        };
+        detail(stage.results["summary"].as_str().unwrap_or_default());
+        let results = stage.results.as_object().into_iter().flatten();
+        let results = results.map(|(name, value)| (name.as_str(), value.clone()));
+        detail(&short_values(
+            results.filter(|(name, _)| *name != "summary"),
+        ));
+        if let Some(metrics) = record.metrics.get(&stage.name) {
+            let names = metrics.names().into_iter();
+            detail(&short_values(names.filter_map(|name| {
+                Some((name, metrics.last(name)?.to_json()))
+            })));
         }
     }
     let warnings = record
@@ -189,7 +200,27 @@ fn text(overview: &RunOverview, record: &RunRecord) -> String {
     out
 }
 
-fn stage_word(stage: &StageOverview) -> &'static str {
+/// `name=value` of all that is short; tables are for `--json`.
+fn short_values<'a>(values: impl Iterator<Item = (&'a str, Value)>) -> String {
+    let is_simple = |value: &Value| !value.is_null() && !value.is_object() && !value.is_array();
+    let texts = values
+        .filter(|(_, value)| is_simple(value))
+        .map(|(name, value)| (name, plain(&value)))
+        .filter(|(_, text)| text.chars().count() <= LONGEST_VALUE && !text.contains('\n'));
+    let texts: Vec<_> = texts.map(|(name, text)| format!("{name}={text}")).collect();
+    texts.join(" ")
+}
+
+/// A moment in local time to the second.
+fn moment(text: &str) -> String {
+    let zoned = text.parse::<jiff::Zoned>();
+    zoned.map_or_else(
+        |_| text.to_owned(),
+        |zoned| zoned.strftime("%Y-%m-%d %H:%M:%S %:z").to_string(),
+    )
+}
+
+fn stage_word(stage: &StageOverview, run: &RunState) -> &'static str {
     match stage.outcome {
         Some(StageOutcome::Done) => "done",
         Some(StageOutcome::UpToDate) => "up to date",
@@ -197,6 +228,7 @@ fn stage_word(stage: &StageOverview) -> &'static str {
         Some(StageOutcome::Interrupted) => "stopped",
         Some(StageOutcome::Blocked) => "blocked",
         Some(StageOutcome::Skipped) => "skipped",
+        None if stage.started && *run != RunState::Running => "broken off",
         None if stage.started => "at work",
         None => "queued",
     }
@@ -287,7 +319,7 @@ mod tests {
             outcome,
             seconds: 12.34,
             message: message.map(str::to_owned),
-            results: Value::Null,
+            results: json!({ "summary": "the best one", "top1": 80.5, "table": [[1, 2]] }),
         };
         run.event(finished("train", StageOutcome::Done, None));
         run.event(finished(
@@ -312,10 +344,14 @@ mod tests {
            command  novic run quickstart.toml
 
               done     12.3s  train   train
+                              the best one
+                              top1=80.5
                               chunk=3 loss=0.25
             failed     12.3s  worlds  infer
                               no pictures
                               in extras/world
+                              the best one
+                              top1=80.5
 
            warning  train: the last batch was small
         ");

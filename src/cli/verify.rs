@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use super::print::print;
 use super::run::recorded;
 use super::{CliError, Exit, complete};
-use crate::runner::{Agreement, Display, LineDisplay, TOLERANCE, TerminalDisplay, Verdict, verify};
+use crate::runner::{
+    Agreement, Display, Extent, LineDisplay, RunError, TOLERANCE, TerminalDisplay, Verdict, verify,
+};
 use crate::stages;
 use crate::store::Project;
 use crate::tracking::{Environment, RunRecord, find_run, read_record};
@@ -24,6 +26,7 @@ use crate::tracking::{Environment, RunRecord, find_run, read_record};
 ///
 ///   novic verify latest
 ///   novic verify 170509 --stage train
+///   novic verify 170509 --seconds 60         # of long stages, the beginning
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct VerifyArgs {
@@ -31,8 +34,12 @@ pub struct VerifyArgs {
     #[arg(add = ArgValueCompleter::new(complete::runs))]
     run: String,
     /// Only these stages
-    #[arg(long, value_name = "STAGE")]
+    #[arg(long, value_name = "STAGE", value_delimiter = ',', add = ArgValueCompleter::new(complete::stages_of_run))]
     stage: Vec<String>,
+    /// So long at most for each stage: of those that take longer, the metrics of
+    /// the beginning are compared
+    #[arg(long, value_name = "SECONDS")]
+    seconds: Option<f64>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -51,21 +58,33 @@ pub fn cmd_verify(args: &VerifyArgs) -> Result<Exit, CliError> {
     } else {
         Box::new(LineDisplay::new(io::stderr(), Duration::from_secs(10)))
     };
+    let limit = args.seconds.map(Duration::try_from_secs_f64).transpose();
+    let limit = limit.map_err(|error| CliError::usage(format!("--seconds: {error}")))?;
     let registry = stages::registry();
     let verdicts = verify(
         &experiment,
         &run,
-        &args.stage,
+        Extent {
+            only: &args.stage,
+            limit,
+        },
         &project,
         &registry,
         display.as_mut(),
     )
-    .map_err(|error| failed(&error))?;
+    .map_err(|error| match error {
+        RunError::UnknownStage { .. } => CliError::from_error(Exit::Usage, &error),
+        error => failed(&error),
+    })?;
     let differences = environment(&record);
     let good = verdicts.iter().all(|(_, verdict)| {
         matches!(
             verdict,
             Verdict::Compared(Agreement::Equal | Agreement::Close { .. })
+                | Verdict::Sampled {
+                    agreement: Agreement::Equal | Agreement::Close { .. },
+                    ..
+                }
         )
     });
     if args.json {
@@ -91,14 +110,24 @@ pub fn cmd_verify(args: &VerifyArgs) -> Result<Exit, CliError> {
     Ok(if good { Exit::Success } else { Exit::Failed })
 }
 
-fn verdict_text(verdict: &Verdict) -> String {
-    match verdict {
-        Verdict::Compared(Agreement::Equal) => "equal".to_owned(),
-        Verdict::Compared(Agreement::Close { largest }) => {
+fn agreement_text(agreement: &Agreement) -> String {
+    match agreement {
+        Agreement::Equal => "equal".to_owned(),
+        Agreement::Close { largest } => {
             format!("equal within {TOLERANCE:e} (largest relative difference {largest:.1e})")
         }
-        Verdict::Compared(Agreement::Different { place, what }) => {
+        Agreement::Different { place, what } => {
             format!("DIFFERENT, first in {place}: {what}")
+        }
+    }
+}
+
+fn verdict_text(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Compared(agreement) => agreement_text(agreement),
+        Verdict::Sampled { rows, agreement } => {
+            let text = agreement_text(agreement);
+            format!("{text}, as far as it got: {rows} rows of its metrics")
         }
         Verdict::Gone { stage } => format!("cannot be compared: the output of {stage} is gone"),
         Verdict::Changed { changes } if changes.is_empty() => {

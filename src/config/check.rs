@@ -4,6 +4,7 @@ use super::experiment::push_new;
 use super::origin::Origins;
 use super::problem::Problem;
 use super::schema::{self, Action, Config, NoiseScheme};
+use super::source::Location;
 use super::stage::{StageInput, StageKind, StageSpec};
 
 /// Checks the values of a configuration against each other, for what its kind
@@ -205,6 +206,23 @@ impl Check<'_> {
 
 fn reads(action: Action, path: &str) -> bool {
     schema::key(path).is_some_and(|key| key.readers.contains(&action))
+}
+
+/// A seed that is given twice would run the same stages twice.
+pub(super) fn repeated_seeds(
+    seeds: &[u64],
+    location: Option<&Location>,
+    problems: &mut Vec<Problem>,
+) {
+    let repeated = (1..seeds.len()).find(|&at| seeds[..at].contains(&seeds[at]));
+    if let Some(at) = repeated {
+        let title = format!("experiment.seeds has {} twice", seeds[at]);
+        let problem = Problem::error(title).help("give every seed once");
+        problems.push(match location {
+            Some(location) => problem.at(location.clone(), ""),
+            None => problem,
+        });
+    }
 }
 
 /// An input fills fields that its consumer would read files from; they must not

@@ -258,6 +258,9 @@ fn read(path: &Path) -> Result<String, String> {
 
 fn missing_main(path: &Path, reason: &str) -> Problem {
     let problem = Problem::error(format!("cannot read {}: {reason}", path.display()));
+    if path.is_file() {
+        return problem.help("an experiment file is a text in UTF-8");
+    }
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -537,10 +540,15 @@ fn unknown_choice(
             .iter()
             .map(|d| d.join(group).display().to_string())
             .collect();
-        return problem.at(location.clone(), "").help(format!(
-            "groups are directories; looked for {}",
-            looked.join(", ")
-        ));
+        let problem = problem.at(location.clone(), "");
+        let groups = group_names(directories);
+        return match nearest(group, groups.iter().map(String::as_str)) {
+            Some(near) => problem.help(format!("did you mean `{near}`?")),
+            None => problem.help(format!(
+                "groups are directories; looked for {}",
+                looked.join(", ")
+            )),
+        };
     }
     let problem =
         Problem::error(format!("group `{group}` has no `{name}`")).at(location.clone(), "");
@@ -550,6 +558,18 @@ fn unknown_choice(
     };
     let options: Vec<_> = options.into_iter().collect();
     problem.help(format!("`{group}` has {}", options.join(", ")))
+}
+
+/// Names of the groups in directories: of their folders that hold TOML files.
+fn group_names(directories: &[PathBuf]) -> BTreeSet<String> {
+    let entries = directories
+        .iter()
+        .filter_map(|dir| std::fs::read_dir(dir).ok());
+    let folders = entries.flatten().flatten().map(|entry| entry.path());
+    folders
+        .filter(|folder| folder.is_dir() && !toml_names(folder).is_empty())
+        .filter_map(|folder| Some(folder.file_name()?.to_string_lossy().into_owned()))
+        .collect()
 }
 
 fn add_tree(

@@ -337,6 +337,9 @@ impl<'a> Builder<'a> {
 
     fn info(&self, problems: &mut Vec<Problem>) -> ExperimentInfo {
         let mut info: ExperimentInfo = self.document("experiment", problems);
+        let seeds = self.composition.stacks.top("experiment.seeds");
+        let location = seeds.map(|entry| &entry.location);
+        check::repeated_seeds(&info.seeds, location, problems);
         info.name = info.name.filter(|name| !name.is_empty()).or_else(|| {
             Some(
                 self.request
@@ -522,6 +525,7 @@ fn unknown_input(stage: &StageSpec, input: &StageInput, declared: &[&str]) -> Pr
     let names = || declared.iter().copied().filter(|&name| name != stage.name);
     match nearest(&input.stage, names()) {
         Some(near) => problem.help(format!("did you mean `{near}`?")),
+        None if names().next().is_none() => problem.help("there is no other stage"),
         None => problem.help(format!(
             "stages are {}",
             names().collect::<Vec<_>>().join(", ")

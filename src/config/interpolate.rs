@@ -1,9 +1,12 @@
 //! References in texts: `${section.field}` and `${env:NAME}`.
 
+use std::ops::Range;
+
 use serde_json::Value;
 
 use super::node::{Node, Raw};
-use super::schema::Key;
+use super::overrides::parse_value;
+use super::schema::{Key, Kind};
 use super::value::{Converted, Fault, convert};
 
 /// A value that a reference may name.
@@ -34,7 +37,9 @@ impl References<'_> {
         key: &Key,
         chain: &mut Vec<String>,
     ) -> Result<Value, Vec<Fault>> {
-        let node = self.fill(template, chain).map_err(|fault| vec![fault])?;
+        let is_list = matches!(key.kind, Kind::List(_) | Kind::ListOrText(_));
+        let node = self.fill(template, is_list, chain);
+        let node = node.map_err(|fault| vec![fault])?;
         match convert(&node, key)? {
             Converted::Value(value) => Ok(value),
             Converted::Deferred => Err(vec![fault(
@@ -45,20 +50,28 @@ impl References<'_> {
         }
     }
 
-    fn fill(&self, node: &Node, chain: &mut Vec<String>) -> Result<Node, Fault> {
+    /// Puts in what references name; `is_list` tells whether a list may stand
+    /// there.
+    fn fill(&self, node: &Node, is_list: bool, chain: &mut Vec<String>) -> Result<Node, Fault> {
         let raw = match &node.raw {
             Raw::List(items) => Raw::List(
                 items
                     .iter()
-                    .map(|item| self.fill(item, chain))
+                    .map(|item| self.fill(item, false, chain))
                     .collect::<Result<_, _>>()?,
             ),
             Raw::Text(text) | Raw::Word(text) => {
                 if let Some(reference) = whole_reference(text) {
-                    let value = self.find(reference, node, chain)?;
-                    return Ok(Node::from_json(&value, node.span.clone()));
+                    return Ok(match self.find(reference, node, chain)? {
+                        Found::Value(value) => Node::from_json(&value, node.span.clone()),
+                        Found::Variable(text) => variable_node(&text, is_list, node.span.clone()),
+                    });
                 }
-                Raw::Text(self.fill_text(text, node, chain)?)
+                let filled = self.fill_text(text, node, chain)?;
+                match &node.raw {
+                    Raw::Word(_) => Raw::Word(filled),
+                    _ => Raw::Text(filled),
+                }
             }
             raw => raw.clone(),
         };
@@ -80,18 +93,20 @@ impl References<'_> {
                     "write references as ${section.field}",
                 ));
             };
-            let value = self.find(&rest[start + 2..start + length], node, chain)?;
-            match value {
-                Value::Null => {}
-                Value::String(text) => filled.push_str(&text),
-                Value::Array(_) | Value::Object(_) => {
+            let found = self.find(&rest[start + 2..start + length], node, chain)?;
+            match found {
+                Found::Value(Value::Null) => {}
+                Found::Value(Value::String(text)) | Found::Variable(text) => {
+                    filled.push_str(&text);
+                }
+                Found::Value(Value::Array(_) | Value::Object(_)) => {
                     return Err(fault(
                         node,
                         "a list cannot be put into a text",
                         "let the reference stand alone",
                     ));
                 }
-                value => filled.push_str(&value.to_string()),
+                Found::Value(value) => filled.push_str(&value.to_string()),
             }
             rest = &rest[start + length + 1..];
         }
@@ -99,7 +114,7 @@ impl References<'_> {
         Ok(filled)
     }
 
-    fn find(&self, reference: &str, node: &Node, chain: &mut Vec<String>) -> Result<Value, Fault> {
+    fn find(&self, reference: &str, node: &Node, chain: &mut Vec<String>) -> Result<Found, Fault> {
         let reference = reference.trim();
         if let Some(variable) = reference.strip_prefix("env:") {
             let (name, default) = match variable.split_once(',') {
@@ -108,7 +123,7 @@ impl References<'_> {
             };
             return (self.variable)(name)
                 .or(default)
-                .map(Value::String)
+                .map(Found::Variable)
                 .ok_or_else(|| {
                     fault(
                         node,
@@ -126,7 +141,7 @@ impl References<'_> {
             ));
         }
         match (self.value)(reference) {
-            Some(Referred::Value(value)) => Ok(value),
+            Some(Referred::Value(value)) => Ok(Found::Value(value)),
             Some(Referred::Template(template, key)) => {
                 chain.push(reference.to_owned());
                 let value = self.resolve_from(template, key, chain).map_err(|faults| {
@@ -138,7 +153,7 @@ impl References<'_> {
                     )
                 });
                 chain.pop();
-                value
+                value.map(Found::Value)
             }
             None => Err(fault(
                 node,
@@ -146,6 +161,39 @@ impl References<'_> {
                 "write ${section.field} or ${env:NAME}",
             )),
         }
+    }
+}
+
+/// What a reference names.
+enum Found {
+    /// A value of a key.
+    Value(Value),
+    /// The text of an environment variable, or of its default.
+    Variable(String),
+}
+
+/// A variable as if it had been written in an override: it has the type of the
+/// key it is for. All of it stands at `span`, the reference.
+fn variable_node(text: &str, is_list: bool, span: Range<usize>) -> Node {
+    fn moved(node: Node, span: &Range<usize>) -> Node {
+        let raw = match node.raw {
+            Raw::List(items) => {
+                Raw::List(items.into_iter().map(|item| moved(item, span)).collect())
+            }
+            raw => raw,
+        };
+        Node {
+            span: span.clone(),
+            raw,
+        }
+    }
+    let list = (is_list && text.starts_with('[')).then(|| parse_value(text, 0).ok());
+    match list.flatten() {
+        Some(list) => moved(list, &span),
+        None => Node {
+            span,
+            raw: Raw::Word(text.to_owned()),
+        },
     }
 }
 

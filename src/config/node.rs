@@ -59,6 +59,9 @@ impl Node {
                 Value::Bool(_) => "a bool",
                 Value::Number(number) if number.is_f64() => "a number",
                 Value::Number(_) => "a whole number",
+                _ if whole_digits(word.trim_start_matches(['+', '-'])) => {
+                    "a number beyond all limits"
+                }
                 _ => "a text",
             },
             Raw::List(_) => "a list",

@@ -1,6 +1,8 @@
 //! The one table of default addresses: what users download, from where, to
 //! where.
 
+use std::path::Path;
+
 /// What becomes of a download.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -284,6 +286,14 @@ pub fn known_resource(id: &str) -> Option<&'static KnownResource> {
     KNOWN_RESOURCES.iter().find(|resource| resource.id == id)
 }
 
+/// The entry that brings `path`, of the working directory `project`.
+pub fn resource_at(path: &Path, project: &Path) -> Option<&'static KnownResource> {
+    let mut of_project = KNOWN_RESOURCES
+        .iter()
+        .filter(|resource| resource.root == Root::Project);
+    of_project.find(|resource| path.starts_with(project.join(resource.target)))
+}
+
 /// Address of the interface of Wikipedia, or of another `project` beside it, in
 /// a language; `None` for what is no code of a language or name of a project.
 pub fn wikipedia(language: &str, project: &str) -> Option<String> {
@@ -335,6 +345,20 @@ mod tests {
             );
             assert_eq!(known_resource(resource.id), Some(resource));
         }
+    }
+
+    #[test]
+    fn a_path_belongs_to_the_resource_that_brings_it() {
+        let id = |path: &str| {
+            resource_at(&Path::new("/p").join(path), Path::new("/p")).map(|known| known.id)
+        };
+        assert_eq!(id("extras/world"), Some("world"));
+        assert_eq!(id("extras/world/fox.jpg"), Some("world"));
+        assert_eq!(id("data/object_nouns.json"), Some("object-nouns"));
+        assert_eq!(id("my/photos"), None);
+        assert_eq!(id("extras/worlds"), None);
+        // Where data sets lie is another question.
+        assert_eq!(id("CIFAR/cifar-10-batches-py"), None);
     }
 
     #[test]

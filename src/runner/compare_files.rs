@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::store::{Entry, StoreError};
-use crate::tracking::{METRICS_FILE, read_metrics};
+use crate::tracking::{METRICS_FILE, Row, read_metrics};
 
 /// How far two outputs agree.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -130,15 +130,37 @@ fn compare_files(name: &str, old: &Path, new: &Path) -> Result<Agreement, StoreE
 
 /// Metrics without their times.
 fn compare_metrics(old: &Path, new: &Path) -> Agreement {
-    let rows = |path: &Path| {
-        read_metrics(path)
-            .map(|metrics| metrics.rows())
-            .unwrap_or_default()
-    };
     let (a, b) = (rows(old), rows(new));
+    let agreement = compare_rows(&a, &b);
+    if a.len() == b.len() || matches!(agreement, Agreement::Different { .. }) {
+        return agreement;
+    }
+    Agreement::Different {
+        place: METRICS_FILE.to_owned(),
+        what: format!("{} → {} rows", a.len(), b.len()),
+    }
+}
+
+/// Compares the first metrics of an output with those of a piece of the same work:
+/// how many rows there are, and how far they agree.
+pub(super) fn compare_beginning(old: &Path, piece: &Path) -> (usize, Agreement) {
+    let (a, b) = (
+        rows(&old.join(METRICS_FILE)),
+        rows(&piece.join(METRICS_FILE)),
+    );
+    (a.len().min(b.len()), compare_rows(&a, &b))
+}
+
+fn rows(path: &Path) -> Vec<Row> {
+    let metrics = read_metrics(path);
+    metrics.map(|metrics| metrics.rows()).unwrap_or_default()
+}
+
+/// Compares as many rows as both have.
+fn compare_rows(a: &[Row], b: &[Row]) -> Agreement {
     let mut agreement = Agreement::Equal;
-    for (a, b) in a.iter().zip(&b) {
-        let json = |row: &crate::tracking::Row| -> Value {
+    for (a, b) in a.iter().zip(b) {
+        let json = |row: &Row| -> Value {
             let values = row.values.iter();
             let values = values.filter(|(name, _)| !measures_time(name));
             let values = values.map(|(name, value)| (name.clone(), value.to_json()));
@@ -150,13 +172,7 @@ fn compare_metrics(old: &Path, new: &Path) -> Agreement {
             return agreement;
         }
     }
-    if a.len() == b.len() {
-        return agreement;
-    }
-    Agreement::Different {
-        place: METRICS_FILE.to_owned(),
-        what: format!("{} → {} rows", a.len(), b.len()),
-    }
+    agreement
 }
 
 fn compare_tensors(name: &str, old: &SafeTensors<'_>, new: &SafeTensors<'_>) -> Agreement {

@@ -193,6 +193,15 @@ impl StageContext<'_> {
             .with(&mut |display| display.line(Some(&self.name), level, text));
     }
 
+    /// Records that a number which the stage cannot do without became NaN or
+    /// infinite, for those who want to hear of it.
+    pub fn not_finite(&self, metric: &str) {
+        self.recorder.event(Event::NotFinite {
+            stage: self.name.clone(),
+            metric: metric.to_owned(),
+        });
+    }
+
     /// Waits until what was recorded so far is on the disk; not for a disk that
     /// takes nothing, of which the run tells by itself.
     pub fn settle(&self) {

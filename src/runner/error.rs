@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::config::UnknownRead;
+use crate::config::{UnknownRead, nearest};
 use crate::store::StoreError;
 use crate::tracking::TrackingError;
 
@@ -75,13 +75,35 @@ pub enum RunError {
         source: UnknownRead,
     },
     /// A stage was named that the plan does not have.
-    #[error("there is no stage `{wanted}`; the experiment has {}", known.join(", "))]
+    #[error(
+        "there is no stage `{wanted}`; {}the experiment has {}",
+        nearest.as_ref().map(|name| format!("did you mean `{name}`? ")).unwrap_or_default(),
+        known.join(", ")
+    )]
     UnknownStage {
         /// What was named.
         wanted: String,
+        /// The stage that was probably meant.
+        nearest: Option<String>,
         /// Stages there are.
         known: Vec<String>,
     },
+    /// Stages were chosen in ways that exclude each other.
+    #[error("--only, --from and --until together choose no stage; leave one of them out")]
+    NothingChosen,
+}
+
+impl RunError {
+    pub(super) fn unknown_stage<'a>(
+        wanted: &str,
+        known: impl Iterator<Item = &'a str> + Clone,
+    ) -> RunError {
+        RunError::UnknownStage {
+            wanted: wanted.to_owned(),
+            nearest: nearest(wanted, known.clone()).map(str::to_owned),
+            known: known.map(str::to_owned).collect(),
+        }
+    }
 }
 
 #[cfg(test)]

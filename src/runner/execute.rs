@@ -263,8 +263,11 @@ impl Worker<'_> {
                 }
                 None => {
                     let why = match self.board.result(input.step) {
-                        Some(_) => "has no output",
-                        None => "is neither in the store nor chosen to run",
+                        Some(_) => "has no output".to_owned(),
+                        None => format!(
+                            "is neither in the store nor chosen to run; --until {} runs it too",
+                            step.stage
+                        ),
                     };
                     let message = Some(format!("its input `{}` {why}", source.name));
                     return Ok(result_of(step, StageOutcome::Skipped, message, None));
@@ -599,12 +602,18 @@ pub(super) fn blockage_text(blockage: &Blockage) -> String {
                     .bytes
                     .map(|bytes| format!(", {}", super::format::bytes_text(bytes)))
                     .unwrap_or_default();
-                text.push_str(&format!(" ({}{size}, from {})", missing.id, missing.source));
+                text.push_str(&format!(" ({}{size})", missing.source));
+                if let Some(id) = &missing.id {
+                    text.push_str(&format!("; get it with `novic hub get {id}`"));
+                }
             }
             text
         }
         Blockage::Input { step } => format!("its input `{step}` is blocked"),
         Blockage::Unusable { message } => message.clone(),
+        Blockage::NoSuchKind { kind } if kind == "fix_checkpoints" => {
+            "fix_checkpoints is no stage here; use `novic checkpoint fix`".to_owned()
+        }
         Blockage::NoSuchKind { kind } => format!("this program has no stage kind `{kind}`"),
     }
 }

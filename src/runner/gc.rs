@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::config::CellKind;
 use crate::store::{EntryId, Manifest, Project, Removal, Store};
-use crate::tracking::{RunOverview, RunState, list_runs};
+use crate::tracking::{RunOverview, RunState, StageOverview, list_runs};
 
 use super::error::RunError;
 
@@ -79,6 +79,12 @@ impl GcPlan {
         let (runs, _) = list_runs(project)?;
         let mut manifests = Vec::new();
         let mut items = Vec::new();
+        // Unfinished work does not say whose it is; the runs do.
+        let stages = runs.iter().flat_map(|run| {
+            let stages = run.stages.iter();
+            stages.map(move |stage| (stage.key.as_str(), (stage, run)))
+        });
+        let by_key: HashMap<&str, (&StageOverview, &RunOverview)> = stages.collect();
         for kind in store.kinds()? {
             manifests.extend(
                 store
@@ -87,9 +93,11 @@ impl GcPlan {
                     .map(|e| e.manifest().clone()),
             );
             for partial in store.partials(&kind)? {
+                let key = partial.id.key().to_string();
+                let worker = by_key.get(key.as_str());
                 items.push(GcItem {
-                    stage: String::new(),
-                    experiment: String::new(),
+                    stage: worker.map_or_else(String::new, |(stage, _)| stage.name.clone()),
+                    experiment: worker.map_or_else(String::new, |(_, run)| run.experiment.clone()),
                     unfinished: true,
                     bytes: partial.bytes,
                     used_ms: partial.touched_ms,

@@ -54,6 +54,16 @@ fn outputs_go_by_reachability_age_and_size_and_come_back() {
 }
 
 #[test]
+fn unfinished_work_says_whose_it_is() {
+    let bench = Bench::new("[stage.bad]\nkind = \"eval\"\n");
+    assert_eq!(bench.run().count(StageOutcome::Failed), 1);
+    let project = project_in(bench.dir.path());
+    let plan = GcPlan::of(&project, GcPolicy::default(), &|_| false, &|_| false).unwrap();
+    let item = plan.items.iter().find(|item| item.unfinished).unwrap();
+    assert_eq!(item.stage, "bad");
+}
+
+#[test]
 fn what_a_running_run_uses_stays() {
     let bench = Bench::new(EXPERIMENT);
     let plan = bench.plan();

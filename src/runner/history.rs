@@ -9,8 +9,10 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::store::{EntryDescription, Key, Manifest, Store, StoreError};
+use crate::store::{EntryDescription, Key, Manifest, Project, Store, StoreError};
+use crate::tracking::{RunOverview, list_runs};
 
+use super::own_run::has_output;
 use super::resource::Resource;
 
 /// Something a stage depends on that differs from its last output.
@@ -86,14 +88,19 @@ pub(super) struct Now<'a> {
 /// Outputs in the store, read kind by kind when first asked for.
 pub(super) struct History<'a> {
     store: &'a Store,
+    project: &'a Project,
     kinds: HashMap<String, Vec<Manifest>>,
+    /// All runs, once they are asked for.
+    runs: Option<Vec<RunOverview>>,
 }
 
 impl<'a> History<'a> {
-    pub(super) fn new(store: &'a Store) -> History<'a> {
+    pub(super) fn new(project: &'a Project, store: &'a Store) -> History<'a> {
         History {
             store,
+            project,
             kinds: HashMap::new(),
+            runs: None,
         }
     }
 
@@ -111,19 +118,47 @@ impl<'a> History<'a> {
         Ok(&self.kinds[kind])
     }
 
-    /// The last output of the same stage.
+    /// The last output of the same stage: for its seed, else for any, else one
+    /// that another experiment made and a run of this one used.
     pub(super) fn last(
         &mut self,
         kind: &str,
         now: &Now<'_>,
     ) -> Result<Option<&Manifest>, StoreError> {
-        let same = |manifest: &&Manifest| {
+        let same = |manifest: &Manifest| {
             let description = &manifest.description;
-            description.experiment == now.experiment
-                && description.stage == now.stage
-                && description.seed == now.seed
+            description.experiment == now.experiment && description.stage == now.stage
         };
-        Ok(self.of_kind(kind)?.iter().find(same))
+        let all = self.of_kind(kind)?;
+        let of_seed = |manifest: &Manifest| same(manifest) && manifest.description.seed == now.seed;
+        let own = all.iter().position(of_seed);
+        let own = own.or_else(|| all.iter().position(same));
+        let at = match own {
+            None if !all.is_empty() => {
+                let used = self.used(now);
+                let all = self.of_kind(kind)?;
+                used.and_then(|key| all.iter().position(|manifest| manifest.key == key))
+            }
+            own => own,
+        };
+        Ok(at.and_then(|at| self.of_kind(kind).ok()?.get(at)))
+    }
+
+    /// Key with which the newest run of this experiment had the stage.
+    fn used(&mut self, now: &Now<'_>) -> Option<Key> {
+        let project = self.project;
+        let runs = self.runs.get_or_insert_with(|| {
+            // Without them there is only less to tell.
+            list_runs(project).map(|(runs, _)| runs).unwrap_or_default()
+        });
+        let of_experiment = runs
+            .iter()
+            .rev()
+            .filter(|run| run.experiment == now.experiment);
+        let mut stages = of_experiment.flat_map(|run| &run.stages);
+        let is_same = |name: &str| name.split('@').next() == Some(now.stage);
+        let found = stages.find(|stage| is_same(&stage.name) && has_output(stage));
+        found.and_then(|stage| stage.key.parse().ok())
     }
 
     /// Time that such a stage took: the last one of the same name, else the

@@ -10,6 +10,7 @@ use super::display::{Display, StageReport};
 use super::format::{about, count_text, rate_text, time_text};
 use super::plan::{Plan, Step};
 use super::progress::ProgressView;
+use super::show::expected_text;
 use super::summary::{RunSummary, StepResult};
 
 /// Up-to-date stages are listed one by one up to this many.
@@ -99,9 +100,8 @@ pub fn result_text(result: &StepResult, terminal: bool) -> String {
 
 pub(super) fn started_text(ink: Ink, step: &Step, resumed: bool) -> String {
     let word = if resumed { "RESUME" } else { "START" };
-    let expected = step
-        .expected
-        .map(|time| format!(" ({})", about(time)))
+    let expected = expected_text(step)
+        .map(|time| format!(" ({time})"))
         .unwrap_or_default();
     format!(
         "{} [{:8}] {}{expected}",

@@ -187,7 +187,7 @@ impl Plan {
             project: &project,
             store: &store,
             hashes: &hashes,
-            history: history.then(|| History::new(&store)),
+            history: history.then(|| History::new(&project, &store)),
             steps: Vec::new(),
             of_stage: HashMap::new(),
         };
@@ -512,7 +512,8 @@ impl Planner<'_> {
             (Some(holder), _) => StepState::Busy(holder),
             (None, Some(partial)) if partial.failure.is_some() => StepState::Failed(partial),
             (None, Some(partial)) => {
-                step.expected = step.expected.map(|all| all.saturating_sub(spent(&partial)));
+                let by_others = step.expected.map(|all| all.saturating_sub(spent(&partial)));
+                step.expected = left(&partial).or(by_others);
                 StepState::Resumable(partial)
             }
             (None, None) => StepState::WillRun,
@@ -557,6 +558,17 @@ pub(super) fn now<'a>(experiment: &'a str, steps: &[Step], step: &'a Step) -> No
         inputs: step.inputs.iter().map(input).collect(),
         resources: &step.resources,
     }
+}
+
+/// Time that the rest of partial work takes, if it goes on as so far.
+fn left(partial: &PartialState) -> Option<Duration> {
+    let progress = partial
+        .progress
+        .as_ref()
+        .filter(|progress| progress.done > 0)?;
+    let rest = progress.total?.saturating_sub(progress.done);
+    let seconds = partial.seconds / progress.done as f64 * rest as f64;
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 /// Time that partial work has taken so far.

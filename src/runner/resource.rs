@@ -28,9 +28,10 @@ pub struct Resource {
 /// Where something that is not here comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MissingResource {
-    /// Its id in the list of resources.
-    pub id: String,
-    /// Address.
+    /// What `novic hub get` calls it; none for what people have to provide
+    /// themselves.
+    pub id: Option<String>,
+    /// Address, or what it should be.
     pub source: String,
     /// Size in bytes, if known.
     pub bytes: Option<u64>,

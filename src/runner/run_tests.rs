@@ -150,7 +150,7 @@ impl StageKind for Needs {
             return Ok(vec![Resource::present(role, name, Some(path), identity)]);
         }
         let missing = MissingResource {
-            id: "captions-v1".into(),
+            id: Some("captions-v1".into()),
             source: "https://example.org/captions.json".into(),
             bytes: Some(35_000_000),
         };
@@ -526,7 +526,9 @@ kind = "nothing"
     );
     let (text, json) = (plan_text(&plan), plan_json(&plan));
     assert!(
-        text.contains("captions-v1, 35 MB, from https://example.org/captions.json"),
+        text.contains(
+            "(https://example.org/captions.json, 35 MB); get it with `novic hub get captions-v1`"
+        ),
         "{text}"
     );
     assert_eq!(
@@ -833,16 +835,21 @@ fn steps_can_be_chosen_and_forced() {
         &[("second", Done)],
     );
     let plan = bench.plan();
-    let error = Selection {
-        only: vec!["secnd".into()],
-        ..Default::default()
-    }
-    .apply(&plan)
-    .unwrap_err();
+    let error = |selection: Selection| selection.stages(&plan).unwrap_err().to_string();
     assert_eq!(
-        error.to_string(),
-        "there is no stage `secnd`; the experiment has first, second, joined"
+        error(Selection {
+            only: vec!["secnd".into()],
+            ..Default::default()
+        }),
+        "there is no stage `secnd`; did you mean `second`? the experiment has first, second, \
+         joined"
     );
+    let nothing = error(Selection {
+        only: vec!["first".into()],
+        from: vec!["joined".into()],
+        ..Default::default()
+    });
+    assert!(nothing.contains("choose no stage"), "{nothing}");
 }
 
 /// A writer whose text the test can look at.

@@ -1,5 +1,7 @@
 //! Which steps of a plan to run.
 
+use std::collections::BTreeSet;
+
 use super::error::RunError;
 use super::plan::{Plan, Step};
 
@@ -27,6 +29,27 @@ pub(super) struct Chosen {
 }
 
 impl Selection {
+    /// Whether it leaves out some stages by their names.
+    pub fn is_partial(&self) -> bool {
+        [&self.only, &self.from, &self.until]
+            .iter()
+            .any(|names| !names.is_empty())
+    }
+
+    /// Names of the stages of which it chooses any step.
+    ///
+    /// # Errors
+    /// A name is unknown, or together they choose nothing.
+    pub fn stages<'a>(&self, plan: &'a Plan) -> Result<BTreeSet<&'a str>, RunError> {
+        let chosen = self.apply(plan)?;
+        let steps = plan.steps().iter().zip(chosen.run).filter(|(_, run)| *run);
+        let names: BTreeSet<&str> = steps.map(|(step, _)| step.stage.as_str()).collect();
+        match names.is_empty() && !plan.steps().is_empty() {
+            true => Err(RunError::NothingChosen),
+            false => Ok(names),
+        }
+    }
+
     pub(super) fn apply(&self, plan: &Plan) -> Result<Chosen, RunError> {
         let steps = plan.steps();
         let mut run = vec![true; steps.len()];
@@ -72,11 +95,8 @@ fn named(steps: &[Step], names: &[String]) -> Result<Vec<bool>, RunError> {
             .iter()
             .any(|step| step.stage == *wanted || step.name == *wanted)
         {
-            let known = steps.iter().map(|step| step.name.clone()).collect();
-            return Err(RunError::UnknownStage {
-                wanted: wanted.clone(),
-                known,
-            });
+            let known = steps.iter().map(|step| step.name.as_str());
+            return Err(RunError::unknown_stage(wanted, known));
         }
     }
     Ok(steps

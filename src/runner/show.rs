@@ -73,7 +73,7 @@ pub fn plan_text(plan: &Plan) -> String {
 
 /// What the line of a step ends with: size, time, progress.
 fn step_note(step: &Step) -> String {
-    let expected = step.expected.map(about);
+    let expected = expected_text(step);
     match &step.state {
         StepState::UpToDate(entry) => bytes_text(entry.manifest().bytes),
         StepState::Resumable(partial) => {
@@ -102,6 +102,23 @@ fn step_note(step: &Step) -> String {
         StepState::Busy(holder) => format!("by {holder}"),
         StepState::Blocked(_) => String::new(),
     }
+}
+
+/// The time that a step will take, as far as that can be said.
+pub(super) fn expected_text(step: &Step) -> Option<String> {
+    let time = about(step.expected?);
+    Some(match is_other_work(step) {
+        true => format!("{time} before the change"),
+        false => time,
+    })
+}
+
+/// Whether a value changed since the output whose time is known, so that this
+/// time is no promise.
+fn is_other_work(step: &Step) -> bool {
+    let mut changes = step.changes.iter().flatten();
+    !matches!(step.state, StepState::Resumable(_))
+        && changes.any(|change| matches!(change, Change::Value { .. }))
 }
 
 /// Why a step is not up to date.
@@ -194,10 +211,17 @@ fn totals(plan: &Plan) -> String {
             .filter(|step| !step.is_up_to_date() && !step.is_blocked())
             .collect();
         let known: Duration = times.iter().filter_map(|step| step.expected).sum();
+        let changed = times
+            .iter()
+            .any(|step| step.expected.is_some() && is_other_work(step));
+        let known = match changed && !known.is_zero() {
+            true => format!("{} by earlier outputs", about(known)),
+            false => about(known),
+        };
         let time = match times.iter().filter(|step| step.expected.is_none()).count() {
-            0 => format!(" ({})", about(known)),
+            0 => format!(" ({known})"),
             unknown if unknown == times.len() => String::new(),
-            unknown => format!(" ({} and {unknown} of unknown time)", about(known)),
+            unknown => format!(" ({known} and {unknown} of unknown time)"),
         };
         parts.push(format!("{to_run} to run{time}"));
     }

@@ -1,6 +1,7 @@
 //! What steps may occupy at the same time.
 
 use crate::config::schema::{self, Needs};
+use crate::config::{Experiment, Problem, StageSpec};
 use crate::tracking::Environment;
 
 /// Bytes in a GiB.
@@ -43,6 +44,42 @@ impl Slots {
                 .unwrap_or_else(|| Environment::capture().memory as f64 / GIB),
         }
     }
+}
+
+/// A warning for each stage that needs more than there is for all: it runs all the
+/// same, when nothing else does. `gpus` is how many the machine has.
+pub fn excessive_needs(experiment: &Experiment, slots: &Slots, gpus: usize) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut check = |stage: &StageSpec, key: &str, needed: f64, there: f64, whose: &str| {
+        if needed > there {
+            let title = format!(
+                "stage `{}` has {key} = {needed}, but {whose} {there}: it runs alone, with what \
+                 there is",
+                stage.name
+            );
+            let problem = Problem::warning(title);
+            problems.push(match stage.origins.location(key) {
+                Some(location) => problem.at(location.clone(), ""),
+                None => problem,
+            });
+        }
+    };
+    for stage in &experiment.stages {
+        let needs = &stage.config.needs;
+        let here = gpus.min(slots.gpus);
+        let whose = match here < slots.gpus {
+            true => "the number of GPUs here is",
+            false => "slots.gpus is",
+        };
+        check(stage, "needs.gpus", needs.gpus as f64, here as f64, whose);
+        if let (Some(needed), Some(there)) = (needs.cpus, slots.cpus) {
+            let (needed, there) = (needed as f64, there as f64);
+            check(stage, "needs.cpus", needed, there, "slots.cpus is");
+        }
+        let whose = "the GiB of memory for all stages are";
+        check(stage, "needs.memory", needs.memory, slots.memory, whose);
+    }
+    problems
 }
 
 /// What steps at work occupy.
@@ -118,6 +155,39 @@ mod tests {
         assert!(!occupied.leaves_room(&needs(Some(1), 0, 3.5), &slots));
         occupied.end(&first, &slots);
         assert!(occupied.leaves_room(&needs(None, 1, 8.0), &slots));
+    }
+
+    #[test]
+    fn needs_beyond_all_slots_are_told() {
+        let request = crate::config::Request {
+            file: "mine.toml".into(),
+            text: Some(
+                "[stage.a]\nkind = \"nothing\"\nneeds.gpus = 1\nneeds.cpus = 4\n\
+                 [stage.b]\nkind = \"nothing\"\nneeds.memory = 9.0\n"
+                    .to_owned(),
+            ),
+            ..crate::config::Request::default()
+        };
+        let experiment = Experiment::load(&request).unwrap();
+        let slots = |cpus, memory| Slots {
+            cpus,
+            memory,
+            ..Slots::default()
+        };
+        let titles = |slots: Slots, gpus| -> Vec<String> {
+            let problems = excessive_needs(&experiment, &slots, gpus);
+            problems.into_iter().map(|problem| problem.title).collect()
+        };
+        assert!(titles(slots(Some(4), 9.0), 1).is_empty());
+        let found = titles(slots(Some(2), 8.0), 0);
+        assert_eq!(found.len(), 3, "{found:?}");
+        for (title, part) in found.iter().zip([
+            "needs.gpus = 1, but the number of GPUs here is 0",
+            "needs.cpus = 4, but slots.cpus is 2",
+            "needs.memory = 9",
+        ]) {
+            assert!(title.contains(part), "{title}");
+        }
     }
 
     #[test]

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use crate::store::Entry;
 use crate::tracking::{RunEnd, StageOutcome};
 
+use super::plan::{Plan, StepState};
+
 /// How one step came out.
 #[derive(Clone, Debug)]
 pub struct StepResult {
@@ -64,6 +66,29 @@ pub struct RunSummary {
 }
 
 impl RunSummary {
+    /// That of a plan in which nothing is left to do.
+    pub fn up_to_date(plan: &Plan) -> RunSummary {
+        let steps = plan.steps().iter().filter_map(|step| match &step.state {
+            StepState::UpToDate(entry) => Some(StepResult {
+                name: step.name.clone(),
+                stage: step.stage.clone(),
+                kind: step.kind.clone(),
+                seed: step.seed,
+                outcome: StageOutcome::UpToDate,
+                seconds: 0.0,
+                message: None,
+                entry: Some((**entry).clone()),
+                parked: false,
+            }),
+            _ => None,
+        });
+        RunSummary {
+            steps: steps.collect(),
+            seconds: 0.0,
+            interrupted: false,
+        }
+    }
+
     /// Number of steps that came out so.
     pub fn count(&self, outcome: StageOutcome) -> usize {
         self.steps

@@ -7,19 +7,65 @@ use crate::config::{Experiment, Location, Problem, SourceKind, StageSpec, keys_r
 
 use super::registry::{Registry, reads_of};
 
-/// A warning for every override that changes a value which no stage of the
-/// experiment reads, by its kind or by what the schema says of its action.
+/// A warning for every override, of the command line or of a variable
+/// `NOVIC__…`, that changes a value which no stage of the experiment reads, by its
+/// kind or by what the schema says of its action.
 pub fn unread_overrides(experiment: &Experiment, registry: &Registry) -> Vec<Problem> {
-    // By argument and key, since one argument may set several keys.
-    let mut overrides: BTreeMap<(String, &str), (Location, bool)> = BTreeMap::new();
+    let mut problems = Vec::new();
+    for (path, location, read) in overrides(experiment, registry, |_| true) {
+        if !read && let Some(key) = schema::key(path) {
+            problems.push(warning(key, location));
+        }
+    }
+    problems.extend(unread_seed(experiment, registry));
+    problems
+}
+
+/// A warning for every override that stages of the experiment read, but none of
+/// those that are `chosen` by name.
+pub fn unread_by_chosen(
+    experiment: &Experiment,
+    registry: &Registry,
+    chosen: impl Fn(&str) -> bool,
+) -> Vec<Problem> {
+    let by_any = overrides(experiment, registry, |_| true);
+    let by_chosen = overrides(experiment, registry, |stage| chosen(&stage.name));
+    let lost = by_any.into_iter().zip(by_chosen);
+    let lost = lost.filter(|((.., any), (.., chosen))| *any && !*chosen);
+    lost.map(|((path, location, _), _)| {
+        Problem::warning(format!(
+            "no stage that is chosen reads {path}: the override has no effect on this run"
+        ))
+        .at(location, "")
+    })
+    .collect()
+}
+
+/// Overrides by argument or variable and key, since one may set several keys:
+/// where they are, and whether a stage that `counts` reads the key.
+fn overrides<'a>(
+    experiment: &Experiment,
+    registry: &Registry,
+    counts: impl Fn(&StageSpec) -> bool,
+) -> Vec<(&'a str, Location, bool)> {
+    let mut found: BTreeMap<(String, &str), (Location, bool)> = BTreeMap::new();
     for stage in &experiment.stages {
-        let reads = keys_of(stage, registry);
+        let reads = match counts(stage) {
+            true => keys_of(stage, registry),
+            false => BTreeSet::new(),
+        };
         for key in schema::keys() {
             for given in stage.origins.given(key.path) {
                 let source = &given.location.source;
-                if source.kind == SourceKind::Argument {
+                // Other variables are not meant for one experiment.
+                let meant = match source.kind {
+                    SourceKind::Argument => true,
+                    SourceKind::Environment => source.text.starts_with("NOVIC__"),
+                    _ => false,
+                };
+                if meant {
                     let read = reads.contains(key.path);
-                    overrides
+                    found
                         .entry((source.text.clone(), key.path))
                         .and_modify(|(_, any)| *any |= read)
                         .or_insert((given.location.clone(), read));
@@ -27,10 +73,29 @@ pub fn unread_overrides(experiment: &Experiment, registry: &Registry) -> Vec<Pro
             }
         }
     }
-    let unread = overrides.into_iter().filter(|(_, (_, read))| !read);
-    unread
-        .filter_map(|((_, path), (location, _))| Some(warning(schema::key(path)?, location)))
+    let found = found.into_iter();
+    found
+        .map(|((_, path), (location, read))| (path, location, read))
         .collect()
+}
+
+/// A warning for `run.seed` where the seeds of the experiment take its place.
+fn unread_seed(experiment: &Experiment, registry: &Registry) -> Option<Problem> {
+    let given = experiment.origins.given("run.seed").last()?;
+    let drawn = |stage: &StageSpec| {
+        let kind = registry.get(stage.kind.as_str());
+        kind.is_some_and(|kind| kind.draws_random())
+    };
+    let is_override = !given.location.source.is_file();
+    if experiment.info.seeds.is_empty() || !is_override || !experiment.stages.iter().any(drawn) {
+        return None;
+    }
+    let problem = Problem::warning(
+        "experiment.seeds gives the seeds: run.seed has no effect on stages that draw random \
+         numbers",
+    );
+    let help = format!("give experiment.seeds=[{}]", given.value);
+    Some(problem.at(given.location.clone(), "").help(help))
 }
 
 /// Keys that a stage reads, by its kind or by what the schema says of its action.

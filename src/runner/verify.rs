@@ -2,6 +2,9 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -9,7 +12,7 @@ use crate::config::Experiment;
 use crate::store::{Entry, Project, Store, StoreError};
 use crate::tracking::{RunEnd, RunOverview, RunRecorder, RunStart, StageOutcome};
 
-use super::compare_files::{Agreement, compare_outputs};
+use super::compare_files::{Agreement, compare_beginning, compare_outputs};
 use super::display::Display;
 use super::error::RunError;
 use super::execute::{Execution, Retries, execute};
@@ -26,6 +29,13 @@ use super::slots::Slots;
 pub enum Verdict {
     /// It was done again.
     Compared(Agreement),
+    /// Its beginning was done again, and the metrics of that compared.
+    Sampled {
+        /// Number of rows of metrics.
+        rows: usize,
+        /// How far they agree.
+        agreement: Agreement,
+    },
     /// Its output or one of its inputs is not in the store any more.
     Gone {
         /// Which stage's output.
@@ -43,6 +53,16 @@ pub enum Verdict {
     },
 }
 
+/// Which stages to verify, and how much of each.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Extent<'a> {
+    /// Only these stages; none: all.
+    pub only: &'a [String],
+    /// Longest time for one stage: of those that take longer, the beginning is
+    /// compared.
+    pub limit: Option<Duration>,
+}
+
 /// Does the stages of a run again, each on the inputs that it had, and compares
 /// the outputs. Works beside the project's store, which stays as it is.
 ///
@@ -51,14 +71,14 @@ pub enum Verdict {
 pub fn verify(
     experiment: &Experiment,
     run: &RunOverview,
-    only: &[String],
+    extent: Extent<'_>,
     project: &Project,
     registry: &Registry,
     display: &mut dyn Display,
 ) -> Result<Vec<(String, Verdict)>, RunError> {
     let plan = Plan::in_project(experiment, registry, project.clone(), false)?;
     let selection = Selection {
-        only: only.to_vec(),
+        only: extent.only.to_vec(),
         ..Selection::default()
     };
     let chosen = selection.apply(&plan)?;
@@ -82,6 +102,7 @@ pub fn verify(
             experiment,
             registry,
             beside: &beside,
+            limit: extent.limit,
         }
         .step(step, &recorded.key, display)?;
         verdicts.push((step.name.clone(), verdict));
@@ -94,6 +115,14 @@ struct Verifier<'a> {
     experiment: &'a Experiment,
     registry: &'a Registry,
     beside: &'a Project,
+    limit: Option<Duration>,
+}
+
+/// What came of doing a step again.
+enum Again {
+    Done,
+    Stopped,
+    Failed(String),
 }
 
 impl Verifier<'_> {
@@ -125,20 +154,25 @@ impl Verifier<'_> {
             link(&entry, &copies.entry_dir(id))?;
         }
         match self.again(step, display)? {
-            Ok(()) => match copies.get(id)? {
+            Again::Done => match copies.get(id)? {
                 Some(new) => Ok(Verdict::Compared(compare_outputs(&old, &new)?)),
                 None => gone(&step.name),
             },
-            Err(message) => Ok(Verdict::Failed { message }),
+            Again::Stopped => {
+                let (rows, agreement) = compare_beginning(old.dir(), &copies.unfinished_out(id));
+                Ok(match rows {
+                    0 => Verdict::Failed {
+                        message: "it had no metrics to compare when its time was over".to_owned(),
+                    },
+                    rows => Verdict::Sampled { rows, agreement },
+                })
+            }
+            Again::Failed(message) => Ok(Verdict::Failed { message }),
         }
     }
 
-    /// Runs the step beside the store; the inner error is why it has no output.
-    fn again(
-        &self,
-        step: &Step,
-        display: &mut dyn Display,
-    ) -> Result<Result<(), String>, RunError> {
+    /// Runs the step beside the store, as long as it may.
+    fn again(&self, step: &Step, display: &mut dyn Display) -> Result<Again, RunError> {
         let plan = Plan::in_project(self.experiment, self.registry, self.beside.clone(), false)?;
         let recorder = RunRecorder::start(self.beside, RunStart::default())?;
         let interrupt = Interrupt::new();
@@ -157,7 +191,22 @@ impl Verifier<'_> {
             retries: Retries::default(),
             slots: Slots::default(),
         };
-        let summary = execute(&execution, display)?;
+        let summary = match self.limit {
+            None => execute(&execution, display)?,
+            Some(limit) => thread::scope(|scope| {
+                let (over, waits) = mpsc::channel::<()>();
+                let interrupt = &interrupt;
+                scope.spawn(move || {
+                    // The other end goes when the step is over.
+                    if waits.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+                        interrupt.raise();
+                    }
+                });
+                let summary = execute(&execution, display);
+                drop(over);
+                summary
+            })?,
+        };
         let outputs = self.beside.outputs_dir().join(recorder.id().as_str());
         recorder.finish(RunEnd {
             exit_code: summary.exit_code(),
@@ -166,9 +215,10 @@ impl Verifier<'_> {
         // What it put there for people is of the run that is verified.
         let _ = fs::remove_dir_all(outputs);
         Ok(match summary.step(&step.name) {
-            Some(result) if result.outcome == StageOutcome::Done => Ok(()),
-            Some(result) => Err(result.message.clone().unwrap_or_default()),
-            None => Err("it did not run".to_owned()),
+            Some(result) if result.outcome == StageOutcome::Done => Again::Done,
+            Some(result) if result.outcome == StageOutcome::Interrupted => Again::Stopped,
+            Some(result) => Again::Failed(result.message.clone().unwrap_or_default()),
+            None => Again::Failed("it did not run".to_owned()),
         })
     }
 }

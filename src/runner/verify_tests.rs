@@ -1,6 +1,7 @@
 //! Stages done again.
 
 use std::fs;
+use std::time::Duration;
 
 use super::run_tests::{Bench, EXPERIMENT, experiment_in, project_in, registry};
 use super::*;
@@ -13,7 +14,8 @@ fn what_is_verified_is_done_again_and_compared() {
     let verdicts = || {
         let experiment = experiment_in(bench.dir.path(), &[]);
         let (run, _) = crate::tracking::find_run(&project, "latest").unwrap();
-        verify(&experiment, &run, &[], &project, &registry(), &mut Quiet).unwrap()
+        let all = Extent::default();
+        verify(&experiment, &run, all, &project, &registry(), &mut Quiet).unwrap()
     };
     let executions = bench.executions();
     let equal = Verdict::Compared(Agreement::Equal);
@@ -40,4 +42,29 @@ fn what_is_verified_is_done_again_and_compared() {
     );
     bench.write(&EXPERIMENT.replace("max_chunks = 40", "max_chunks = 41"));
     assert!(matches!(verdicts()[1].1, Verdict::Changed { .. }));
+}
+
+#[test]
+fn of_long_stages_the_beginning_is_compared() {
+    let long = EXPERIMENT.replace("max_chunks = 40", "max_chunks = 400");
+    let bench = Bench::new(&long);
+    bench.run();
+    let project = project_in(bench.dir.path());
+    let experiment = experiment_in(bench.dir.path(), &[]);
+    let (run, _) = crate::tracking::find_run(&project, "latest").unwrap();
+    let verdicts = |limit| {
+        let extent = Extent {
+            only: &["second".to_owned()],
+            limit: Some(limit),
+        };
+        verify(&experiment, &run, extent, &project, &registry(), &mut Quiet).unwrap()
+    };
+    let soon = verdicts(Duration::from_millis(20));
+    assert!(
+        matches!(&soon[..], [(stage, Verdict::Sampled { rows: 1..400, agreement: Agreement::Equal })]
+            if stage == "second"),
+        "{soon:?}"
+    );
+    let whole = verdicts(Duration::from_secs(600));
+    assert_eq!(whole[0].1, Verdict::Compared(Agreement::Equal));
 }

@@ -54,12 +54,8 @@ impl<'a> Why<'a> {
             .filter(|step| step.stage == wanted || step.name == wanted)
             .collect();
         if found.is_empty() {
-            let known = plan.steps_and_cells().map(|step| step.name.clone());
-            let known = known.collect();
-            return Err(RunError::UnknownStage {
-                wanted: wanted.to_owned(),
-                known,
-            });
+            let known = plan.steps_and_cells().map(|step| step.name.as_str());
+            return Err(RunError::unknown_stage(wanted, known));
         }
         let why = |step: &'a Step| {
             let mut search = Search {
@@ -181,20 +177,28 @@ pub fn why_text(why: &Why<'_>) -> String {
     if !why.reasons.is_empty() {
         lines.push(String::new());
     }
-    for reason in &why.reasons {
-        lines.extend(reason_lines(step, reason));
+    for (at, reason) in why.reasons.iter().enumerate() {
+        let same = |other: &Reason| other.change == reason.change && other.stack == reason.stack;
+        // The same value may be read by a stage and by its inputs.
+        if !why.reasons[..at].iter().any(same) {
+            let steps = why.reasons.iter().filter(|other| same(other));
+            let steps: Vec<&str> = steps.map(|other| other.step.as_str()).collect();
+            lines.extend(reason_lines(step, reason, &steps));
+        }
     }
-    let names: Vec<_> = why
-        .downstream
-        .iter()
-        .map(|step| step.name.as_str())
-        .collect();
+    let stale = |other: &&&Step| !other.is_up_to_date();
+    let (words, names): (_, Vec<_>) = match why.downstream.iter().any(|step| stale(&step)) {
+        true => (
+            "goes stale with it",
+            why.downstream.iter().filter(stale).collect(),
+        ),
+        false => (
+            "stages that take its output",
+            why.downstream.iter().collect(),
+        ),
+    };
     if !names.is_empty() {
-        let words = if step.is_up_to_date() {
-            "stages that take its output"
-        } else {
-            "goes stale with it"
-        };
+        let names: Vec<_> = names.iter().map(|step| step.name.as_str()).collect();
         lines.push(String::new());
         lines.push(format!("{words}: {}", names.join(", ")));
     }
@@ -235,11 +239,24 @@ fn state_lines(why: &Why<'_>) -> Vec<String> {
     lines
 }
 
-fn reason_lines(step: &Step, reason: &Reason) -> Vec<String> {
-    let via = if reason.step == step.name {
-        String::new()
+/// A reason; `steps` are those that it holds for.
+fn reason_lines(step: &Step, reason: &Reason, steps: &[&str]) -> Vec<String> {
+    let inputs: Vec<&str> = steps
+        .iter()
+        .copied()
+        .filter(|name| *name != step.name)
+        .collect();
+    let also = if inputs.len() < steps.len() {
+        "also "
     } else {
-        format!(" (for its input {})", reason.step)
+        ""
+    };
+    let via = match inputs.is_empty() {
+        true => String::new(),
+        false => {
+            let word = if inputs.len() == 1 { "input" } else { "inputs" };
+            format!(" ({also}for its {word} {})", inputs.join(", "))
+        }
     };
     let mut lines = vec![format!("  {}{via}", reason.change)];
     let mut stack = reason.stack.iter().rev();

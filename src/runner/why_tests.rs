@@ -34,10 +34,7 @@ fn a_change_is_followed_back_to_who_made_it() {
     joined (merge_caches): will run
     changed since its last output, of RUN:
 
-      train.lr.init 0.0015 → 0.5 (for its input first)
-          set by command line `train.lr.init=0.5`
-          over 0.0015 (default)
-      train.lr.init 0.0015 → 0.5 (for its input second)
+      train.lr.init 0.0015 → 0.5 (for its inputs first, second)
           set by command line `train.lr.init=0.5`
           over 0.0015 (default)
       train.max_chunks 40 → 41 (for its input second)
@@ -93,4 +90,33 @@ fn overrides_that_no_stage_reads_are_reported() {
             "no stage of this experiment reads train.lr.init: the override has no effect",
         ]
     );
+}
+
+#[test]
+fn overrides_that_only_other_stages_read_are_reported_for_a_choice() {
+    let bench = Bench::new(EXPERIMENT);
+    let experiment = experiment_in(bench.dir.path(), &["train.lr.init=1", "merge.multi_mode=2"]);
+    let unread = |chosen: &str| {
+        let found = unread_by_chosen(&experiment, &registry(), |stage| stage == chosen);
+        let titles: Vec<_> = found.into_iter().map(|warning| warning.title).collect();
+        titles
+    };
+    assert_eq!(
+        unread("joined"),
+        ["no stage that is chosen reads train.lr.init: the override has no effect on this run"]
+    );
+    assert_eq!(
+        unread("first"),
+        ["no stage that is chosen reads merge.multi_mode: the override has no effect on this run"]
+    );
+}
+
+#[test]
+fn a_seed_that_the_seeds_of_the_experiment_replace_is_reported() {
+    let bench = Bench::new(&EXPERIMENT.replace("title =", "seeds = [1, 2]\ntitle ="));
+    let experiment = experiment_in(bench.dir.path(), &["run.seed=7"]);
+    let found = unread_overrides(&experiment, &registry());
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].title.contains("run.seed has no effect"));
+    assert_eq!(found[0].help, ["give experiment.seeds=[7]"]);
 }

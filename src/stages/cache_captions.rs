@@ -46,7 +46,7 @@ impl StageKind for CacheCaptions {
         Ok(vec![
             inputs::embedder(query)?,
             inputs::dictionary(query)?,
-            inputs::file(query, "captions", path, "captions")?,
+            inputs::file(query, "captions", path)?,
         ])
     }
 

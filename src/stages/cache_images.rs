@@ -43,7 +43,7 @@ impl StageKind for CacheImages {
         }
         let mut resources = vec![inputs::embedder(query)?];
         for path in paths {
-            resources.push(inputs::file(query, "pictures", path, "pictures")?);
+            resources.push(inputs::file(query, "pictures", path)?);
         }
         Ok(resources)
     }

@@ -126,7 +126,13 @@ impl StageKind for EmbedderZeroShot {
             format!("{:#}\n", Value::from(reports)),
         )?;
         Ok(StageOutput {
-            results: json!({ "summary": format!("top-1: {}", summary.join(", ")) }),
+            // Of several datasets, the mean.
+            results: json!({
+                "summary": format!("top-1: {}", summary.join(", ")),
+                "top1": pictures::mean(&records, "top1"),
+                "top5": pictures::mean(&records, "top5"),
+                "samples": records.iter().filter_map(|row| row.number("num_samples")).sum::<f64>(),
+            }),
             parked: (failed > 0).then(|| format!("{failed} pictures left out")),
         })
     }

@@ -159,7 +159,12 @@ impl StageKind for EvalCls {
             }
         }
         Ok(StageOutput {
-            results: json!({ "summary": format!("top-1: {}", summary.join(", ")) }),
+            // Of several models, the best.
+            results: json!({
+                "summary": format!("top-1: {}", summary.join(", ")),
+                "top1": pictures::best(&records, "top1"),
+                "samples": pictures::best(&records, "num_samples"),
+            }),
             parked: (!parts.is_empty()).then(|| parts.join(", ")),
         })
     }

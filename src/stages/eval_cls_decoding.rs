@@ -447,6 +447,8 @@ impl Output {
         Ok(StageOutput {
             results: json!({
                 "summary": format!("top-1: {}", self.summary.join(", ")),
+                "top1": best("best_top1_mean"),
+                "samples": pictures::best(&self.records, "num_samples"),
                 "best_gen_cfg": best("best_gen_cfg"),
                 "best_top1_mean": best("best_top1_mean"),
             }),

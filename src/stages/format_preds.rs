@@ -35,11 +35,11 @@ impl StageKind for FormatPreds {
         let request = PredsRequest::of(query.config, query.project.working_dir());
         let mut resources = Vec::new();
         for entry in request.load.iter().filter(|entry| !entry.is_empty()) {
-            resources.push(inputs::file(query, "predictions", entry, "predictions")?);
+            resources.push(inputs::file(query, "predictions", entry)?);
         }
         if let Some(path) = request.places.annotations(&request.annotations) {
             let path = path.display().to_string();
-            resources.push(inputs::file(query, "annotations", &path, "world")?);
+            resources.push(inputs::file(query, "annotations", &path)?);
         }
         Ok(resources)
     }

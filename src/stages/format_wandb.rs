@@ -41,7 +41,7 @@ impl StageKind for FormatWandb {
             && let Some(path) = request.places.annotations(&request.selection.annotations)
         {
             let path = path.display().to_string();
-            resources.push(inputs::file(query, "annotations", &path, "world")?);
+            resources.push(inputs::file(query, "annotations", &path)?);
         }
         Ok(resources)
     }

@@ -86,15 +86,10 @@ impl StageKind for Infer {
         if infer.guide_targets.is_empty() && !infer.guide_dataset.is_empty() && !is_dictionary {
             let path = inputs::cache_path(query.project, query.config, &infer.guide_dataset);
             let path = path.display().to_string();
-            resources.push(inputs::file(query, "cache", &path, "cache")?);
+            resources.push(inputs::file(query, "cache", &path)?);
         }
         if !infer.all_images_dir.is_empty() {
-            resources.push(inputs::file(
-                query,
-                "pictures",
-                &infer.all_images_dir,
-                "world",
-            )?);
+            resources.push(inputs::file(query, "pictures", &infer.all_images_dir)?);
         }
         for image in &infer.images {
             let path = format!("{}/{image}", infer.image_dir);
@@ -103,7 +98,7 @@ impl StageKind for Infer {
             } else {
                 path
             };
-            resources.push(inputs::file(query, "picture", &path, "world")?);
+            resources.push(inputs::file(query, "picture", &path)?);
         }
         Ok(resources)
     }
@@ -174,7 +169,10 @@ impl StageKind for Infer {
             }
         }
         Ok(StageOutput {
-            results: json!({ "summary": format!("{} samples", samples.keys.len()) }),
+            results: json!({
+                "summary": format!("{} samples", samples.keys.len()),
+                "samples": samples.keys.len(),
+            }),
             parked: (!failures.is_empty()).then(|| failures.join(", ")),
         })
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::cache::{EmbedderSignature, FloatDtype, ReadOrder, TargetOptions};
 use crate::config::{nearest, schema};
 use crate::embedders::{Embedder, EmbedderError, EmbedderSpec, OpenOptions, Precision, embedded};
-use crate::net::{known_resource, model_repository};
+use crate::net::{model_repository, resource_at};
 use crate::nouns::{
     ArticleRules, CollectionNames, EMBEDDED, Hypernyms, OnAmbiguity, Prompts, TemplateFile,
     TextRules, Vocabulary,
@@ -36,13 +36,12 @@ pub(super) fn cache_path(project: &Project, config: &schema::Config, configured:
     if there.exists() { there } else { here }
 }
 
-/// A file or folder for the plan: its identity, or what is missing and where
-/// the resource `id` comes from.
+/// A file or folder for the plan: its identity, or where it comes from, if it is
+/// part of a download.
 pub(super) fn file(
     query: &ResourceQuery<'_>,
     role: &str,
     configured: &str,
-    id: &str,
 ) -> Result<Resource, StageError> {
     let path = path(query.project, configured);
     let name = configured.to_owned();
@@ -62,13 +61,13 @@ pub(super) fn file(
             query.hashes.file(&path)?,
         ));
     }
-    let source = known_resource(id).map_or_else(
-        || format!("your own file: nothing is at {}", path.display()),
-        |known| format!("{}: {}", known.what, known.address),
-    );
+    let known = resource_at(&path, query.project.working_dir());
     let missing = MissingResource {
-        id: id.to_owned(),
-        source,
+        id: known.map(|known| known.id.to_owned()),
+        source: known.map_or_else(
+            || "a file or folder of your own".to_owned(),
+            |known| format!("{}: {}", known.what, known.address),
+        ),
         bytes: None,
     };
     Ok(Resource::absent(role, &name, Some(path), missing))
@@ -96,7 +95,7 @@ pub(super) fn embedder_named(
             let source = format!("weights and tokenizer: {}", model_repository(spec.name()));
             let embedded = embedded::models().iter().map(|model| model.name);
             let missing = MissingResource {
-                id: name.to_owned(),
+                id: Some(name.to_owned()),
                 source: match nearest(spec.name(), embedded) {
                     Some(near) => {
                         format!("{source}; or did you mean the embedded openclip:{near}?")
@@ -119,7 +118,7 @@ pub(super) fn dictionary(query: &ResourceQuery<'_>) -> Result<Resource, StageErr
         let identity = ContentHash::of(identity.as_bytes());
         return Ok(Resource::present("dictionary", EMBEDDED, None, identity));
     }
-    file(query, "dictionary", configured, "object-nouns")
+    file(query, "dictionary", configured)
 }
 
 /// The prompt templates for the plan; the shipped ones need no file.
@@ -128,7 +127,7 @@ pub(super) fn prompts(query: &ResourceQuery<'_>) -> Result<Option<Resource>, Sta
     if is_shipped(query.project, configured, SHIPPED_PROMPTS) {
         return Ok(None);
     }
-    file(query, "prompts", configured, "prompts").map(Some)
+    file(query, "prompts", configured).map(Some)
 }
 
 const SHIPPED_PROMPTS: &str = "$SOURCE/data/prompts.json";

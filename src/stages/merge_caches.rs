@@ -55,7 +55,7 @@ impl StageKind for MergeCaches {
             for dataset in datasets {
                 let path = inputs::cache_path(query.project, query.config, dataset);
                 let path = path.display().to_string();
-                resources.push(inputs::file(query, "cache", &path, "cache")?);
+                resources.push(inputs::file(query, "cache", &path)?);
             }
         }
         Ok(resources)

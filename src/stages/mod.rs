@@ -18,6 +18,7 @@ mod format_preds;
 mod format_wandb;
 mod image_set;
 mod infer;
+mod input_kinds;
 mod inputs;
 mod keys;
 mod known_texts;
@@ -35,6 +36,7 @@ mod text_cache;
 mod train;
 mod trained;
 
+pub use input_kinds::input_problems;
 pub use sample_images::{general_noun_vectors, picture_vectors};
 
 use crate::runner::{Nothing, Registry};

@@ -83,14 +83,13 @@ pub(super) fn resources(query: &ResourceQuery<'_>) -> Result<Vec<Resource>, Stag
             continue;
         }
         let id = known_place(&name, &place).and_then(|(_, id)| id);
-        let source = match id.and_then(known_resource) {
-            Some(known) => format!("{}: {}", known.what, known.address),
-            None => "your own copy".to_owned(),
-        };
-        let id = id.map_or_else(|| name.to_lowercase(), str::to_owned);
+        let known = id.and_then(known_resource);
         let missing = MissingResource {
-            id,
-            source,
+            id: known.map(|known| known.id.to_owned()),
+            source: known.map_or_else(
+                || "your own copy".to_owned(),
+                |known| format!("{}: {}", known.what, known.address),
+            ),
             bytes: None,
         };
         resources.push(Resource::absent("dataset", &name, Some(place), missing));
@@ -144,6 +143,19 @@ pub(super) fn write_records(
 ) -> Result<(), StageError> {
     let text = serde_json::to_string_pretty(records)?;
     Ok(std::fs::write(context.out().join(RECORDS_FILE), text)?)
+}
+
+/// Mean of a number over rows; none where a row lacks it.
+pub(super) fn mean(records: &[Record], field: &str) -> Option<f64> {
+    let numbers: Option<Vec<f64>> = records.iter().map(|row| row.number(field)).collect();
+    let numbers = numbers.filter(|numbers| !numbers.is_empty())?;
+    Some(numbers.iter().sum::<f64>() / numbers.len() as f64)
+}
+
+/// Largest of a number over rows.
+pub(super) fn best(records: &[Record], field: &str) -> Option<f64> {
+    let numbers = records.iter().filter_map(|row| row.number(field));
+    numbers.max_by(f64::total_cmp)
 }
 
 /// Leaves pictures for the page: `galleries` name the files that `images` are

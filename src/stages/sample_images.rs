@@ -40,18 +40,13 @@ impl StageKind for SampleImages {
         let sample = &query.config.sample;
         if sample.input_dir.is_empty() {
             let missing = MissingResource {
-                id: "pictures".to_owned(),
+                id: None,
                 source: "a folder of your own: set sample.input_dir".to_owned(),
                 bytes: None,
             };
             return Ok(vec![Resource::absent("pictures", "", None, missing)]);
         }
-        let mut resources = vec![inputs::file(
-            query,
-            "pictures",
-            &sample.input_dir,
-            "pictures",
-        )?];
+        let mut resources = vec![inputs::file(query, "pictures", &sample.input_dir)?];
         if !sample.special.is_empty() {
             resources.push(inputs::embedder(query)?);
         }

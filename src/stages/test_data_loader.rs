@@ -64,12 +64,7 @@ impl StageKind for TestDataLoader {
             resources.extend(noun_texts::resources(query)?);
         } else if query.inputs.is_empty() {
             let path = inputs::cache_path(query.project, query.config, dataset);
-            resources.push(inputs::file(
-                query,
-                "cache",
-                &path.display().to_string(),
-                "cache",
-            )?);
+            resources.push(inputs::file(query, "cache", &path.display().to_string())?);
         }
         Ok(resources)
     }

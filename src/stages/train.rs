@@ -28,7 +28,7 @@ use crate::train::metrics::{
 };
 use crate::train::{
     CheckpointFolder, DataSize, DecoderLearner, KeepPolicy, LoaderSource, LoopConfig, MeanShift,
-    Observer, OptimizerSettings, Outcome, ScheduleSettings, StopRule, Trainer,
+    Observer, OptimizerSettings, Outcome, ScheduleSettings, StopRule, TrainError, Trainer,
 };
 
 /// Time between two points from which a killed training goes on.
@@ -88,16 +88,11 @@ impl StageKind for Train {
             resources.extend(noun_texts::resources(query)?);
         } else if query.inputs.is_empty() {
             let path = inputs::cache_path(query.project, config, &config.data.dataset);
-            resources.push(inputs::file(
-                query,
-                "cache",
-                &path.display().to_string(),
-                "cache",
-            )?);
+            resources.push(inputs::file(query, "cache", &path.display().to_string())?);
         }
         if config.train.mean_shift.enabled {
             let path = mean_shift_path(config)?;
-            resources.push(inputs::file(query, "mean shift", &path, "mean-shift")?);
+            resources.push(inputs::file(query, "mean shift", &path)?);
         }
         if !config.checkpoint.load.is_empty() {
             let path = &config.checkpoint.load;
@@ -158,7 +153,12 @@ impl StageKind for Train {
             }
         }
         let mut observer = RunObserver::new(context, &loop_config)?;
-        match trainer.run(&mut observer)? {
+        let outcome = trainer.run(&mut observer).inspect_err(|error| {
+            if let TrainError::NotFinite { what, .. } = error {
+                context.not_finite(what);
+            }
+        })?;
+        match outcome {
             Outcome::Interrupted { .. } => Err(StageError::Interrupted),
             Outcome::Finished { checkpoint } => {
                 let checkpoint = checkpoint

@@ -72,12 +72,7 @@ fn stored_spec(config: &Value) -> Option<String> {
 }
 
 fn resource(query: &ResourceQuery<'_>, path: &Path) -> Result<Resource, StageError> {
-    inputs::file(
-        query,
-        "checkpoint",
-        &path.display().to_string(),
-        "checkpoint",
-    )
+    inputs::file(query, "checkpoint", &path.display().to_string())
 }
 
 /// The file that a name stands for: a path, a run, or the newest of a

@@ -17,6 +17,10 @@ use super::error::StoreError;
 use super::key::EntryId;
 use super::lease::Lease;
 use super::process::now_ms;
+use super::shelf::Store;
+
+/// Name of the directory that becomes the entry.
+const OUT: &str = "out";
 
 /// Time between two notes of how far the work got.
 const NOTE_EVERY: Duration = Duration::from_secs(1);
@@ -58,6 +62,13 @@ pub struct PartialState {
     pub progress: Option<Progress>,
     /// Why the last attempt failed, if it did.
     pub failure: Option<Failure>,
+}
+
+impl Store {
+    /// Where unfinished work has what it made of an output so far.
+    pub fn unfinished_out(&self, id: &EntryId) -> PathBuf {
+        self.partial_dir(id).join(OUT)
+    }
 }
 
 impl PartialState {
@@ -127,7 +138,7 @@ impl Building {
 
     /// The directory that becomes the entry.
     pub fn out(&self) -> PathBuf {
-        self.dir.join("out")
+        self.dir.join(OUT)
     }
 
     /// A directory for what only the making needs; gone when published.

@@ -192,6 +192,14 @@ pub enum Event {
         /// Name of the file, with `/`.
         path: String,
     },
+    /// A number became NaN or infinite, which ended the stage before it was a
+    /// metric.
+    NotFinite {
+        /// Its name.
+        stage: String,
+        /// What it was.
+        metric: String,
+    },
     /// Metric rows were given up because they could not be written.
     Lost {
         /// How many.

@@ -11,7 +11,9 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
-use super::listing::RunOverview;
+use super::listing::{RunOverview, RunState};
+use crate::config::nearest;
+use crate::config::schema::{self, Kind};
 
 /// Deepest nesting of an expression.
 const MAX_DEPTH: usize = 64;
@@ -85,6 +87,22 @@ impl Filter {
         }
     }
 
+    /// Comparisons that no run can fulfil as they are meant: with a state that
+    /// does not exist, or of a number with a text.
+    pub fn doubts(&self) -> Vec<String> {
+        match self {
+            Filter::All(parts) | Filter::Any(parts) => {
+                parts.iter().flat_map(Filter::doubts).collect()
+            }
+            Filter::Not(inner) => inner.doubts(),
+            Filter::Compare {
+                name,
+                operator,
+                value,
+            } => doubt(name, *operator, value).into_iter().collect(),
+        }
+    }
+
     /// Names of the fields it looks at.
     pub fn names(&self) -> BTreeSet<&str> {
         match self {
@@ -95,6 +113,26 @@ impl Filter {
             Filter::Compare { name, .. } => BTreeSet::from([name.as_str()]),
         }
     }
+}
+
+fn doubt(name: &str, operator: Operator, value: &str) -> Option<String> {
+    use Operator::{Contains, Equal, Unequal};
+    if name == "state" && matches!(operator, Equal | Unequal) {
+        let words = RunState::WORDS;
+        let near = nearest(value, words).map(|near| format!("did you mean `{near}`? "));
+        return (!words.contains(&value)).then(|| {
+            let near = near.unwrap_or_default();
+            format!(
+                "no run has the state `{value}`; {near}states are {}",
+                words.join(", ")
+            )
+        });
+    }
+    let key = schema::key(name).or_else(|| schema::key_by_flat_name(name));
+    let is_number = matches!(name, "seconds" | "exit_code")
+        || key.is_some_and(|key| matches!(key.kind, Kind::Int | Kind::Float) && !key.nullable);
+    (is_number && operator != Contains && value.parse::<f64>().is_err())
+        .then(|| format!("`{name}` is a number, `{value}` is none"))
 }
 
 fn holds(field: &Value, operator: Operator, value: &str) -> bool {
@@ -338,6 +376,39 @@ mod tests {
     fn matches(text: &str) -> bool {
         let filter: Filter = text.parse().unwrap_or_else(|error| panic!("{error}"));
         filter.matches(&run())
+    }
+
+    #[test]
+    fn what_no_run_can_fulfil_is_doubted() {
+        let doubts = |text: &str| text.parse::<Filter>().unwrap().doubts();
+        assert!(doubts("state = failed and seconds > 3 or train.lr.init < 1e-3").is_empty());
+        let state = doubts("not state = faild");
+        assert!(state[0].contains("did you mean `failed`?"), "{state:?}");
+        assert_eq!(
+            doubts("seconds > abc"),
+            ["`seconds` is a number, `abc` is none"]
+        );
+        assert_eq!(doubts("max_epochs = x").len(), 1);
+    }
+
+    #[test]
+    fn a_key_has_the_value_of_the_stage_by_either_name() {
+        let mut run = run();
+        run.values = [
+            ("train.max_chunks", 2),
+            ("stage.train.train.max_chunks", 40),
+        ]
+        .map(|(name, value)| (name.to_owned(), json!(value)))
+        .into_iter()
+        .collect();
+        for (name, value) in [
+            ("train.max_chunks", 40),
+            ("max_chunks", 40),
+            ("stage.train.train.max_chunks", 40),
+            ("train.max_epochs", 18),
+        ] {
+            assert_eq!(run.field(name), Some(json!(value)), "{name}");
+        }
     }
 
     #[test]

@@ -29,6 +29,20 @@ use super::run_id::RunId;
 /// read from its record.
 pub const FORMAT: u32 = 2;
 
+/// Fields that every run has, for filters, sorting and columns.
+pub const FIELDS: [&str; 10] = [
+    "run",
+    "experiment",
+    "title",
+    "state",
+    "started",
+    "seconds",
+    "exit_code",
+    "reason",
+    "tags",
+    "note",
+];
+
 const SUMMARY: &str = "summary.json";
 
 /// What became of a run, as any process can tell.
@@ -60,6 +74,16 @@ pub enum RunState {
 }
 
 impl RunState {
+    /// All words for states.
+    pub(super) const WORDS: [&str; 6] = [
+        "running",
+        "finished",
+        "failed",
+        "interrupted",
+        "killed",
+        "vanished",
+    ];
+
     /// In one word, for filters.
     pub fn word(&self) -> &'static str {
         match self {
@@ -133,6 +157,9 @@ pub struct StageOverview {
     pub outcome: Option<StageOutcome>,
     /// Whether it has started.
     pub started: bool,
+    /// When it started while it is at work, µs since the start of the run.
+    #[serde(skip)]
+    pub started_us: u64,
     /// How far it is: done, total, unit.
     pub progress: Option<(u64, Option<u64>, String)>,
     /// Seconds it took in this run.
@@ -233,10 +260,10 @@ impl RunOverview {
     /// A value of the configuration: that of the first stage that has its own,
     /// else the shared one, else the default.
     fn value(&self, name: &str) -> Option<Value> {
-        if let Some(value) = self.values.get(name) {
-            return Some(value.clone());
-        }
-        let key = schema::key(name).or_else(|| schema::key_by_flat_name(name))?;
+        let Some(key) = schema::key(name).or_else(|| schema::key_by_flat_name(name)) else {
+            // `stage.NAME.KEY`.
+            return self.values.get(name).cloned();
+        };
         let own = self.values.iter().find(|(path, _)| {
             let rest = path.strip_prefix("stage.");
             let rest = rest.and_then(|rest| rest.split_once('.'));
@@ -272,6 +299,7 @@ impl RunOverview {
                 key: key.clone(),
                 outcome: None,
                 started: false,
+                started_us: 0,
                 progress: None,
                 seconds: 0.0,
                 message: None,
@@ -280,6 +308,7 @@ impl RunOverview {
             Event::StageStarted { stage, .. } => {
                 if let Some(stage) = self.stage(stage) {
                     stage.started = true;
+                    stage.started_us = event.time_us;
                 }
             }
             Event::StageProgress {
@@ -290,6 +319,7 @@ impl RunOverview {
             } => {
                 if let Some(stage) = self.stage(stage) {
                     stage.progress = Some((*done, *total, unit.clone()));
+                    stage.seconds = event.time_us.saturating_sub(stage.started_us) as f64 / 1e6;
                 }
             }
             Event::StageFinished {
@@ -301,6 +331,7 @@ impl RunOverview {
             } => {
                 if let Some(stage) = self.stage(stage) {
                     stage.outcome = Some(*outcome);
+                    stage.started_us = 0;
                     stage.seconds = *seconds;
                     stage.message = message.clone();
                     stage.results = results.clone();
@@ -512,13 +543,18 @@ pub fn find_run(project: &Project, wanted: &str) -> Result<(RunOverview, PathBuf
         return Ok((last, dir));
     }
     let ids = run_ids(project)?;
-    let matching: Vec<_> = match ids.iter().find(|id| id.as_str() == wanted) {
-        Some(exact) => vec![exact],
-        None if wanted.is_empty() => Vec::new(),
-        None => ids
-            .iter()
-            .filter(|id| id.as_str().contains(wanted))
-            .collect(),
+    let those = |fits: &dyn Fn(&str) -> bool| -> Vec<&RunId> {
+        let fitting = ids.iter().filter(|id| fits(id.as_str()));
+        fitting.collect()
+    };
+    // The whole id, or its only end, is meant whatever else contains it.
+    let exact = those(&|id| id == wanted);
+    let ending = those(&|id| id.ends_with(wanted));
+    let matching = match (exact.len(), ending.len()) {
+        _ if wanted.is_empty() => Vec::new(),
+        (1, _) => exact,
+        (_, 1) => ending,
+        _ => those(&|id| id.contains(wanted)),
     };
     match matching.as_slice() {
         [one] => with_overview(one)?.ok_or_else(|| unknown(None)),

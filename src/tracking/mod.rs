@@ -44,7 +44,7 @@ pub use frame::FORMAT as RECORD_FORMAT;
 pub use index::refresh_index;
 pub use labels::{FORMAT as LABELS_FORMAT, Labels};
 pub use listing::{
-    FORMAT as OVERVIEW_FORMAT, RunOverview, RunState, StageOverview, find_run, list_runs,
+    FIELDS, FORMAT as OVERVIEW_FORMAT, RunOverview, RunState, StageOverview, find_run, list_runs,
     remove_run,
 };
 pub use metrics::{Metrics, Row, Stream};

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::Zoned;
 
+use crate::config::without_secret;
 use crate::store::{Attempt, Lease, Project};
 
 use super::environment::{Environment, Surroundings};
@@ -93,8 +94,8 @@ impl RunRecorder {
             experiment: start.experiment,
             title: start.title,
             file: start.file,
-            command: start.command,
-            overrides: start.overrides,
+            command: without_secrets(&start.command),
+            overrides: without_secrets(&start.overrides),
             working_dir: project.working_dir().to_path_buf(),
             outputs: outputs.clone(),
             pid: std::process::id(),
@@ -265,6 +266,11 @@ impl Drop for RunRecorder {
             });
         }
     }
+}
+
+/// Words of a command line as they may stand in a record.
+fn without_secrets(words: &[String]) -> Vec<String> {
+    words.iter().map(|word| without_secret(word)).collect()
 }
 
 /// Takes the metrics of one stage.

@@ -87,6 +87,8 @@ pub(super) struct Watching {
     /// that they are no more.
     finite: HashSet<(String, String)>,
     not_finite: HashSet<(String, String)>,
+    /// Number of rows of each stage.
+    rows: HashMap<String, u64>,
     minima: HashMap<String, Minimum>,
 }
 
@@ -103,6 +105,7 @@ impl Watching {
             watch,
             finite: HashSet::new(),
             not_finite: HashSet::new(),
+            rows: HashMap::new(),
             minima: HashMap::new(),
         }
     }
@@ -118,9 +121,19 @@ impl Watching {
                 stage: stage.clone(),
                 message: message.clone().unwrap_or_default(),
             }),
+            Event::NotFinite { stage, metric } => {
+                if self.not_finite.insert((stage.clone(), metric.clone())) {
+                    self.tell(Happening::Nan {
+                        stage: stage.clone(),
+                        metric: metric.clone(),
+                        row: self.rows.get(stage).copied().unwrap_or(0),
+                    });
+                }
+            }
             // The stage begins again from there.
-            Event::Rewind { stage, .. } => {
+            Event::Rewind { stage, position } => {
                 self.minima.remove(stage);
+                self.rows.insert(stage.clone(), *position);
             }
             Event::End(end) => self.tell(Happening::Finish {
                 exit_code: end.exit_code,
@@ -132,6 +145,9 @@ impl Watching {
 
     pub(super) fn rows(&mut self, stage: &str, names: &[String], block: &Block) {
         self.follow(stage, names, block);
+        if let Some(last) = block.positions.last() {
+            self.rows.insert(stage.to_owned(), last + 1);
+        }
         for (name, column) in names.iter().zip(&block.columns) {
             let numbers = || block.positions.iter().zip(column.numbers());
             let metric = (stage.to_owned(), name.clone());
@@ -248,6 +264,13 @@ mod tests {
             log.row(&[("loss", loss.into()), ("least", least.into())]);
             run.flush().unwrap();
         }
+        // Of the first, rows told already.
+        for metric in ["loss", "gradient norm"] {
+            run.event(Event::NotFinite {
+                stage: "train".into(),
+                metric: metric.into(),
+            });
+        }
         run.event(Event::StageFinished {
             stage: "train".into(),
             outcome: StageOutcome::Failed,
@@ -272,6 +295,11 @@ mod tests {
                 metric,
                 row: 4,
                 best: 2.0,
+            },
+            Happening::Nan {
+                stage: stage.clone(),
+                metric: "gradient norm".into(),
+                row: 7,
             },
             Happening::Failure {
                 stage,

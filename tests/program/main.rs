@@ -16,6 +16,7 @@ mod documentation;
 mod download;
 mod embed;
 mod evaluation;
+mod experiments;
 mod folder;
 mod guide;
 mod hub;

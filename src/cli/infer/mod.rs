@@ -12,12 +12,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
+use clap_complete::engine::ArgValueCompleter;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use self::inputs::Inputs;
 use self::labels::LabelFile;
 use self::output::Output;
-use super::{CliError, Exit};
+use super::{CliError, Exit, complete};
 use crate::decoder::generate::GenerationConfig;
 use crate::images::DecodeOptions;
 use crate::infer::{
@@ -85,7 +86,8 @@ pub struct InferArgs {
         long,
         default_value = "embedded",
         value_name = "PATH|RUN|latest|embedded",
-        help_heading = "Model"
+        help_heading = "Model",
+        add = ArgValueCompleter::new(complete::checkpoints)
     )]
     checkpoint: Vec<CheckpointSource>,
     /// Generation configuration, may be repeated [default: beam_k10_vnone_gp_t1_a0]

@@ -255,6 +255,28 @@ mod tests {
     }
 
     #[test]
+    fn the_loss_is_drawn_when_it_comes_and_a_metric_that_is_not_there_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let project = Project::locate(dir.path(), None, None);
+        let run = RunRecorder::start(&project, RunStart::default()).unwrap();
+        run.stage("train").row(&[("batch", 1.0.into())]);
+        run.flush().unwrap();
+        let mut shown = top(&project, &[]);
+        assert_eq!(shown.metric(), Some("train/batch"));
+        run.stage("train").row(&[("loss", 1.0.into())]);
+        run.flush().unwrap();
+        shown.look().unwrap();
+        assert_eq!(shown.metric(), Some("train/loss"));
+        let choice = Choice {
+            metric: Some("foo".into()),
+            ..Choice::default()
+        };
+        let shown = Top::new(project.clone(), choice).unwrap();
+        assert_eq!(shown.missing_metric(), Some("foo"));
+        assert_eq!(shown.metric(), Some("train/loss"));
+    }
+
+    #[test]
     fn nothing_to_see_is_said() {
         let dir = tempfile::tempdir().unwrap();
         let project = Project::locate(dir.path(), None, None);

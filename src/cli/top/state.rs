@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::store::Project;
 use crate::tracking::{
-    Filter, RunFollower, RunOverview, RunState, TrackingError, find_run, list_runs,
+    Filter, RunFollower, RunOverview, RunState, SYSTEM, TrackingError, find_run, list_runs,
 };
 
 /// Runs that are not at work and are shown all the same.
@@ -37,6 +37,8 @@ pub(super) struct Top {
     selected: usize,
     marked: BTreeSet<String>,
     metric: Option<String>,
+    /// Whether the metric was chosen since.
+    by_hand: bool,
     /// Whether curves have a logarithmic scale.
     pub logarithmic: bool,
     /// Why the last look failed, if it did.
@@ -63,18 +65,11 @@ impl Top {
             followed: BTreeMap::new(),
             selected: 0,
             metric: None,
+            by_hand: false,
             logarithmic: false,
             trouble: None,
         };
         top.look()?;
-        if let Some(wanted) = &top.choice.metric {
-            let names = top.metrics();
-            let tail = format!("/{wanted}");
-            let found = names
-                .iter()
-                .find(|name| *name == wanted || name.ends_with(&tail));
-            top.metric = found.cloned();
-        }
         Ok(top)
     }
 
@@ -113,15 +108,37 @@ impl Top {
                 .follow()?;
         }
         let names = self.metrics();
-        if self
-            .metric
-            .as_ref()
-            .is_none_or(|name| !names.contains(name))
-        {
-            let loss = names.iter().find(|name| name.ends_with("loss"));
-            self.metric = loss.or(names.first()).cloned();
+        let is_chosen = self.by_hand && self.metric.as_ref().is_some_and(|m| names.contains(m));
+        if !is_chosen {
+            self.metric = self.usual_metric(&names);
         }
         Ok(())
+    }
+
+    /// What is drawn before anybody chooses: what was asked for, else a loss, else
+    /// anything of a stage; these may come later than the first metrics.
+    fn usual_metric(&self, names: &[String]) -> Option<String> {
+        let wanted = self.choice.metric.as_ref().and_then(|wanted| {
+            let tail = format!("/{wanted}");
+            names
+                .iter()
+                .find(|name| *name == wanted || name.ends_with(&tail))
+        });
+        let loss = || names.iter().find(|name| name.ends_with("loss"));
+        let of_stage = || names.iter().find(|name| !name.starts_with(SYSTEM));
+        let found = wanted.or_else(loss).or_else(of_stage).or(names.first());
+        found.cloned()
+    }
+
+    /// The metric that was asked for, while no run that is looked at has it.
+    pub(super) fn missing_metric(&self) -> Option<&str> {
+        let wanted = self.choice.metric.as_deref()?;
+        let tail = format!("/{wanted}");
+        let names = self.metrics();
+        let has = names
+            .iter()
+            .any(|name| name == wanted || name.ends_with(&tail));
+        (!has && !self.by_hand).then_some(wanted)
     }
 
     fn in_curves(&self) -> impl Iterator<Item = &str> {
@@ -184,6 +201,7 @@ impl Top {
             (at as isize + by).rem_euclid(names.len().max(1) as isize) as usize
         });
         self.metric = names.get(next).cloned();
+        self.by_hand = true;
     }
 
     /// All metrics of the followed runs that have numbers.

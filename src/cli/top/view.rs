@@ -60,7 +60,9 @@ fn header(top: &Top) -> Line<'_> {
         .filter(|run| run.state == RunState::Running)
         .count();
     let count = format!(" {at_work} at work");
-    let trouble = top.trouble.as_deref().unwrap_or_default();
+    let missing = top.missing_metric();
+    let missing = missing.map(|name| format!("no metric `{name}` (yet)"));
+    let trouble = top.trouble.clone().or(missing).unwrap_or_default();
     Line::from(vec![
         "novic top".bold(),
         count.into(),

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::at_word;
+use crate::config::nearest::nearest;
 use crate::config::problem::Problem;
 use crate::config::source::{Location, Source};
 
@@ -23,6 +24,13 @@ pub(super) enum Program {
     /// `dataset_annotation.py`: annotation by people.
     AnnotateHuman,
 }
+
+const ALL: [Program; 4] = [
+    Program::Train,
+    Program::Infer,
+    Program::AnnotateGpt,
+    Program::AnnotateHuman,
+];
 
 impl Program {
     /// Name of its file.
@@ -92,15 +100,10 @@ pub(super) fn command(
 ) -> Option<Command> {
     let at = words.iter().position(|word| word.ends_with(".py"));
     let name = at.map(|at| words[at].rsplit('/').next().unwrap_or_default());
-    let program = match name {
-        Some("train.py") => Program::Train,
-        Some("infer.py") => Program::Infer,
-        Some("gpt_annotation.py") => Program::AnnotateGpt,
-        Some("dataset_annotation.py") => Program::AnnotateHuman,
-        _ => {
-            problems.push(no_experiment(&words, name, place));
-            return None;
-        }
+    let known = ALL.into_iter().find(|program| name == Some(program.name()));
+    let Some(program) = known else {
+        problems.push(no_experiment(&words, name, place));
+        return None;
     };
     let arguments = at.map_or(&[][..], |at| &words[at + 1..]).to_vec();
     Some(Command {
@@ -142,6 +145,13 @@ fn no_experiment(words: &[String], name: Option<&str>, place: Option<Location>) 
         Some(here) => problem.help(format!(
             "its command here is `{here}`, with the same options"
         )),
-        None => problem.help(PROGRAMS),
+        None => {
+            let names = ALL.map(Program::name);
+            let near = name.and_then(|name| nearest(name, names));
+            let problem = near.into_iter().fold(problem, |problem, near| {
+                problem.help(format!("did you mean `./{near}`?"))
+            });
+            problem.help(PROGRAMS)
+        }
     }
 }

@@ -7,7 +7,7 @@ use super::draft::{Draft, Drafted};
 use super::script::Command;
 use crate::config::hydra;
 use crate::config::layer::mirror_switch;
-use crate::config::names::suggest;
+use crate::config::nearest::nearest;
 use crate::config::node::Node;
 use crate::config::overrides::{self, Override};
 use crate::config::problem::Problem;
@@ -49,13 +49,18 @@ pub(super) fn draft(command: &Command, problems: &mut Vec<Problem>) -> Option<Dr
             kept.push(word.as_str());
         }
     }
-    if let Err(refused) = hydra::changes(&kept, |key| key_by_flat_name(key).is_some()) {
-        problems.push(refusal(&refused));
-        return None;
+    // Word by word, so that all mistakes are told.
+    let mut accepted = Vec::new();
+    for word in kept {
+        accepted.push(word);
+        if let Err(refused) = hydra::changes(&accepted, |key| key_by_flat_name(key).is_some()) {
+            problems.push(refusal(&refused));
+            accepted.pop();
+        }
     }
     let mut draft = Draft::new(command.text.clone(), Action::Train);
     draft.notes = notes;
-    for word in kept {
+    for word in accepted {
         let Ok(change) = overrides::parse(word) else {
             continue;
         };
@@ -99,9 +104,14 @@ fn refusal(refused: &hydra::Refused) -> Problem {
                 .at(place, "")
                 .help(error.help.clone())
         }
-        hydra::Refused::UnknownKey(name) => suggest("", name, &[])
-            .into_iter()
-            .fold(at_word(problem, name), Problem::help),
+        hydra::Refused::UnknownKey(name) => {
+            let title = format!("the original has no key `{name}`");
+            let problem = at_word(Problem::error(title), name);
+            match nearest(name, schema::keys().iter().filter_map(|key| key.flat)) {
+                Some(near) => problem.help(format!("did you mean `{near}`?")),
+                None => problem.help("leave it out"),
+            }
+        }
         hydra::Refused::KnownKey(name) => at_word(problem, name),
         hydra::Refused::TooManyPoints(_) => problem,
     }
@@ -132,9 +142,17 @@ pub(super) fn take(
         }
     };
     if key.path == "run.action" {
-        if let Some(action) = value.as_str().and_then(|name| name.parse().ok()) {
-            draft.action = action;
+        let action = value.as_str().and_then(|name| name.parse().ok());
+        if action == Some(Action::FixCheckpoints) {
+            let place = Location::new(source, node.span.clone());
+            let problem = Problem::error("`fix_checkpoints` is no stage of an experiment");
+            problems.push(
+                problem
+                    .at(place, "")
+                    .help("`novic checkpoint fix` does the same"),
+            );
         }
+        draft.action = action.unwrap_or(draft.action);
         return;
     }
     if key.path == "data.save_cache" {

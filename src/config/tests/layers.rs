@@ -218,6 +218,44 @@ fn references_take_the_values_of_the_stage() {
 }
 
 #[test]
+fn variables_have_the_type_of_the_key() {
+    let text = "[train]\nmax_chunks = \"${env:CHUNKS}\"\n[model]\ncompile = \"${env:FLAG}\"\n[generate]\nconfigs = \"${env:CONFIGS}\"\n[infer]\ntexts = [\"${env:LIST}\"]\n[tracking]\nname = \"${env:LIST}\"\n";
+    let environment = [
+        ("CHUNKS", "9"),
+        ("FLAG", "true"),
+        (
+            "CONFIGS",
+            "[greedy_k1_vnone_gp_t1_a0, beam_k3_vnone_gp_t1_a0]",
+        ),
+        ("LIST", "[x]"),
+        ("NOVIC__TRAIN__MAX_EPOCHS", "${env:CHUNKS}"),
+    ];
+    let overrides = [
+        "train.lr.init=${env:LR,1e-3}",
+        "train.accum_factor=1${env:CHUNKS}",
+    ];
+    let config = load_with(&[("main.toml", text)], &overrides, &environment)
+        .expect("fine")
+        .config;
+    assert_eq!((config.train.max_chunks, config.train.max_epochs), (9, 9));
+    assert_eq!(
+        (config.train.lr.init, config.train.accum_factor),
+        (1e-3, 19)
+    );
+    assert_eq!(config.generate.configs.len(), 2);
+    assert_eq!(config.infer.texts, ["[x]"]);
+    assert!(config.model.compile);
+    assert_eq!(config.tracking.name.as_deref(), Some("[x]"));
+    let wrong = [("CHUNKS", "many")];
+    let text = "[train]\nmax_chunks = \"${env:CHUNKS}\"\n";
+    let errors = load_with(&[("main.toml", text)], &[], &wrong).unwrap_err();
+    let errors = errors.to_string();
+    for part in ["main.toml:2:14", "expected a whole number"] {
+        assert!(errors.contains(part), "{errors}");
+    }
+}
+
+#[test]
 fn a_selection_has_what_is_read_and_nothing_else() {
     let mut config = Config::default();
     config.model.layers = 3;

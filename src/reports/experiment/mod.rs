@@ -123,14 +123,6 @@ impl<'a> ExperimentReport<'a> {
         &self.records
     }
 
-    /// Run that made the newest of the outputs, if there are any.
-    pub fn newest_run(&self) -> Option<&str> {
-        finished(self.plan)
-            .map(|(_, entry)| &entry.manifest().description.run)
-            .map(String::as_str)
-            .max()
-    }
-
     /// The tables of the experiment file; `only` names one.
     pub fn tables(&self, only: Option<&str>) -> Result<Vec<EvaluatedTable>, ReportError> {
         let outputs: Vec<&Entry> = finished(self.plan).map(|(_, entry)| entry).collect();

@@ -64,7 +64,7 @@ impl StageKind for Eval {
             for name in datasets(query.config) {
                 let path = inputs::cache_path(query.project, query.config, &name);
                 let path = path.display().to_string();
-                resources.push(inputs::file(query, "cache", &path, "cache")?);
+                resources.push(inputs::file(query, "cache", &path)?);
             }
         }
         resources.extend(trained::all_resources(query)?);
