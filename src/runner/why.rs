@@ -54,8 +54,11 @@ impl<'a> Why<'a> {
             .filter(|step| step.stage == wanted || step.name == wanted)
             .collect();
         if found.is_empty() {
-            let known = plan.steps_and_cells().map(|step| step.name.as_str());
-            return Err(RunError::unknown_stage(wanted, known));
+            let known: Vec<&str> = plan
+                .steps_and_cells()
+                .map(|step| step.name.as_str())
+                .collect();
+            return Err(RunError::unknown_stage(wanted, known.iter().copied()));
         }
         let why = |step: &'a Step| {
             let mut search = Search {
