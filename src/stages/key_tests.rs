@@ -94,6 +94,8 @@ fn other_values(key: &Key) -> Vec<String> {
                 "tgt0.75",
                 "openclip:other/other",
                 "1/2",
+                "multi",
+                "beam_k3",
             ]
             .map(str::to_owned)
             .into(),

@@ -109,7 +109,31 @@ fn out_of_range_and_unknown_names() {
 
 #[test]
 fn names_of_decodings_and_class_lists() {
-    assert_snapshot!(errors("[generate]\nconfig = \"foo\"\nconfigs = [\"greedy_k3\"]\ngrid.temperature = [0.0004]\n[cls]\nclass_names = \"nope\"\n"), @"");
+    assert_snapshot!(errors("[generate]\nconfig = \"foo\"\nconfigs = [\"greedy_k3\"]\ngrid.temperature = [0.0004]\n[cls]\nclass_names = \"nope\"\n"), @r#"
+    error: generate.config: `foo` is not allowed
+     --> main.toml:2:10
+      |
+    2 | config = "foo"
+      |          ^^^^^ the method is greedy, beam or all, not "foo"
+
+    error: generate.configs: `greedy_k3` is not allowed
+     --> main.toml:3:12
+      |
+    3 | configs = ["greedy_k3"]
+      |            ^^^^^^^^^^^ greedy decoding has one result: use k1, or beam
+
+    error: generate.grid.temperature: 0.0004 is out of range
+     --> main.toml:4:21
+      |
+    4 | grid.temperature = [0.0004]
+      |                     ^^^^^^ must be at least 0.001
+
+    error: cls.class_names: `nope` is not allowed
+     --> main.toml:6:15
+      |
+    6 | class_names = "nope"
+      |               ^^^^^^ there are no "nope" class names; use one of "clip", "multi", "guide", "wordnet"
+    "#);
 }
 
 #[test]
