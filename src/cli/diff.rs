@@ -235,7 +235,7 @@ fn text(a: &str, b: &str, parts: &[(&str, Differences)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::tracking::{Event, RunEnd, RunRecorder, RunStart};
+    use crate::tracking::{Event, RunEnd, RunRecorder, RunStart, Surroundings};
 
     use super::*;
 
@@ -247,6 +247,8 @@ mod tests {
             let stage = json!({"name": "train", "kind": "train", "inputs": [], "config": {"model.layers": 2}});
             let start = RunStart {
                 config: json!({"config": {"train": {"lr": {"init": rate}}}, "stages": [stage]}),
+                // Found out beside the run, which does not wait for it for long.
+                surroundings: Some(Surroundings::default()),
                 ..Default::default()
             };
             let run = RunRecorder::start(&project, start).unwrap();

@@ -43,12 +43,12 @@ pub fn unread_by_chosen(
 
 /// Overrides by argument or variable and key, since one may set several keys:
 /// where they are, and whether a stage that `counts` reads the key.
-fn overrides<'a>(
+fn overrides(
     experiment: &Experiment,
     registry: &Registry,
     counts: impl Fn(&StageSpec) -> bool,
-) -> Vec<(&'a str, Location, bool)> {
-    let mut found: BTreeMap<(String, &str), (Location, bool)> = BTreeMap::new();
+) -> Vec<(&'static str, Location, bool)> {
+    let mut found: BTreeMap<(String, &'static str), (Location, bool)> = BTreeMap::new();
     for stage in &experiment.stages {
         let reads = match counts(stage) {
             true => keys_of(stage, registry),

@@ -7,7 +7,7 @@ use crate::config::{Experiment, Problem, StageInput, StageSpec};
 pub fn input_problems(experiment: &Experiment) -> Vec<Problem> {
     let mut problems = Vec::new();
     for stage in &experiment.stages {
-        let Some(taken) = stage.kind.action().and_then(taken_by) else {
+        let Some(taken) = stage.kind.action().map(taken_by) else {
             continue;
         };
         for input in &stage.inputs {
@@ -25,12 +25,11 @@ pub fn input_problems(experiment: &Experiment) -> Vec<Problem> {
     problems
 }
 
-/// Kinds whose outputs a kind can use; none for those that say it themselves.
-fn taken_by(action: Action) -> Option<Vec<Action>> {
+/// Kinds whose outputs a kind can use.
+fn taken_by(action: Action) -> Vec<Action> {
     use Action::*;
-    let caches = || [readers::SAVERS, &[CacheNounDataset]].concat();
-    Some(match action {
-        Train | TestDataLoader => caches(),
+    match action {
+        Train | TestDataLoader => [readers::SAVERS, &[CacheNounDataset]].concat(),
         MergeCaches => readers::SAVERS.to_vec(),
         Eval => [readers::SAVERS, &[Train]].concat(),
         EvalCls | EvalClsDecoding | Infer => vec![Train],
@@ -41,7 +40,7 @@ fn taken_by(action: Action) -> Option<Vec<Action>> {
         FormatPreds => vec![Infer, EvalClsDecoding],
         FormatWandb | TestEmbedCache | CacheNounDataset | CollectWikiImages | SampleImages
         | FixCheckpoints => Vec::new(),
-    })
+    }
 }
 
 fn problem(
