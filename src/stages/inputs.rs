@@ -142,22 +142,27 @@ fn is_shipped(project: &Project, configured: &str, shipped: &str) -> bool {
 /// Opens the embedder of a running stage.
 pub(super) fn open_embedder(context: &StageContext<'_>) -> Result<Embedder, StageError> {
     let spec: EmbedderSpec = context.config().embedder.spec.parse()?;
-    let embedder = Embedder::open_with(&spec, &open_options(context.config()))?;
+    let embedder = Embedder::open_with(&spec, &open_options(context))?;
     for notice in embedder.notices() {
         context.note(notice);
     }
     Ok(embedder)
 }
 
-/// How the configuration wants embedders opened.
-pub(super) fn open_options(config: &schema::Config) -> OpenOptions {
-    let precision = match config.embedder.dtype {
-        schema::EmbedderDtype::Auto | schema::EmbedderDtype::F32 => Precision::Single,
+/// How a running stage wants embedders opened.
+pub(super) fn open_options(context: &StageContext<'_>) -> OpenOptions {
+    let (device, compute) = (context.device().clone(), context.compute());
+    let precision = match context.config().embedder.dtype {
+        schema::EmbedderDtype::Auto => {
+            Precision::automatic(&device, compute.embedder_amp, compute.embedder_amp_bf16)
+        }
+        schema::EmbedderDtype::F32 => Precision::Single,
         schema::EmbedderDtype::F16 => Precision::Half,
         schema::EmbedderDtype::Bf16 => Precision::Brain,
     };
     OpenOptions {
         precision,
+        device,
         ..OpenOptions::default()
     }
 }
