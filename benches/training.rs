@@ -19,7 +19,7 @@ use novic::cache::batch::{Batch, TargetBatch, TargetLayout};
 use novic::config::schema::{Config, NoiseScheme};
 use novic::decoder::noise::EmbeddingNoise;
 use novic::decoder::{Decoder, Dimensions, DropoutSites, ForwardOptions};
-use novic::train::{GradientSums, Optimizer};
+use novic::train::{Gradient, GradientSums, Optimizer};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -200,10 +200,12 @@ impl Training {
         lap(1, &mut self.spent);
         let delivered = forward.backward(scale).expect("a backward pass");
         lap(2, &mut self.spent);
-        self.gradients.add(delivered).expect("gradients");
+        let delivered = delivered.into_iter().map(|g| g.map(Gradient::Host));
+        (self.gradients.add(delivered.collect())).expect("gradients");
         lap(3, &mut self.spent);
         if (number + 1).is_multiple_of(self.accum) {
-            let norm = self.gradients.norm();
+            let norm = self.gradients.norm().and_then(|norm| norm.value());
+            let norm = norm.expect("a norm");
             lap(4, &mut self.spent);
             let clip = (1.0 / (norm + 1e-6)).min(1.0);
             (self.optimizer.step(&self.gradients, clip, 1e-4)).expect("an update");

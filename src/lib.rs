@@ -27,6 +27,7 @@ pub mod cli;
 pub mod config;
 pub mod datasets;
 pub mod decoder;
+pub mod device;
 pub mod embedders;
 pub mod evaluate;
 pub mod images;

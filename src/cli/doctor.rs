@@ -9,6 +9,7 @@ use super::print::print;
 use super::{CliError, Exit};
 use crate::config::schema::Config;
 use crate::datasets::expanded;
+use crate::device;
 use crate::embedders::hub_cache;
 use crate::net::{KNOWN_RESOURCES, Roots, WANDB_SERVICE};
 use crate::runner::bytes_text;
@@ -102,26 +103,39 @@ fn machine() -> Vec<Check> {
         note("processor", format!("{} without avx2: slow", machine.cpu))
     };
     let threads = format!("{} of {} granted", machine.threads, machine.cpus);
-    let gpu = match std::fs::read_to_string("/proc/driver/nvidia/version") {
-        Ok(text) if candle_core::utils::cuda_is_available() => {
-            good("gpu", text.lines().next().unwrap_or_default())
-        }
-        Ok(_) => note(
-            "gpu",
-            "there is one, but this program was built without CUDA",
-        ),
-        Err(_) => good("gpu", "none; everything runs on the processor"),
-    };
     vec![
         good(
             "program",
-            format!("novic {}, {}", env!("CARGO_PKG_VERSION"), machine.system),
+            format!("novic {}, {}", device::VERSION, machine.system),
         ),
         processor,
         good("threads", threads),
-        gpu,
+        gpu(&machine),
         good("memory", bytes_text(machine.memory)),
     ]
+}
+
+/// Whether a GPU is there and of use.
+fn gpu(machine: &Environment) -> Check {
+    let names = match machine.gpus.is_empty() {
+        true => "a GPU".to_owned(),
+        false => machine.gpus.join(", "),
+    };
+    match (device::has_driver(), device::BUILT_WITH_CUDA) {
+        (false, false) => good("gpu", "none; everything runs on the processor"),
+        (false, true) => note(
+            "gpu",
+            "no driver for NVIDIA GPUs; everything runs on the processor",
+        ),
+        (true, false) => note(
+            "gpu",
+            format!("{names}, but this program was built without CUDA"),
+        ),
+        (true, true) => match device::open("cuda") {
+            (_, Some(warning)) => note("gpu", format!("{names}: {warning}")),
+            (_, None) => good("gpu", names),
+        },
+    }
 }
 
 fn store(project: &Project, thorough: bool) -> Vec<Check> {

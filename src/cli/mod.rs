@@ -54,6 +54,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::device;
+
 pub use action::{ActionArgs, cmd_action};
 pub use annotate::{AnnotateArgs, cmd_annotate};
 pub use book::{BookArgs, cmd_book};
@@ -99,7 +101,7 @@ pub use why::{WhyArgs, cmd_why};
 /// An experiment file says what to do, `novic run FILE` does what is not done
 /// yet, and tables and pages come out of the records.
 #[derive(Debug, Parser)]
-#[command(name = "novic", version, max_term_width = 100)]
+#[command(name = "novic", version = device::VERSION, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -1,11 +1,13 @@
 //! The object decoder: turns an embedding vector into nouns.
 //!
-//! [`Decoder`] is the model with its loss, [`noise`] what training adds to the
+//! [`Decoder`] is the model with its loss, computed by fused kernels on the CPU
+//! and by composed tensor operations on any device, [`noise`] what training adds to the
 //! embeddings, [`generate`] decoding with its configurations, [`checkpoint`]
 //! the native file. Knows nothing of training loops and experiments.
 
 mod architecture;
 pub mod checkpoint;
+mod composed;
 mod dud;
 mod error;
 pub mod generate;
@@ -19,6 +21,7 @@ mod state;
 mod stream;
 
 pub use architecture::{Architecture, Dimensions, HiddenLayer, mlp_hidden_size};
+pub use composed::{Autocast, ComposedForward, ComposedOptions};
 pub use dud::{DudDecoder, DudPrediction};
 pub use error::DecoderError;
 pub use loss::{Loss, LossConfig};

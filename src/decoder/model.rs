@@ -6,7 +6,7 @@
 //! and accuracy of a batch of targets. Rows of the transformer are packed, see
 //! [`super::packing`]; decoding runs the same layers over a key-value cache.
 
-use candle_core::{Tensor, Var};
+use candle_core::{Device, Tensor, Var};
 use rand::RngCore;
 use rand_chacha::ChaCha12Rng;
 
@@ -31,8 +31,8 @@ pub struct Decoder {
     layout: ParameterLayout,
     parameters: Vec<Var>,
     loss: LossConfig,
-    input_dropout: f64,
-    layer_dropout: f64,
+    pub(super) input_dropout: f64,
+    pub(super) layer_dropout: f64,
     /// Memory of passes before.
     pub(super) pool: Pool,
 }
@@ -53,7 +53,12 @@ impl DropoutSites {
         }
     }
 
-    fn next(&mut self, rate: f64) -> Option<Dropout> {
+    /// A random number of the batch, to seed another generator with.
+    pub fn key(&mut self) -> u64 {
+        self.rng.next_u64()
+    }
+
+    pub(super) fn next(&mut self, rate: f64) -> Option<Dropout> {
         let key = self.rng.next_u64();
         // A probability of 1 would divide by zero: nothing would be kept.
         let rate = (rate * self.factor).clamp(0.0, 0.999);
@@ -174,6 +179,36 @@ impl Decoder {
         })
     }
 
+    /// The same decoder with its parameters on another device. Off the CPU
+    /// [`Self::forward_composed`] computes; [`Self::forward`] and decoding need
+    /// parameters on the CPU.
+    ///
+    /// # Errors
+    /// A device without memory for them.
+    pub fn to_device(&self, device: &Device) -> Result<Self, DecoderError> {
+        let parameters = self.parameters.iter();
+        let parameters = parameters
+            .map(|var| {
+                Ok(Var::from_tensor(
+                    &var.as_detached_tensor().to_device(device)?,
+                )?)
+            })
+            .collect::<Result<_, DecoderError>>()?;
+        Ok(Self {
+            parameters,
+            pool: Pool::default(),
+            ..self.clone()
+        })
+    }
+
+    /// Where the parameters are.
+    pub fn device(&self) -> &Device {
+        // Every architecture has parameters.
+        self.parameters
+            .first()
+            .map_or(&Device::Cpu, |var| var.device())
+    }
+
     /// Sizes and switches.
     pub fn architecture(&self) -> &Architecture {
         &self.architecture
@@ -283,17 +318,13 @@ impl Decoder {
         };
 
         let columns = all - first;
-        let place = |place: u32| (place as usize / all) * columns + place as usize % all - first;
-        let padding = targets
-            .padding
-            .chunks_exact(all)
-            .flat_map(|row| row[first..].iter().copied())
-            .collect();
+        let place = |place: u32| Targets::place_from(place, all, first);
+        let padding = targets.padding_from(all, first);
         let mut correct = vec![false; targets.rows * columns];
         for ((&at, prediction), &target) in
             packed.places.iter().zip(predictions).zip(&entropy.targets)
         {
-            correct[place(at)] = prediction == Some(target);
+            correct[place(at) as usize] = prediction == Some(target);
         }
         let loss = Loss::new(&losses, &weights, correct.iter().filter(|&&c| c).count());
         Ok(Forward {
@@ -301,7 +332,7 @@ impl Decoder {
             padding,
             correct,
             loss,
-            places: packed.places.iter().map(|&at| place(at) as u32).collect(),
+            places: packed.places.iter().map(|&at| place(at)).collect(),
             logits,
             vocab_size,
             parameters: self.parameters.len(),

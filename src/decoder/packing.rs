@@ -97,6 +97,18 @@ impl Targets {
             padding,
         })
     }
+
+    /// The padding of the columns from `first` on, of `columns`.
+    pub(super) fn padding_from(&self, columns: usize, first: usize) -> Vec<bool> {
+        let rows = self.padding.chunks_exact(columns);
+        rows.flat_map(|row| row[first..].iter().copied()).collect()
+    }
+
+    /// Flat index of a position among the columns from `first` on.
+    pub(super) fn place_from(place: u32, columns: usize, first: usize) -> u32 {
+        let (row, column) = (place as usize / columns, place as usize % columns);
+        (row * (columns - first) + column - first) as u32
+    }
 }
 
 /// A batch in packed form.

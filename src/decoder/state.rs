@@ -86,7 +86,7 @@ impl Decoder {
         }
         for (var, entry) in self.parameters().iter().zip(loaded) {
             if let Some((_, values)) = entry {
-                var.set(&values)?;
+                var.set(&values.to_device(var.device())?)?;
             }
         }
         Ok(())
@@ -117,7 +117,8 @@ impl Decoder {
     }
 
     fn check_rows(&self, name: &str, values: &Tensor, used: usize) -> Result<(), DecoderError> {
-        if host(values)?[used..].iter().all(|&value| value == 0.0) {
+        let values = values.to_device(&Device::Cpu)?;
+        if host(&values)?[used..].iter().all(|&value| value == 0.0) {
             return Ok(());
         }
         Err(DecoderError::UnusedRows {

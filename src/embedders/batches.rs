@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::error::EmbedderError;
+use crate::device;
 
 /// Largest number of inputs that go through a tower together. When the device
 /// has no memory for so many, half of them are tried, and it stays so.
@@ -45,16 +46,9 @@ impl BatchLimit {
     }
 }
 
-/// Whether something failed because the device has no memory left. Drivers say
-/// it in words only.
+/// Whether something failed because the device has no memory left.
 pub fn is_out_of_memory(error: &EmbedderError) -> bool {
-    let EmbedderError::Compute(error) = error else {
-        return false;
-    };
-    let text = error.to_string().to_lowercase();
-    ["out of memory", "out_of_memory", "failed to allocate"]
-        .iter()
-        .any(|words| text.contains(words))
+    matches!(error, EmbedderError::Compute(error) if device::is_out_of_memory(error))
 }
 
 #[cfg(test)]

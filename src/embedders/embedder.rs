@@ -29,7 +29,7 @@ const TEXT_BATCH: usize = 512;
 const IMAGE_BATCH: usize = 64;
 
 /// What opening a model may need beside its files.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct OpenOptions {
     /// A JSON file with architectures of timm towers that the built-in table
     /// lacks.
@@ -37,8 +37,22 @@ pub struct OpenOptions {
     /// A file of merges in the place of CLIP's own, for `openai:` archives of
     /// another vocabulary.
     pub openai_merges: Option<PathBuf>,
-    /// Precision in which matrices are kept.
+    /// Precision in which matrices are kept; off the CPU, they are multiplied in
+    /// it too.
     pub precision: Precision,
+    /// Where the towers compute.
+    pub device: Device,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self {
+            timm_models: None,
+            openai_merges: None,
+            precision: Precision::default(),
+            device: Device::Cpu,
+        }
+    }
 }
 
 /// Anything that turns texts into unit vectors of one embedding space.
@@ -63,6 +77,7 @@ pub struct Embedder {
     vision: Mutex<Option<Arc<dyn ImageTower>>>,
     identity: Mutex<Option<blake3::Hash>>,
     precision: Precision,
+    device: Device,
     text_batch: BatchLimit,
     image_batch: BatchLimit,
     /// What happened since somebody asked.
@@ -86,6 +101,7 @@ impl Embedder {
             vision: Mutex::new(None),
             identity: Mutex::new(None),
             precision: options.precision,
+            device: options.device.clone(),
             text_batch: BatchLimit::new(TEXT_BATCH),
             image_batch: BatchLimit::new(IMAGE_BATCH),
             happened: Mutex::default(),
@@ -120,6 +136,11 @@ impl Embedder {
     /// Precision in which matrices are kept.
     pub fn precision(&self) -> Precision {
         self.precision
+    }
+
+    /// Where the towers compute.
+    pub fn device(&self) -> &Device {
+        &self.device
     }
 
     /// What happened while embedding that is worth showing, such as batches
@@ -291,7 +312,7 @@ impl Embedder {
                 });
             }
         }
-        let pixels = pixels.to_dtype(DType::F32)?;
+        let pixels = pixels.to_dtype(DType::F32)?.to_device(&self.device)?;
         let features = self.vision_tower()?.forward(&pixels)?;
         Ok(unit_rows(&features)?)
     }
@@ -396,7 +417,7 @@ impl Embedder {
             (_, None) => Weights::open(&paths)?,
         };
         self.description.arrange(&mut weights)?;
-        weights.keep_in(self.precision);
+        weights.keep(&self.device, self.precision);
         Ok(weights)
     }
 }

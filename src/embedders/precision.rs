@@ -1,10 +1,10 @@
 //! In which precision a model keeps its matrices.
 
-use candle_core::DType;
+use candle_core::{DType, Device};
 
 /// Precision of the matrices of linear layers, which are nearly all of a
-/// model's memory. Sums, norms, attention and what comes out are of single
-/// precision always.
+/// model's memory; off the CPU also of the products with them. Sums, norms,
+/// attention and what comes out are of single precision always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Precision {
     /// `f32`
@@ -17,6 +17,17 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// Precision where none is asked for: single on the CPU; on other devices
+    /// half with `amp` (`embedder.amp`), and brain with `bf16`
+    /// (`embedder.amp_bf16`) too.
+    pub fn automatic(device: &Device, amp: bool, bf16: bool) -> Self {
+        match (device.is_cpu() || !amp, bf16) {
+            (true, _) => Self::Single,
+            (false, true) => Self::Brain,
+            (false, false) => Self::Half,
+        }
+    }
+
     /// The type of the stored values.
     pub fn dtype(self) -> DType {
         match self {

@@ -82,6 +82,8 @@ pub struct Weights {
     taken: RefCell<BTreeSet<String>>,
     /// In which the matrices of linear layers are kept.
     precision: Precision,
+    /// Where parameters are kept.
+    device: Device,
 }
 
 impl Weights {
@@ -95,6 +97,7 @@ impl Weights {
             table: &[],
             taken: RefCell::default(),
             precision: Precision::Single,
+            device: Device::Cpu,
         };
         for path in paths {
             if path.extension().is_some_and(|name| name == "safetensors") {
@@ -115,8 +118,10 @@ impl Weights {
         Ok(weights)
     }
 
-    /// Lets the matrices of linear layers be kept in this precision.
-    pub fn keep_in(&mut self, precision: Precision) {
+    /// Lets parameters be kept on this device, and the matrices of linear
+    /// layers in this precision.
+    pub fn keep(&mut self, device: &Device, precision: Precision) {
+        self.device = device.clone();
         self.precision = precision;
     }
 
@@ -289,6 +294,15 @@ impl Weights {
 
     /// Takes a parameter of this shape as `f32`.
     pub fn take(&self, name: &str, shape: &[usize]) -> Result<Tensor, EmbedderError> {
+        self.take_as(name, shape, Precision::Single)
+    }
+
+    fn take_as(
+        &self,
+        name: &str,
+        shape: &[usize],
+        precision: Precision,
+    ) -> Result<Tensor, EmbedderError> {
         let entry = self.entry(name)?;
         if entry.shape != shape {
             return Err(EmbedderError::WrongShape {
@@ -299,10 +313,11 @@ impl Weights {
             });
         }
         self.taken.borrow_mut().insert(name.to_owned());
-        self.read(entry)
+        let values = self.read(entry)?.to_dtype(precision.dtype())?;
+        Ok(values.to_device(&self.device)?)
     }
 
-    /// A parameter as `f32` without taking it.
+    /// A parameter as `f32` on the CPU, without taking it.
     pub fn peek(&self, name: &str) -> Result<Tensor, EmbedderError> {
         self.read(self.entry(name)?)
     }
@@ -512,16 +527,30 @@ impl<'a> Parameters<'a> {
         }
     }
 
-    /// Takes a parameter of this shape.
+    /// Where parameters are kept.
+    pub fn device(&self) -> &'a Device {
+        &self.weights.device
+    }
+
+    /// Takes a parameter of this shape as `f32`.
     pub fn take(&self, name: &str, shape: &[usize]) -> Result<Tensor, EmbedderError> {
-        self.weights.take(&format!("{}{name}", self.prefix), shape)
+        self.take_as(name, shape, Precision::Single)
+    }
+
+    fn take_as(
+        &self,
+        name: &str,
+        shape: &[usize],
+        precision: Precision,
+    ) -> Result<Tensor, EmbedderError> {
+        let name = format!("{}{name}", self.prefix);
+        self.weights.take_as(&name, shape, precision)
     }
 
     /// Takes the matrix of a linear layer, in the precision in which the model
     /// keeps them.
     pub fn matrix(&self, name: &str, shape: &[usize]) -> Result<Tensor, EmbedderError> {
-        let matrix = self.take(name, shape)?;
-        Ok(matrix.to_dtype(self.weights.precision.dtype())?)
+        self.take_as(name, shape, self.weights.precision)
     }
 }
 

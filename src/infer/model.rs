@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use image::RgbImage;
 
 use super::checkpoint_source::CheckpointSource;
@@ -59,6 +59,7 @@ pub struct NovicModel {
 pub struct NovicModelBuilder {
     source: CheckpointSource,
     embedder: Option<Arc<dyn EmbeddingModel>>,
+    device: Device,
     generation: GenerationConfig,
     guide: Option<Vec<String>>,
     with_tokens: bool,
@@ -78,6 +79,14 @@ impl NovicModelBuilder {
     #[must_use]
     pub fn guide<S: Into<String>>(mut self, nouns: impl IntoIterator<Item = S>) -> Self {
         self.guide = Some(nouns.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Where the embedder computes; the CPU unless given. Nouns are generated on
+    /// the CPU.
+    #[must_use]
+    pub fn device(mut self, device: Device) -> Self {
+        self.device = device;
         self
     }
 
@@ -107,7 +116,7 @@ impl NovicModelBuilder {
         let trained = TrainedDecoder::of_checkpoint(checkpoint, &path)?;
         let embedder = match self.embedder {
             Some(embedder) => embedder,
-            None => Arc::new(trained.open_embedder()?),
+            None => Arc::new(trained.open_embedder(&self.device)?),
         };
         let decoder = NounDecoder::new(trained, embedder.tokenizer())?;
         let mut model = NovicModel::new(embedder, Arc::new(decoder))?
@@ -136,6 +145,7 @@ impl NovicModel {
         NovicModelBuilder {
             source: source.clone(),
             embedder: None,
+            device: Device::Cpu,
             generation: GenerationConfig::default(),
             guide: None,
             with_tokens: false,

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use candle_core::Device;
 use serde_json::Value;
 
 use super::error::InferError;
@@ -10,7 +11,7 @@ use crate::config::compare::with_checkpoint;
 use crate::config::schema::{Config, Key, ModelType};
 use crate::decoder::checkpoint::{Checkpoint, CheckpointHeader};
 use crate::decoder::{Decoder, Dimensions, DudDecoder};
-use crate::embedders::{Embedder, EmbedderSpec};
+use crate::embedders::{Embedder, EmbedderSpec, OpenOptions, Precision};
 use crate::evaluate::Subject;
 use crate::train::exchange;
 
@@ -97,13 +98,19 @@ impl TrainedDecoder {
         })
     }
 
-    /// Opens the embedder that it was trained on.
+    /// Opens the embedder that it was trained on, on a device.
     ///
     /// # Errors
     /// An embedder that is not here, or another version of it.
-    pub fn open_embedder(&self) -> Result<Embedder, InferError> {
+    pub fn open_embedder(&self, device: &Device) -> Result<Embedder, InferError> {
         let spec: EmbedderSpec = self.embedder_spec.parse()?;
-        let embedder = Embedder::open(&spec)?;
+        let wanted = &self.config.embedder;
+        let options = OpenOptions {
+            precision: Precision::automatic(device, wanted.amp, wanted.amp_bf16),
+            device: device.clone(),
+            ..OpenOptions::default()
+        };
+        let embedder = Embedder::open_with(&spec, &options)?;
         self.check_embedder(&embedder)?;
         Ok(embedder)
     }

@@ -4,10 +4,10 @@
 //! Queries, keys and values may be views of a fused projection; nothing is
 //! copied or transposed head by head.
 
-use candle_core::{D, Result, Storage, Tensor};
+use candle_core::{Result, Storage, Tensor};
 use rayon::prelude::*;
 
-use super::linear::on_cpu;
+use super::choice::on_cpu;
 use super::rows;
 
 /// Rows of a tensor whose last dimension is contiguous: `f` gets the storage,
@@ -59,7 +59,7 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize) -> Result<Ten
                 .contiguous()
         };
         let scores = (split(q)?.matmul(&split(k)?.t()?)? * f64::from(scale))?;
-        return candle_nn::ops::softmax(&scores, D::Minus1)?
+        return candle_nn::ops::softmax_last_dim(&scores)?
             .matmul(&split(v)?)?
             .transpose(1, 2)?
             .reshape((batch, queries, width));
@@ -335,7 +335,7 @@ fn composed_path_attention(
     };
     let q = q.contiguous()?.reshape((queries, heads, 1, dim))?;
     let scores = (q.matmul(&gather(k)?.t()?)? * f64::from(scale))?.broadcast_add(&mask)?;
-    candle_nn::ops::softmax(&scores, D::Minus1)?
+    candle_nn::ops::softmax_last_dim(&scores)?
         .matmul(&gather(v)?)?
         .reshape((queries, width))
 }
@@ -380,6 +380,9 @@ mod tests {
         let part = |i| flat.narrow(1, i * width, width).unwrap();
         let fused = path_attention(&part(0), &part(1), &part(2), &paths, heads).unwrap();
         assert!(worst(&fused, &dense.reshape((batch * tokens, width)).unwrap()) < 1e-5);
+        let part = |i| qkv.narrow(2, i * width, width).unwrap();
+        let composed = crate::composed(|| attention(&part(0), &part(1), &part(2), heads)).unwrap();
+        assert!(worst(&composed, &dense) < 1e-5);
     }
 
     #[test]

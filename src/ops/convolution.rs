@@ -7,7 +7,8 @@
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
-use super::linear::{Activation, add_bias, add_product, linear, on_cpu, with_values};
+use super::choice::on_cpu;
+use super::linear::{Activation, add_bias, add_product, linear, with_values};
 
 /// `activation(conv(x) + b)` with a square window: x `[B, H, W, C]`, w
 /// `[O, K, K, C]`, b `[O]` → `[B, H', W', O]` with
@@ -50,8 +51,7 @@ pub fn convolve(
             1,
         )?;
         let y = y.permute((0, 2, 3, 1))?.contiguous()?;
-        let eye = Tensor::eye(outputs, x.dtype(), x.device())?;
-        return linear(&y, &eye, Some(b), None, activation);
+        return activation.apply_tensor(&y.broadcast_add(b)?);
     }
     let bias = b.to_vec1::<f32>()?;
     let depth = window * window * channels;
@@ -132,15 +132,8 @@ pub fn depthwise(
     let out_height = (height + padded - window) / stride + 1;
     let out_width = (width + padded - window) / stride + 1;
     if !on_cpu(x) {
-        let x = x
-            .permute((0, 3, 1, 2))?
-            .pad_with_zeros(2, padding.0, padding.1)?
-            .pad_with_zeros(3, padding.0, padding.1)?
-            .contiguous()?;
-        let w = w.permute((2, 0, 1))?.unsqueeze(1)?.contiguous()?;
-        let y = x.conv2d(&w, 0, stride, 1, channels)?;
-        let y = y.permute((0, 2, 3, 1))?.contiguous()?.broadcast_add(b)?;
-        return activation.apply_tensor(&y);
+        let y = composed_depthwise(x, w, stride, padding, (out_height, out_width))?;
+        return activation.apply_tensor(&y.broadcast_add(b)?);
     }
     let bias = b.to_vec1::<f32>()?;
     let mut out = vec![0f32; batch * out_height * out_width * channels];
@@ -178,6 +171,42 @@ pub fn depthwise(
         })
     })??;
     Tensor::from_vec(out, (batch, out_height, out_width, channels), x.device())
+}
+
+/// The same, without bias, by ordinary tensor operations: a sum over the places
+/// of the window.
+fn composed_depthwise(
+    x: &Tensor,
+    w: &Tensor,
+    stride: usize,
+    padding: (usize, usize),
+    (out_height, out_width): (usize, usize),
+) -> Result<Tensor> {
+    let window = w.dim(0)?;
+    let x = x
+        .pad_with_zeros(1, padding.0, padding.1)?
+        .pad_with_zeros(2, padding.0, padding.1)?
+        .contiguous()?;
+    let places = |first: usize, count: usize| {
+        let places: Vec<u32> = (0..count).map(|i| (first + i * stride) as u32).collect();
+        Tensor::from_vec(places, count, x.device())
+    };
+    let mut sum: Option<Tensor> = None;
+    for dy in 0..window {
+        let lines = x.index_select(&places(dy, out_height)?, 1)?;
+        for dx in 0..window {
+            let pixels = lines.index_select(&places(dx, out_width)?, 2)?;
+            let part = pixels.broadcast_mul(&w.get(dy)?.get(dx)?)?;
+            sum = Some(match sum {
+                Some(sum) => (sum + part)?,
+                None => part,
+            });
+        }
+    }
+    match sum {
+        Some(sum) => Ok(sum),
+        None => candle_core::bail!("depthwise convolution with an empty window"),
+    }
 }
 
 /// Mean over `size`×`size` windows without overlap; pixels that do not fill a
@@ -260,6 +289,9 @@ mod tests {
             let theirs = theirs.unwrap().permute((0, 2, 3, 1)).unwrap();
             let theirs = theirs.broadcast_add(&b).unwrap().silu().unwrap();
             assert!(worst(&ours, &theirs) < 1e-5);
+            let composed =
+                crate::composed(|| depthwise(&x, &w, &b, stride, padding, Activation::Silu));
+            assert!(worst(&ours, &composed.unwrap()) < 1e-5);
         }
         let wide = ramp(&[3, 3, 4], 0.1);
         assert!(depthwise(&x, &wide, &b, 1, (1, 1), Activation::Relu).is_err());
@@ -277,6 +309,9 @@ mod tests {
                 .broadcast_add(&b.reshape((1, 7, 1, 1)).unwrap())
                 .unwrap();
             let theirs = theirs.relu().unwrap();
+            let composed =
+                crate::composed(|| convolve(&x, &w, &b, stride, padding, Activation::Relu));
+            assert!(worst(&ours, &composed.unwrap()) < 1e-5);
             assert_eq!(nchw(&ours).dims(), theirs.dims());
             assert!(worst(&nchw(&ours), &theirs) < 1e-5);
         }
@@ -288,5 +323,7 @@ mod tests {
         let nchw = |t: &Tensor| t.permute((0, 3, 1, 2)).unwrap().contiguous().unwrap();
         let theirs = nchw(&x).avg_pool2d(2).unwrap();
         assert!(worst(&nchw(&average_pool(&x, 2).unwrap()), &theirs) < 1e-6);
+        let composed = crate::composed(|| average_pool(&x, 2)).unwrap();
+        assert!(worst(&nchw(&composed), &theirs) < 1e-6);
     }
 }

@@ -3,15 +3,17 @@
 //!
 //! On the CPU each block of rows is multiplied by one thread and finished
 //! while it is still in cache; other devices get the same result from
-//! ordinary tensor operations. None of these is differentiable.
+//! ordinary tensor operations, with products in the precision of the weight.
+//! None of these is differentiable.
 
 use std::borrow::Cow;
 
-use candle_core::{D, DType, Device, Result, Storage, Tensor};
+use candle_core::{D, DType, Result, Storage, Tensor};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use rayon::prelude::*;
 
+use super::choice::on_cpu;
 use super::rows;
 
 /// What follows a linear layer.
@@ -54,11 +56,6 @@ impl Activation {
             Self::Silu => x.silu(),
         }
     }
-}
-
-/// Whether the fused CPU kernels can take this tensor.
-pub(super) fn on_cpu(x: &Tensor) -> bool {
-    matches!(x.device(), Device::Cpu) && x.dtype() == DType::F32
 }
 
 /// Calls `f` with the values of a contiguous `f32` CPU tensor.
@@ -144,8 +141,9 @@ fn with_weight<R>(w: &Tensor, f: impl FnOnce(Weight<'_>) -> R) -> Result<R> {
 }
 
 /// `activation(x·wᵀ + b + residual)`: x `[…, K]`, w `[N, K]`, b `[N]`,
-/// residual `[…, N]` → `[…, N]`. The weight may be stored in half precision;
-/// everything is computed in that of x.
+/// residual `[…, N]` → `[…, N]`. The weight may be stored in half precision:
+/// the CPU computes in that of x all the same, other devices multiply in that
+/// of the weight. All else is done in that of x.
 pub fn linear(
     x: &Tensor,
     w: &Tensor,
@@ -181,7 +179,9 @@ pub fn linear(
     if !on_cpu(x) {
         let mut y = contiguous(x)?
             .reshape(((), k))?
-            .matmul(&w.to_dtype(x.dtype())?.t()?)?
+            .to_dtype(w.dtype())?
+            .matmul(&w.t()?)?
+            .to_dtype(x.dtype())?
             .reshape(dims)?;
         if let Some(b) = b {
             y = y.broadcast_add(b)?;
@@ -269,12 +269,7 @@ fn add_columns(out: &mut [f32], x: &[f32], w: &[f32], k: usize, n: usize, first:
 /// `[D]`; biased variance, `eps` inside the root.
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -> Result<Tensor> {
     if !on_cpu(x) {
-        let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
-        let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
-        return centred
-            .broadcast_div(&(variance + f64::from(eps))?.sqrt()?)?
-            .broadcast_mul(weight)?
-            .broadcast_add(bias);
+        return candle_nn::ops::layer_norm(&*contiguous(x)?, weight, bias, eps);
     }
     let dim = x.dim(D::Minus1)?;
     if weight.dims() != [dim] || bias.dims() != [dim] {
@@ -301,7 +296,10 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -> Resul
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+
     use super::*;
+    use crate::composed;
 
     fn ramp(dims: &[usize], step: f32) -> Tensor {
         let count: usize = dims.iter().product();
@@ -362,6 +360,34 @@ mod tests {
             let some = linear(&x, &part, None, None, Activation::Identity).unwrap();
             assert_eq!(some.dims(), [70, 30]);
         }
+    }
+
+    fn worst(a: &Tensor, b: &Tensor) -> f32 {
+        let difference = (a - b).unwrap().abs().unwrap().max_all().unwrap();
+        difference.to_scalar().unwrap()
+    }
+
+    #[test]
+    fn composed_operations_equal_the_fused_ones() {
+        let (x, w, b) = (
+            ramp(&[2, 50, 20], 0.37),
+            ramp(&[33, 20], 0.11),
+            ramp(&[33], 0.9),
+        );
+        let residual = ramp(&[2, 50, 33], 0.21);
+        let layer = |w: &Tensor| linear(&x, w, Some(&b), Some(&residual), Activation::Gelu);
+        let fused = layer(&w).unwrap();
+        assert!(worst(&fused, &composed(|| layer(&w)).unwrap()) < 1e-5);
+        // Half precision rounds inputs, too.
+        for (dtype, tolerance) in [(DType::F16, 5e-3), (DType::BF16, 4e-2)] {
+            let half = w.to_dtype(dtype).unwrap();
+            let rounded = composed(|| layer(&half)).unwrap();
+            assert_eq!(rounded.dtype(), DType::F32);
+            let difference = worst(&fused, &rounded);
+            assert!(difference > 0.0 && difference < tolerance, "{difference}");
+        }
+        let norm = || layer_norm(&x, &ramp(&[20], 0.3), &ramp(&[20], 0.7), 1e-5).unwrap();
+        assert!(worst(&norm(), &composed(norm)) < 1e-5);
     }
 
     #[test]

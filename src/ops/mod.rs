@@ -3,8 +3,12 @@
 //! of models.
 
 pub mod attention;
+mod choice;
 pub mod convolution;
 pub mod linear;
+pub mod rotary;
 pub mod rows;
 pub mod tape;
 pub mod updates;
+
+pub use choice::composed;

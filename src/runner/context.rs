@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::Instant;
 
+use candle_core::Device;
+
 use crate::config::schema::Config;
+use crate::device::ComputeSettings;
 use crate::store::{Building, Entry, Project};
 use crate::tracking::{Event, Level, METRICS_FILE, RunRecorder, StageLog};
 
@@ -30,6 +33,8 @@ pub struct InputEntry {
 pub struct StageContext<'a> {
     pub(super) name: String,
     pub(super) config: &'a Config,
+    pub(super) compute: &'a ComputeSettings,
+    pub(super) device: OnceLock<Device>,
     pub(super) seed: u64,
     pub(super) inputs: Vec<InputEntry>,
     pub(super) resources: &'a [Resource],
@@ -57,6 +62,24 @@ impl StageContext<'_> {
     /// Configuration, restricted to what the kind reads; all else is default.
     pub fn config(&self) -> &Config {
         self.config
+    }
+
+    /// How it computes, whatever the kind reads: no result depends on it but
+    /// for rounding.
+    pub fn compute(&self) -> &ComputeSettings {
+        self.compute
+    }
+
+    /// The device it computes on; opened when first asked for, with a warning
+    /// where it is not the one that was named.
+    pub fn device(&self) -> &Device {
+        self.device.get_or_init(|| {
+            let (device, warning) = self.compute.open();
+            if let Some(warning) = warning {
+                self.warn(&warning);
+            }
+            device
+        })
     }
 
     /// Seed of its random numbers (`run.seed`).

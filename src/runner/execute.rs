@@ -403,6 +403,8 @@ impl Worker<'_> {
         let context = StageContext {
             name: step.name.clone(),
             config: &step.config,
+            compute: &step.compute,
+            device: OnceLock::new(),
             seed: step.config.run.seed,
             inputs,
             resources: &step.resources,

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::config::schema::{Config, Needs};
 use crate::config::{Experiment, Location, StageSpec, select};
+use crate::device::ComputeSettings;
 use crate::store::{
     ContentHashes, Entry, EntryId, Holder, Key, LockSupport, PartialState, Project, Store,
     StoreError,
@@ -91,6 +92,8 @@ pub struct Step {
     pub values: Map<String, Value>,
     /// What it occupies while it runs.
     pub needs: Needs,
+    /// How it computes.
+    pub compute: ComputeSettings,
     /// Code version of the kind.
     pub code_version: u32,
     /// Inputs in order.
@@ -392,6 +395,7 @@ impl Planner<'_> {
             config: Config::default(),
             values: Map::new(),
             needs: stage.config.needs.clone(),
+            compute: (&stage.config).into(),
             code_version: 0,
             inputs,
             resources: Vec::new(),

@@ -10,6 +10,7 @@ use super::picture_cache;
 use super::pictures;
 use crate::cache::{CacheFile, OpenOptions};
 use crate::datasets::{ClassificationDataset, Split};
+use crate::device;
 use crate::embedders::Embedder;
 use crate::evaluate::{
     EvaluateError, ZeroShotPrompt, ZeroShotRun, check_labels, class_embeddings, dataset_prompts,
@@ -295,7 +296,7 @@ fn write_gap(
     let settings = |value: Value| value.as_object().cloned().unwrap_or_default();
     let text = gap.file(
         settings(json!({
-            "device": "cpu",
+            "device": device::kind(embedder.device()),
             "allow_tf32": true,
             "embedder_spec": config.embedder.spec,
             "embedder_amp": config.embedder.amp,

@@ -141,22 +141,30 @@ fn is_shipped(project: &Project, configured: &str, shipped: &str) -> bool {
 /// Opens the embedder of a running stage.
 pub(super) fn open_embedder(context: &StageContext<'_>) -> Result<Embedder, StageError> {
     let spec: EmbedderSpec = context.config().embedder.spec.parse()?;
-    let embedder = Embedder::open_with(&spec, &open_options(context.config()))?;
+    let embedder = Embedder::open_with(&spec, &open_options(context))?;
     for notice in embedder.notices() {
         context.note(notice);
     }
     Ok(embedder)
 }
 
-/// How the configuration wants embedders opened.
-pub(super) fn open_options(config: &schema::Config) -> OpenOptions {
+/// How a running stage wants embedders opened.
+pub(super) fn open_options(context: &StageContext<'_>) -> OpenOptions {
+    let (device, compute) = (context.device().clone(), context.compute());
+    let precision = match context.config().embedder.dtype {
+        schema::EmbedderDtype::Auto => {
+            Precision::automatic(&device, compute.embedder_amp, compute.embedder_amp_bf16)
+        }
+        dtype => precision(dtype),
+    };
     OpenOptions {
-        precision: precision(config.embedder.dtype),
+        precision,
+        device,
         ..OpenOptions::default()
     }
 }
 
-/// Precision that the configuration means.
+/// Precision that the configuration means on the CPU.
 pub(super) fn precision(dtype: schema::EmbedderDtype) -> Precision {
     match dtype {
         schema::EmbedderDtype::Auto | schema::EmbedderDtype::F32 => Precision::Single,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use candle_core::Device;
 use serde_json::{Map, Value, json};
 
 use super::keys::{EMBEDDER, NOUNS, PROMPTS, READ_CACHE, keys};
@@ -18,7 +19,7 @@ use crate::config::keys_read;
 use crate::config::schema::{Action, CheckpointExport, Config, Key, ModelType};
 use crate::decoder::checkpoint::{CheckpointHeader, FORMAT_VERSION};
 use crate::decoder::noise::EmbeddingNoise;
-use crate::decoder::{Decoder, Dimensions};
+use crate::decoder::{Autocast, Decoder, Dimensions};
 use crate::embedders::Embedder;
 use crate::runner::{Resource, ResourceQuery, StageContext, StageError, StageKind, StageOutput};
 use crate::tracking::{self, StageLog};
@@ -115,10 +116,11 @@ impl StageKind for Train {
                  of kind `eval`",
             ));
         }
-        if config.model.amp {
-            context.warn("model.amp has no effect on the CPU: the decoder is trained in f32");
-        }
+        let autocast = autocast(context, &config);
         let mut learner = learner(context, &config, &embedder, &data)?;
+        if !context.device().is_cpu() {
+            learner = learner.with_composed(autocast);
+        }
         let samples = data.cache.len();
         let valid_nouns = data.nouns().len().saturating_sub(1) as u64;
         let (loop_config, mut source) = data.into_loop(context)?;
@@ -139,6 +141,9 @@ impl StageKind for Train {
             .keeping(KeepPolicy::from(&config.checkpoint)),
         )?
         .stopping_by(StopRule::from(&config.train.stop));
+        if autocast.needs_scaled_loss() {
+            trainer = trainer.scaling_losses();
+        }
         for warning in trainer.resume_latest()? {
             context.warn(&warning);
         }
@@ -180,6 +185,24 @@ impl StageKind for Train {
                 })))
             }
         }
+    }
+}
+
+/// Precision of matrix products in the decoder.
+fn autocast(context: &StageContext<'_>, config: &Config) -> Autocast {
+    let model = &config.model;
+    let off = |why: &str| {
+        context.warn(&format!(
+            "model.amp has no effect {why}: the decoder is trained in f32"
+        ));
+        Autocast::Off
+    };
+    match model.amp {
+        false => Autocast::Off,
+        true if context.device().is_cpu() => off("on the CPU"),
+        true if context.compute().deterministic => off("under run.deterministic"),
+        true if model.amp_bf16 => Autocast::Brain,
+        true => Autocast::Half,
     }
 }
 
@@ -279,6 +302,10 @@ fn learner(
         token_length: data.target_config.token_length,
     };
     let decoder = Decoder::new(&config.model, dimensions, context.seed())?;
+    let decoder = match context.device() {
+        Device::Cpu => decoder,
+        device => decoder.to_device(device)?,
+    };
     let mean_shift = if config.train.mean_shift.enabled {
         let path = inputs::path(context.project(), &mean_shift_path(config)?);
         let (shift, warnings) = MeanShift::read(&path, embedder.dim(), &config.flat())?;

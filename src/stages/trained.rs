@@ -198,7 +198,7 @@ fn open_model(
             let parsed: EmbedderSpec = spec.parse()?;
             Arc::new(Embedder::open_with(
                 &parsed,
-                &inputs::open_options(context.config()),
+                &inputs::open_options(context),
             )?)
         }
     };

@@ -8,9 +8,9 @@ use crate::ops::updates::EPSILON;
 use super::optimizer::UpdateFactors;
 
 /// Largest |cosine| · √(row length) at which a gradient counts as orthogonal.
-const DELTA: f64 = 0.1;
+pub(super) const DELTA: f64 = 0.1;
 /// Share of the weight decay that remains after a projection.
-const WEIGHT_DECAY_RATIO: f64 = 0.1;
+pub(super) const WEIGHT_DECAY_RATIO: f64 = 0.1;
 
 /// Updates parameter and moments in place. All slices have the same length;
 /// `dims` is the parameter's shape.

@@ -8,14 +8,19 @@ use candle_core::{Device, Tensor};
 use serde_json::Value;
 
 use crate::cache::batch::Batch;
+use crate::cache::batch::TargetBatch;
 use crate::decoder::checkpoint::{Checkpoint, CheckpointHeader};
 use crate::decoder::noise::EmbeddingNoise;
-use crate::decoder::{Decoder, DecoderError, DropoutSites, ForwardOptions};
-use crate::ops::tape::Buffer;
+use crate::decoder::{
+    Autocast, ComposedOptions, Decoder, DecoderError, DropoutSites, ForwardOptions,
+};
+use crate::device::is_out_of_memory;
 
 use super::averages::BatchSums;
 use super::error::{Result, TrainError};
 use super::exchange;
+use super::gradients::Gradient;
+use super::learned::{Learned, LearnedSums};
 use super::mean_shift::MeanShift;
 use super::snapshot::{Snapshot, SnapshotEntry};
 use super::trainer::{LearnStep, Learner};
@@ -28,11 +33,16 @@ pub struct DecoderLearner {
     noise: Option<EmbeddingNoise>,
     header: CheckpointHeader,
     repeat_prefix: bool,
+    /// Precision of composed operations; none: the fused kernels of the CPU.
+    composed: Option<Autocast>,
+    /// Whether the device's generator follows from the seed.
+    seeded: bool,
 }
 
 impl DecoderLearner {
     /// `seed` is that of the run; `header` describes the training for its
-    /// checkpoints, without the section `training`.
+    /// checkpoints, without the section `training`. A decoder on the CPU learns
+    /// by its fused kernels, one on another device by composed operations.
     pub fn new(
         decoder: Decoder,
         seed: u64,
@@ -41,17 +51,27 @@ impl DecoderLearner {
         header: CheckpointHeader,
     ) -> Self {
         Self {
+            composed: (!decoder.device().is_cpu()).then_some(Autocast::Off),
             decoder,
             seed,
             mean_shift,
             noise,
             header,
             repeat_prefix: false,
+            seeded: false,
         }
     }
 
+    /// Learns by composed tensor operations on whatever device the decoder is,
+    /// with matrix products in this precision.
+    pub fn with_composed(mut self, autocast: Autocast) -> Self {
+        self.composed = Some(autocast);
+        self
+    }
+
     /// Whether every target of a sample gets a prefix of its own, which dropout
-    /// changes independently of the others.
+    /// changes independently of the others. By composed operations it always
+    /// does.
     pub fn with_repeated_prefix(mut self, repeat: bool) -> Self {
         self.repeat_prefix = repeat;
         self
@@ -76,6 +96,71 @@ impl DecoderLearner {
         self.take_weights(path, &checkpoint)
     }
 
+    /// One pass forth and back through the fused kernels.
+    fn learn_fused(
+        &self,
+        embeds: &Tensor,
+        targets: &TargetBatch,
+        dropout: DropoutSites,
+        step: LearnStep,
+    ) -> Result<Learned> {
+        let options = ForwardOptions {
+            loss: self.decoder.loss_config(),
+            gradients: true,
+            dropout: Some(dropout),
+            repeat_prefix: self.repeat_prefix,
+            ..ForwardOptions::default()
+        };
+        let forward = self.decoder.forward(embeds, targets, options)?;
+        let loss = forward.loss;
+        let gradients = forward.backward(scale(step, loss.basis))?.into_iter();
+        Ok(Learned {
+            sums: LearnedSums::Known(BatchSums {
+                loss_sum: loss.sum,
+                loss_basis: loss.basis,
+                correct: loss.correct as u64,
+                tokens: loss.tokens as u64,
+            }),
+            gradients: gradients.map(|g| g.map(Gradient::Host)).collect(),
+        })
+    }
+
+    /// The same by composed operations; sums and gradients stay on the device.
+    fn learn_composed(
+        &mut self,
+        embeds: &Tensor,
+        targets: &TargetBatch,
+        mut dropout: DropoutSites,
+        step: LearnStep,
+        autocast: Autocast,
+    ) -> Result<Learned> {
+        let device = self.decoder.device();
+        if !self.seeded && !device.is_cpu() {
+            device.set_seed(dropout.key())?;
+        }
+        self.seeded = true;
+        let options = ComposedOptions {
+            loss: self.decoder.loss_config(),
+            gradients: true,
+            dropout: Some(dropout),
+            autocast,
+            ..ComposedOptions::default()
+        };
+        let forward = self.decoder.forward_composed(embeds, targets, options)?;
+        let sums = LearnedSums::OnDevice {
+            loss_sum: forward.loss_sum.clone(),
+            correct: forward.correct_count()?,
+            loss_basis: forward.basis,
+            tokens: forward.tokens() as u64,
+        };
+        let scale = scale(step, forward.basis);
+        let gradients = forward.backward(scale)?.into_iter();
+        Ok(Learned {
+            sums,
+            gradients: gradients.map(|g| g.map(Gradient::Device)).collect(),
+        })
+    }
+
     fn take_weights(&mut self, path: &Path, checkpoint: &Checkpoint) -> Result<()> {
         if let Some(reason) = difference(&checkpoint.header, &self.header) {
             return Err(TrainError::Resume {
@@ -90,6 +175,15 @@ impl DecoderLearner {
                 path: path.to_path_buf(),
                 reason: error.to_string(),
             })
+    }
+}
+
+/// What the sum of losses is multiplied with to give the scaled mean; where
+/// nothing counts, nothing is learnt.
+fn scale(step: LearnStep, basis: f64) -> f64 {
+    match basis > 0.0 {
+        true => step.loss_scale / basis,
+        false => 0.0,
     }
 }
 
@@ -150,11 +244,7 @@ impl Learner for DecoderLearner {
             .collect()
     }
 
-    fn learn(
-        &mut self,
-        mut batch: Batch,
-        step: LearnStep,
-    ) -> Result<(BatchSums, Vec<Option<Buffer>>)> {
+    fn learn(&mut self, mut batch: Batch, step: LearnStep) -> Result<Learned> {
         let targets = batch.targets.ok_or(TrainError::NoTargets)?;
         if let Some(mean_shift) = &self.mean_shift {
             mean_shift.apply(&mut batch.embeds);
@@ -169,32 +259,22 @@ impl Learner for DecoderLearner {
             );
         }
         let embeds = Tensor::from_vec(batch.embeds, (batch.samples, batch.dim), &Device::Cpu)?;
-        let sites = DropoutSites::new(self.seed, step.epoch, step.batch, step.dropout_factor);
-        let forward = self.decoder.forward(
-            &embeds,
-            &targets,
-            ForwardOptions {
-                loss: self.decoder.loss_config(),
-                gradients: true,
-                dropout: Some(sites),
-                repeat_prefix: self.repeat_prefix,
-                ..ForwardOptions::default()
-            },
-        )?;
-        let loss = forward.loss;
-        let sums = BatchSums {
-            loss_sum: loss.sum,
-            loss_basis: loss.basis,
-            correct: loss.correct as u64,
-            tokens: loss.tokens as u64,
-        };
-        // Nothing counts: nothing is learnt.
-        let scale = if loss.basis > 0.0 {
-            step.loss_scale / loss.basis
-        } else {
-            0.0
-        };
-        Ok((sums, forward.backward(scale)?))
+        let dropout = DropoutSites::new(self.seed, step.epoch, step.batch, step.dropout_factor);
+        match self.composed {
+            Some(autocast) => self
+                .learn_composed(&embeds, &targets, dropout, step, autocast)
+                .map_err(|error| match error {
+                    TrainError::Tensor(cause)
+                    | TrainError::Decoder(DecoderError::Tensor(cause))
+                        if is_out_of_memory(&cause) =>
+                    {
+                        let samples = batch.samples;
+                        TrainError::NoMemory { samples }
+                    }
+                    other => other,
+                }),
+            None => self.learn_fused(&embeds, &targets, dropout, step),
+        }
     }
 
     fn load(&mut self, path: &Path) -> Result<Snapshot> {

@@ -117,6 +117,15 @@ pub enum TrainError {
     /// A batch without targets.
     #[error("the data have no target nouns: train on a cache of nouns or captions")]
     NoTargets,
+    /// The device has no memory for a batch.
+    #[error(
+        "the device has no memory for a batch of {samples} samples: lower data.batch_size (and \
+         raise train.accum_factor as much, so that a step takes as many), or set model.amp"
+    )]
+    NoMemory {
+        /// Samples of the batch.
+        samples: usize,
+    },
     /// Tensor arithmetic failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),

@@ -7,8 +7,8 @@ use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::error::{Result, TrainError};
-use super::gradients::{GradientSums, contiguous_mut};
-use super::{adamp, adamw};
+use super::gradients::{Gradient, GradientSums, contiguous_mut};
+use super::{adamp, adamw, device_update};
 use crate::ops::updates::{Denominator, MomentUpdate};
 
 /// Which update rule.
@@ -54,9 +54,9 @@ pub struct ParameterGroup {
 pub struct Moments {
     /// Updates so far.
     pub steps: u64,
-    /// First moment, shape of the parameter, f32.
+    /// First moment, shape and device of the parameter, f32.
     pub exp_avg: Tensor,
-    /// Second moment, shape of the parameter, f32.
+    /// Second moment, shape and device of the parameter, f32.
     pub exp_avg_sq: Tensor,
 }
 
@@ -75,7 +75,7 @@ impl Optimizer {
     ///
     /// # Errors
     /// Hyper-parameters outside their range; parameters that are not
-    /// contiguous f32 tensors on the CPU.
+    /// contiguous f32 tensors.
     pub fn new(parameters: Vec<(String, Tensor)>, settings: OptimizerSettings) -> Result<Self> {
         for (key, value) in [
             ("train.optimizer.beta1", settings.beta1),
@@ -103,8 +103,6 @@ impl Optimizer {
                 "it must be f32"
             } else if !parameter.is_contiguous() {
                 "it must be contiguous"
-            } else if !parameter.device().is_cpu() {
-                "this optimizer runs on the CPU only"
             } else {
                 moments.push(Moments::zeros(parameter)?);
                 continue;
@@ -174,8 +172,8 @@ impl Optimizer {
         }
         *own = Moments {
             steps: state.steps,
-            exp_avg: state.exp_avg.force_contiguous()?,
-            exp_avg_sq: state.exp_avg_sq.force_contiguous()?,
+            exp_avg: own_copy(&state.exp_avg, own.exp_avg.device())?,
+            exp_avg_sq: own_copy(&state.exp_avg_sq, own.exp_avg.device())?,
         };
         Ok(())
     }
@@ -202,8 +200,15 @@ impl Optimizer {
                     gradient_scale,
                     steps: moments.steps,
                 };
-                let kind = self.settings.kind;
-                update(&self.parameters[index], moments, gradient, kind, &factors)?;
+                let (kind, parameter) = (self.settings.kind, &self.parameters[index]);
+                match gradient {
+                    Gradient::Host(gradient) => {
+                        update(parameter, moments, gradient, kind, &factors)?;
+                    }
+                    Gradient::Device(gradient) => {
+                        device_update::update(parameter, moments, gradient, kind, &factors)?;
+                    }
+                }
             }
         }
         Ok(())
@@ -212,13 +217,18 @@ impl Optimizer {
 
 impl Moments {
     fn zeros(parameter: &Tensor) -> Result<Self> {
-        let zeros = || Tensor::zeros(parameter.dims(), DType::F32, &Device::Cpu);
+        let zeros = || Tensor::zeros(parameter.dims(), DType::F32, parameter.device());
         Ok(Self {
             steps: 0,
             exp_avg: zeros()?,
             exp_avg_sq: zeros()?,
         })
     }
+}
+
+/// A tensor on a device, in memory of its own.
+fn own_copy(tensor: &Tensor, device: &Device) -> candle_core::Result<Tensor> {
+    tensor.to_device(device)?.force_contiguous()
 }
 
 fn parameter_groups(parameters: &[Tensor], settings: &OptimizerSettings) -> Vec<ParameterGroup> {
@@ -371,7 +381,7 @@ mod tests {
         for step in 0..300 {
             let mut gradients = GradientSums::new(1);
             let gradient = Buffer::of(&difference()).unwrap();
-            gradients.add(vec![Some(gradient)]).unwrap();
+            gradients.add(vec![Some(Gradient::Host(gradient))]).unwrap();
             let rate = 0.05 * (1.0 - f64::from(step) / 300.0);
             optimizer.step(&gradients, 1.0, rate).unwrap();
         }

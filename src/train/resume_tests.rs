@@ -11,13 +11,13 @@ use crate::cache::batch::{Batch, TargetBatch, TargetLayout};
 use crate::config::schema::{Config, NoiseScheme};
 use crate::decoder::checkpoint::{CheckpointHeader, FORMAT_VERSION};
 use crate::decoder::noise::EmbeddingNoise;
-use crate::decoder::{Decoder, Dimensions};
-use crate::ops::tape::Buffer;
+use crate::decoder::{Autocast, Decoder, Dimensions};
 
-use super::averages::BatchSums;
 use super::checkpoints::CheckpointFolder;
 use super::decoder_learner::DecoderLearner;
 use super::error::{Result, TrainError};
+use super::gradients::Gradient;
+use super::learned::Learned;
 use super::loop_config::{DataSize, LoopConfig};
 use super::metrics::{BatchProgress, ChunkRecord, Observer, StartRecord};
 use super::schedule::ScheduleSettings;
@@ -135,17 +135,17 @@ impl Learner for Failing<'_> {
         self.learner.parameters()
     }
 
-    fn learn(&mut self, batch: Batch, step: LearnStep) -> Result<(BatchSums, Vec<Option<Buffer>>)> {
-        let (sums, mut gradients) = self.learner.learn(batch, step)?;
+    fn learn(&mut self, batch: Batch, step: LearnStep) -> Result<Learned> {
+        let mut learned = self.learner.learn(batch, step)?;
         if step.batch == self.at {
             if !self.with_nan {
                 return Err(TrainError::NoTargets);
             }
-            if let Some(gradient) = &mut gradients[0] {
+            if let Some(Gradient::Host(gradient)) = &mut learned.gradients[0] {
                 gradient.fill(f32::NAN);
             }
         }
-        Ok((sums, gradients))
+        Ok(learned)
     }
 
     fn load(&mut self, path: &Path) -> Result<Snapshot> {
@@ -202,6 +202,11 @@ fn process(
     config: &Config,
 ) -> Result<(Outcome, Vec<Vec<u32>>)> {
     let mut learner = learner(config);
+    // As on a device in half precision.
+    let half = config.model.amp;
+    if half {
+        learner = learner.with_composed(Autocast::Half);
+    }
     let (at, with_nan) = match end {
         End::KilledAt(at) => (at, false),
         End::NanAt(at) => (at, true),
@@ -240,6 +245,9 @@ fn process(
         &ScheduleSettings::from(&config.train.lr),
         folder,
     )?;
+    if half {
+        trainer = trainer.scaling_losses();
+    }
     trainer.resume_latest()?;
     let outcome = trainer.run(notes)?;
     let bits = |tensor: &Tensor| -> Vec<u32> {
@@ -313,6 +321,38 @@ fn stopped_and_killed_trainings_end_as_uninterrupted_ones() {
             assert_eq!(files(folder.path()), 3, "chunks 3, 6 and 7");
         }
     }
+}
+
+#[test]
+fn trainings_by_composed_operations_go_on_as_well() {
+    let mut config = config();
+    config.model.amp = true;
+    let whole = tempfile::tempdir().unwrap();
+    let mut expected = Notes::default();
+    let (_, weights) = process(whole.path(), End::Regular, &mut expected, &config).unwrap();
+    assert_eq!(expected.batches.len(), 35);
+    let folder = tempfile::tempdir().unwrap();
+    let mut notes = Notes::default();
+    // Reports come with checkpoints, after every optimizer step.
+    for end in [8, 20].map(End::StoppedAfter) {
+        process(folder.path(), end, &mut notes, &config).unwrap();
+    }
+    process(folder.path(), End::KilledAt(28), &mut notes, &config).unwrap_err();
+    let (_, same) = process(folder.path(), End::Regular, &mut notes, &config).unwrap();
+    assert!(same == weights, "other weights");
+    assert_same_reports(&notes, &expected);
+
+    // It is the training of the fused kernels, but for rounding and dropout.
+    config.model.amp = false;
+    let fused = tempfile::tempdir().unwrap();
+    let mut of_fused = Notes::default();
+    process(fused.path(), End::Regular, &mut of_fused, &config).unwrap();
+    let loss = |notes: &Notes| notes.batches.last().unwrap().averages.loss.unwrap();
+    let (own, other) = (loss(&notes), loss(&of_fused));
+    assert!(
+        (own - other).abs() < 0.1 * other,
+        "{own} instead of {other}"
+    );
 }
 
 #[test]

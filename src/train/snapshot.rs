@@ -1,14 +1,15 @@
 //! A training at one point, as a checkpoint holds it beside the weights:
 //! everything that going on bit for bit needs.
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::ops::tape::{Buffer, tensor};
+use crate::ops::tape::Buffer;
 
 use super::error::{Result, TrainError};
-use super::gradients::GradientSums;
+use super::gradients::{Gradient, GradientSums};
 use super::loop_config::LoopConfig;
+use super::loss_scaler::LossScaler;
 use super::optimizer::{Moments, Optimizer, OptimizerKind, OptimizerSettings};
 use super::schedule::Schedule;
 use super::state::StoredLoopState;
@@ -62,6 +63,9 @@ pub struct SnapshotEntry {
     /// What the rule for ending early has seen; absent in earlier versions.
     #[serde(default)]
     pub stop: StopState,
+    /// Factor of the loss in half precision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaler: Option<LossScaler>,
 }
 
 /// A training at one point.
@@ -79,6 +83,8 @@ pub struct Snapshot {
     pub optimizer: StoredOptimizer,
     /// What the rule for ending early has seen.
     pub stop: StopState,
+    /// Factor of the loss in half precision.
+    pub scaler: Option<LossScaler>,
     tensors: NamedTensors,
 }
 
@@ -103,7 +109,7 @@ impl Snapshot {
             tensors.push((format!("{EXP_AVG}{name}"), moments.exp_avg.clone()));
             tensors.push((format!("{EXP_AVG_SQ}{name}"), moments.exp_avg_sq.clone()));
             if let Some(gradient) = gradients.get(index) {
-                let gradient = tensor(gradient.to_vec(), moments.exp_avg.shape())?;
+                let gradient = gradient.to_tensor(moments.exp_avg.shape())?;
                 tensors.push((format!("{GRADIENT}{name}"), gradient));
             }
         }
@@ -118,6 +124,7 @@ impl Snapshot {
                 parameters: optimizer.names().iter().cloned().zip(steps).collect(),
             },
             stop,
+            scaler: None,
             tensors,
         })
     }
@@ -132,6 +139,7 @@ impl Snapshot {
             position: entry.position,
             optimizer: entry.optimizer,
             stop: entry.stop,
+            scaler: entry.scaler,
             tensors,
         }
     }
@@ -153,6 +161,7 @@ impl Snapshot {
             position: self.position,
             optimizer: self.optimizer.clone(),
             stop: self.stop,
+            scaler: self.scaler,
         }
     }
 
@@ -231,7 +240,11 @@ impl Snapshot {
                     reason: "its stored gradient has another shape".to_string(),
                 });
             }
-            sums.push(gradient.map(Buffer::of).transpose()?);
+            let gradient = gradient.map(|gradient| match parameter.device() {
+                Device::Cpu => Ok(Gradient::Host(Buffer::of(gradient)?)),
+                device => gradient.to_device(device).map(Gradient::Device),
+            });
+            sums.push(gradient.transpose()?);
         }
         Ok(GradientSums::from_sums(sums, self.position.accumulated))
     }

@@ -5,17 +5,17 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
 use crate::cache::batch::Batch;
-use crate::ops::tape::Buffer;
 
-use super::averages::BatchSums;
 use super::checkpoints::CheckpointFolder;
 use super::error::{Result, TrainError};
-use super::gradients::GradientSums;
+use super::gradients::{GradientNorm, GradientSums};
+use super::learned::{DoneBatch, Learned, LearnedSums, MOST_WAITING, fetch};
 use super::loop_config::LoopConfig;
-use super::metrics::{BatchProgress, ChunkRecord, EndRecord, EpochRecord, Observer, StartRecord};
+use super::loss_scaler::LossScaler;
+use super::metrics::{ChunkRecord, EndRecord, EpochRecord, Observer, StartRecord};
 use super::optimizer::{Optimizer, OptimizerSettings};
 use super::schedule::{Schedule, ScheduleSettings};
 use super::snapshot::{Position, Snapshot};
@@ -67,7 +67,8 @@ pub struct LearnStep {
     /// What all dropout probabilities are multiplied with.
     pub dropout_factor: f64,
     /// What the batch's mean loss is multiplied with before differentiation
-    /// (one over the batches of an optimizer step).
+    /// (one over the batches of an optimizer step, times the loss scale of half
+    /// precision).
     pub loss_scale: f64,
 }
 
@@ -82,7 +83,7 @@ pub trait Learner {
     ///
     /// # Errors
     /// Batches that do not fit; tensor arithmetic.
-    fn learn(&mut self, batch: Batch, step: LearnStep) -> Result<(BatchSums, Vec<Option<Buffer>>)>;
+    fn learn(&mut self, batch: Batch, step: LearnStep) -> Result<Learned>;
 
     /// Reads weights and training from a checkpoint of this model and these
     /// nouns.
@@ -122,6 +123,10 @@ pub struct Trainer<'a> {
     schedule: Schedule,
     state: LoopState,
     gradients: GradientSums,
+    /// Batches that are done but not yet part of the averages.
+    waiting: Vec<DoneBatch>,
+    most_waiting: usize,
+    scaler: Option<LossScaler>,
     /// Batches taken from the epoch's order. Differs from the batches done in
     /// the epoch only after a resume from a file that does not know its place.
     epoch_place: u64,
@@ -155,6 +160,9 @@ impl<'a> Trainer<'a> {
             optimizer,
             schedule,
             state: LoopState::new(norm_slots(&config)),
+            waiting: Vec::new(),
+            most_waiting: MOST_WAITING,
+            scaler: None,
             epoch_place: 0,
             clock: Clock {
                 before: 0.0,
@@ -170,6 +178,22 @@ impl<'a> Trainer<'a> {
     #[must_use]
     pub fn stopping_by(mut self, rule: StopRule) -> Self {
         self.stop_rule = rule;
+        self
+    }
+
+    /// The same training with a scaled loss, which gradients in half precision
+    /// need.
+    #[must_use]
+    pub fn scaling_losses(mut self) -> Self {
+        self.scaler = Some(LossScaler::default());
+        self
+    }
+
+    /// The same training, which waits for a device after so many batches to
+    /// report them.
+    #[must_use]
+    pub fn reporting_every(mut self, batches: usize) -> Self {
+        self.most_waiting = batches;
         self
     }
 
@@ -238,7 +262,14 @@ impl<'a> Trainer<'a> {
             }
             snapshot.restore_moments(&mut self.optimizer)?;
         }
-        self.gradients = snapshot.unfinished_gradients(&self.optimizer)?;
+        self.gradients = match (snapshot.scaler, &mut self.scaler) {
+            // What was summed up was not scaled as what would be added.
+            (Some(_), None) | (None, Some(_)) => GradientSums::new(self.optimizer.names().len()),
+            (stored, own) => {
+                *own = stored;
+                snapshot.unfinished_gradients(&self.optimizer)?
+            }
+        };
         self.schedule = snapshot.schedule;
         self.state = state;
         self.state.fit_norms(norm_slots(&self.config));
@@ -307,6 +338,7 @@ impl<'a> Trainer<'a> {
             }
             let stepped = self.batch(observer)?;
             if self.state.chunk_place(&self.config) == 0 {
+                self.settle(observer)?;
                 if let Some(path) = self.end_chunk(observer)? {
                     checkpoint = Some(path);
                     saved_at = Instant::now();
@@ -316,10 +348,12 @@ impl<'a> Trainer<'a> {
                 }
             }
             if observer.should_stop() {
+                self.settle(observer)?;
                 let path = self.save_to_go_on(observer)?;
                 return Ok(Outcome::Interrupted { checkpoint: path });
             }
             if stepped && saved_at.elapsed() >= self.folder.interval() {
+                self.settle(observer)?;
                 if let Err(error) = self.save_to_go_on(observer) {
                     observer.warning(&format!("no checkpoint to resume from: {error}"));
                 }
@@ -383,24 +417,25 @@ impl<'a> Trainer<'a> {
             observer.chunk_started(self.state.chunk_id, lengths.max_chunks);
         }
         let batch = self.source.next_batch()?;
-        let (sums, gradients) = self.learner.learn(
+        let scale = self.scaler.map_or(1.0, |scaler| scaler.scale);
+        let Learned { sums, gradients } = self.learner.learn(
             batch,
             LearnStep {
                 epoch: self.state.epoch_id,
                 batch: self.state.batch_id,
                 dropout_factor: self.dropout_factor(),
-                loss_scale: 1.0 / lengths.accum_factor as f64,
+                loss_scale: scale / lengths.accum_factor as f64,
             },
         )?;
-        if !sums.loss_sum.is_finite() {
+        if let LearnedSums::Known(sums) = &sums
+            && !sums.loss_sum.is_finite()
+        {
             return Err(self.not_finite("loss", sums.loss_sum));
         }
         self.gradients.add(gradients)?;
         self.epoch_place += 1;
         let stepped = self.epoch_place.is_multiple_of(lengths.accum_factor);
-        let grad_norm = if stepped { self.step()? } else { None };
-        self.state.averages.update(self.config.ewa_factor, &sums);
-        self.state.last_batch_top1 = sums.top1();
+        let norm = if stepped { self.step(observer)? } else { None };
         let chunk_batch = self.state.chunk_place(&self.config) + 1;
         self.state.sample_id += lengths.batch_size;
         self.state.batch_id += 1;
@@ -408,44 +443,110 @@ impl<'a> Trainer<'a> {
             .state
             .epoch_batches_left
             .map(|left| left.saturating_sub(1));
-        observer.batch(&BatchProgress {
+        let done = DoneBatch {
             epoch: self.state.epoch_id,
             chunk: self.state.chunk_id,
-            max_chunks: lengths.max_chunks,
             chunk_batch,
-            chunk_batches: lengths.chunk_batches,
             batch: self.state.batch_id - 1,
             sample: self.state.sample_id - 1,
             lr: self.schedule.rate(),
-            sums,
-            averages: self.state.averages,
             stepped,
-            grad_norm,
-        });
+            sums,
+            norm,
+        };
+        let known = done.is_known();
+        self.waiting.push(done);
+        if known || self.waiting.len() >= self.most_waiting {
+            self.settle(observer)?;
+        }
         Ok(stepped)
     }
 
-    /// One optimizer step; returns the norm before clipping, if clipped.
-    fn step(&mut self) -> Result<Option<f64>> {
-        let norm = if self.config.clips() {
-            let norm = self.gradients.norm();
-            if !norm.is_finite() {
-                return Err(self.not_finite("gradient norm", norm));
+    /// Takes the batches that are done into the averages and reports them.
+    fn settle(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        let waiting = std::mem::take(&mut self.waiting);
+        let fetched = fetch(&waiting)?;
+        for (done, (sums, grad_norm)) in waiting.iter().zip(fetched) {
+            for (what, value) in [("loss", Some(sums.loss_sum)), ("gradient norm", grad_norm)] {
+                if let Some(value) = value.filter(|value| !value.is_finite()) {
+                    return Err(TrainError::NotFinite {
+                        what,
+                        value,
+                        batch: done.batch,
+                        chunk: done.chunk,
+                        rate: done.lr,
+                    });
+                }
             }
-            if let Some(norms) = &mut self.state.norms {
+            if let (Some(norm), Some(norms)) = (grad_norm, &mut self.state.norms) {
                 norms.push(norm);
             }
-            Some(norm)
-        } else {
-            None
+            self.state.averages.update(self.config.ewa_factor, &sums);
+            self.state.last_batch_top1 = sums.top1();
+            let averages = self.state.averages;
+            observer.batch(&done.progress(&self.config.lengths, sums, averages, grad_norm));
+        }
+        Ok(())
+    }
+
+    /// One optimizer step; returns the norm before clipping, if clipped.
+    fn step(&mut self, observer: &mut dyn Observer) -> Result<Option<GradientNorm>> {
+        if self.scaler.is_some() {
+            return self.step_of_scaled(observer);
+        }
+        let mut scale = 1.0;
+        let norm = match self.config.clips() {
+            true => Some(self.gradients.norm()?),
+            false => None,
         };
-        let scale = norm.map_or(1.0, |norm| {
-            (self.config.gradient_clip / (norm + CLIP_EPSILON)).min(1.0)
-        });
+        match &norm {
+            None => {}
+            Some(GradientNorm::Known(norm)) if !norm.is_finite() => {
+                return Err(self.not_finite("gradient norm", *norm));
+            }
+            Some(GradientNorm::Known(norm)) => scale = self.clip_factor(*norm),
+            Some(GradientNorm::OnDevice(norm)) => {
+                let clip = self.config.gradient_clip;
+                let factor = ((norm + CLIP_EPSILON)?.recip()? * clip)?.minimum(1.0f64)?;
+                self.gradients.multiply(&factor)?;
+            }
+        }
         self.optimizer
             .step(&self.gradients, scale, self.schedule.rate())?;
         self.gradients.clear();
         Ok(norm)
+    }
+
+    /// One optimizer step with gradients of a scaled loss, left out where they
+    /// overflowed.
+    fn step_of_scaled(&mut self, observer: &mut dyn Observer) -> Result<Option<GradientNorm>> {
+        let mut scaler = self.scaler.unwrap_or_default();
+        let norm = self.gradients.norm()?.value()? / scaler.scale;
+        let mut clipped = None;
+        if norm.is_finite() {
+            let scale = match self.config.clips() {
+                true => self.clip_factor(norm),
+                false => 1.0,
+            };
+            (self.optimizer).step(&self.gradients, scale / scaler.scale, self.schedule.rate())?;
+            scaler.fitted();
+            clipped = self.config.clips().then_some(GradientNorm::Known(norm));
+        } else if scaler.overflowed() {
+            observer.note(&format!(
+                "gradients of batch {} overflowed in half precision: that step is left out, \
+                 the loss is scaled by {} now",
+                self.state.batch_id, scaler.scale
+            ));
+        } else {
+            return Err(self.not_finite("gradient norm", norm));
+        }
+        self.scaler = Some(scaler);
+        self.gradients.clear();
+        Ok(clipped)
+    }
+
+    fn clip_factor(&self, norm: f64) -> f64 {
+        (self.config.gradient_clip / (norm + CLIP_EPSILON)).min(1.0)
     }
 
     fn not_finite(&self, what: &'static str, value: f64) -> TrainError {
@@ -536,7 +637,7 @@ impl<'a> Trainer<'a> {
     }
 
     fn snapshot(&self) -> Result<Snapshot> {
-        Snapshot::take(
+        let mut snapshot = Snapshot::take(
             self.config,
             StoredLoopState::from(&self.state),
             self.schedule.clone(),
@@ -548,7 +649,9 @@ impl<'a> Trainer<'a> {
             self.stop,
             &self.optimizer,
             &self.gradients,
-        )
+        )?;
+        snapshot.scaler = self.scaler;
+        Ok(snapshot)
     }
 
     fn start_record(&self) -> StartRecord {
@@ -576,7 +679,8 @@ impl<'a> Trainer<'a> {
 }
 
 fn first_not_finite(tensor: &Tensor) -> candle_core::Result<Option<f64>> {
-    let values = crate::ops::tape::host(tensor)?;
+    let tensor = tensor.to_device(&Device::Cpu)?;
+    let values = crate::ops::tape::host(&tensor)?;
     let bad = values.iter().find(|value| !value.is_finite());
     Ok(bad.map(|&value| value.into()))
 }

@@ -4,6 +4,7 @@
 mod annotation;
 mod annotation_human;
 mod decoder;
+mod device;
 mod e2e;
 mod embedders;
 mod embedding_cache;

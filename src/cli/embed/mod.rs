@@ -9,10 +9,12 @@ mod zero_shot;
 
 use std::path::PathBuf;
 
+use candle_core::Device;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::hub::Bar;
 use super::{CliError, Exit};
+use crate::device;
 use crate::embedders::{
     Embedder, EmbedderError, EmbedderSpec, OpenOptions, Precision, Renewal, fetch,
 };
@@ -59,6 +61,9 @@ pub(super) struct EmbedderArgs {
     /// Precision in which matrices are kept; f16 and bf16 take half the memory
     #[arg(long, value_enum, default_value_t = Dtype::Auto)]
     dtype: Dtype,
+    /// Where it computes: cpu, cuda or cuda:N; without such a GPU, the processor
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    device: String,
     /// JSON file with architectures of timm towers that are not built in
     #[arg(long, value_name = "FILE")]
     timm_models: Option<PathBuf>,
@@ -69,19 +74,20 @@ pub(super) struct EmbedderArgs {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Dtype {
-    /// f32 on processors
+    /// f32 on processors, f16 on GPUs
     Auto,
     F32,
     F16,
     Bf16,
 }
 
-impl From<Dtype> for Precision {
-    fn from(dtype: Dtype) -> Self {
-        match dtype {
-            Dtype::Auto | Dtype::F32 => Self::Single,
-            Dtype::F16 => Self::Half,
-            Dtype::Bf16 => Self::Brain,
+impl Dtype {
+    fn precision(self, device: &Device) -> Precision {
+        match self {
+            Self::Auto => Precision::automatic(device, true, false),
+            Self::F32 => Precision::Single,
+            Self::F16 => Precision::Half,
+            Self::Bf16 => Precision::Brain,
         }
     }
 }
@@ -98,10 +104,15 @@ impl EmbedderArgs {
     pub(super) fn open(&self, spec: &str) -> Result<Embedder, CliError> {
         let usage = |error| CliError::from_error(Exit::Usage, &error);
         let spec: EmbedderSpec = spec.parse().map_err(usage)?;
+        let (device, warning) = device::open(&self.device);
+        if let Some(warning) = warning {
+            eprintln!("{warning}");
+        }
         let options = OpenOptions {
             timm_models: self.timm_models.clone(),
             openai_merges: self.openai_merges.clone(),
-            precision: self.dtype.into(),
+            precision: self.dtype.precision(&device),
+            device,
         };
         let failed = |error: &dyn std::error::Error| CliError::from_error(Exit::Failed, error);
         let fetch = |renewal| {

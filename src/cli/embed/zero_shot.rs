@@ -9,6 +9,7 @@ use super::super::print::print;
 use super::super::{CliError, Exit};
 use super::{EmbedderArgs, tell};
 use crate::datasets::{Split, expanded, open_in};
+use crate::device;
 use crate::embedders::Embedder;
 use crate::evaluate::{
     ZeroShotPrompt, ZeroShotRun, check_labels, class_embeddings, dataset_prompts, modality_gap_file,
@@ -237,7 +238,7 @@ fn show(args: &ZeroShotArgs, spec: &str, run: &ZeroShotRun) -> Result<(), CliErr
 /// Settings that the file of the modality gap was measured with.
 fn embedder_settings(embedder: &Embedder) -> Map<String, Value> {
     object(json!({
-        "device": "cpu",
+        "device": device::kind(embedder.device()),
         "allow_tf32": true,
         "embedder_spec": embedder.spec().to_string(),
         "embedder_amp": true,

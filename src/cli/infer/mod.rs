@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use candle_core::Device;
 use clap::{Args, ValueEnum};
 use clap_complete::engine::ArgValueCompleter;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -20,6 +21,7 @@ use self::labels::LabelFile;
 use self::output::Output;
 use super::{CliError, Exit, complete};
 use crate::decoder::generate::GenerationConfig;
+use crate::device;
 use crate::images::DecodeOptions;
 use crate::infer::{
     CheckpointSource, InferError, NovicModel, NovicModelBuilder, Polled, RecordOptions,
@@ -120,7 +122,8 @@ pub struct InferArgs {
     /// Inputs per batch; 0: all at once
     #[arg(long, alias = "batch_size", default_value_t = BATCH, value_name = "N", help_heading = "Model")]
     batch_size: usize,
-    /// cpu; other devices fall back to it
+    /// Where pictures are embedded: cpu, cuda or cuda:N; without such a GPU,
+    /// the processor
     #[arg(
         long,
         default_value = "cpu",
@@ -257,9 +260,7 @@ pub fn infer(
     let labels = args.labels.as_deref().map(LabelFile::read).transpose()?;
     let guide = guide::nouns(args, io.log)?;
     let inputs = Inputs::of(args, io.input)?;
-    if args.device != "cpu" {
-        (io.log)(&format!("device {} is not here: cpu is used", args.device));
-    }
+    let device = args.open_device(io.log)?;
     let format = args.effective_format();
     args.check_several(format, &inputs)?;
     let options = RecordOptions {
@@ -304,7 +305,7 @@ pub fn infer(
             checkpoint,
             generations[0],
             guide.as_deref(),
-            &build,
+            |builder| build(builder.device(device.clone())),
             io.log,
         )?;
         let place = Place {
@@ -353,6 +354,14 @@ fn model(
 }
 
 impl InferArgs {
+    fn open_device(&self, log: &mut dyn FnMut(&str)) -> Result<Device, CliError> {
+        let (device, warning) = device::open(&self.device);
+        if let Some(warning) = warning {
+            log(&warning);
+        }
+        Ok(device)
+    }
+
     fn effective_format(&self) -> Format {
         if self.stdin_jsonl || self.jsonl {
             Format::Jsonl

@@ -5,9 +5,9 @@ use super::choice::choice;
 use super::section::section;
 
 choice! {
-    /// Precision in which an embedder keeps its matrices.
+    /// Precision in which an embedder keeps its matrices and, on GPUs, multiplies.
     pub enum EmbedderDtype {
-        /// `f32` on processors.
+        /// `f32` on processors; on GPUs as `embedder.amp` says.
         #[default]
         Auto = "auto",
         /// Single precision.
@@ -24,11 +24,11 @@ section! {
     pub struct Embedder("embedder") {
         /// `source:model`; source is one of openai, openclip, transformers.
         spec: String = "openclip:timm/ViT-B-16-SigLIP".to_owned() => flat("embedder_spec").read_by(readers::EMBEDDER);
-        /// Half precision, where the device has it.
+        /// Matrix products in half precision on GPUs.
         amp: bool = true => flat("embedder_amp").read_by(readers::EMBEDDER);
         /// bf16 instead of f16 in that case.
         amp_bf16: bool = false => flat("embedder_amp_bf16").read_by(readers::EMBEDDER);
-        /// Precision in which the embedder keeps its matrices. `f16` and `bf16` halve its memory; its vectors keep a cosine of 0.999 or more to those of `f32`.
+        /// Precision in which the embedder keeps its matrices and, on GPUs, multiplies. `f16` and `bf16` halve its memory; its vectors keep a cosine of 0.999 or more to those of `f32`.
         dtype: EmbedderDtype = EmbedderDtype::Auto => read_by(readers::EMBEDDER);
         /// Graph compilation in the original; accepted and ignored.
         compile: bool = false => flat("embedder_compile").read_by(readers::EMBEDDER);

@@ -88,7 +88,7 @@ section! {
     pub struct Model("model") {
         /// Decoder class.
         r#type["type"]: ModelType = ModelType::PrefixedIterDecoder => flat("model").restored().read_by(readers::TARGET_OR_DECODER);
-        /// Mixed precision of the decoder, where the device has it.
+        /// Matrix products in half precision when the decoder is trained on a GPU.
         amp: bool = false => flat("amp").read_by(readers::DECODER);
         /// bf16 instead of f16 in that case.
         amp_bf16: bool = true => flat("amp_bf16").read_by(readers::DECODER);

@@ -36,13 +36,13 @@ section! {
     pub struct Run("run") {
         /// Which of the twenty actions to execute; a stage sets it by its `kind`.
         action: Action = Action::Train => flat("action").read_by(readers::START);
-        /// `cpu`, `cuda` or `cuda:N`; falls back to the CPU with a warning if there is no CUDA device.
+        /// `cpu`, `cuda` or `cuda:N`; the CPU where there is no such GPU, with a warning where one was to be expected.
         device: String = "cuda".to_owned() => form(device).flat("device").read_by(readers::EMBEDDER);
         /// TF32 for matrix products and convolutions on CUDA.
         tf32: bool = true => flat("allow_tf32").read_by(readers::START);
         /// Autotuning of the original's convolutions; accepted and ignored.
         cudnn_bench: bool = true => flat("cudnn_bench").read_by(readers::START);
-        /// Results that depend on neither the number of threads nor of loader workers; forbids GPU kernels that are not deterministic.
+        /// Results that depend on neither the number of threads nor of loader workers; switches `model.amp` off.
         deterministic: bool = false => flat("determ").read_by(readers::START);
         /// Seed of every run.
         seed: u64 = 1 => flat("determ_seed").at_least(1.0).read_by(readers::START);

@@ -5,7 +5,7 @@
 //! Texts of a call lie one behind the other and see only themselves, so
 //! nothing is padded and nothing needs a mask.
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{Result, Tensor};
 
 use super::TextTower;
 use super::clip_text::check_ids;
@@ -63,7 +63,7 @@ impl TextTower for Bert {
         check_ids(texts, self.config.context_length, self.config.vocab_size)?;
         if texts.is_empty() {
             let dims = (0, self.config.embed_dim);
-            return Tensor::zeros(dims, candle_core::DType::F32, &Device::Cpu);
+            return Tensor::zeros(dims, candle_core::DType::F32, self.tokens.device());
         }
         let (mut ids, mut positions) = (Vec::new(), Vec::new());
         let (mut paths, mut firsts) = (KeyPaths::new(), Vec::new());
@@ -75,7 +75,7 @@ impl TextTower for Bert {
             let own: Vec<u32> = (start..ids.len() as u32).collect();
             text.iter().for_each(|_| paths.push(&own));
         }
-        let index = |ids: &[u32]| Tensor::new(ids, &Device::Cpu);
+        let index = |ids: &[u32]| Tensor::new(ids, self.tokens.device());
         let x = (self.tokens.index_select(&index(&ids)?, 0)?
             + self.positions.index_select(&index(&positions)?, 0)?)?;
         let mut x = self.norm.forward(&x)?;

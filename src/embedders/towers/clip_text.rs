@@ -6,7 +6,7 @@
 //! position are never computed. Towers without a causal mask compute every
 //! position, padding included, because padding takes part in their attention.
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 
 use super::TextTower;
 use super::tap::tap;
@@ -110,7 +110,8 @@ impl ClipText {
             Visibility::Paths(&tree.end_paths),
         )?;
         let count = tree.end_of_text.len();
-        pooled.index_select(&Tensor::from_vec(tree.end_of_text, count, &Device::Cpu)?, 0)
+        let ends = Tensor::from_vec(tree.end_of_text, count, pooled.device())?;
+        pooled.index_select(&ends, 0)
     }
 
     fn forward_padded(&self, texts: &[&[i64]]) -> candle_core::Result<Tensor> {
@@ -144,7 +145,7 @@ impl ClipText {
 
     /// Token plus position embedding, `[R, D]`.
     fn embed(&self, tokens: &[u32], positions: &[u32]) -> candle_core::Result<Tensor> {
-        let index = |ids: &[u32]| Tensor::new(ids, &Device::Cpu);
+        let index = |ids: &[u32]| Tensor::new(ids, self.token_embedding.device());
         self.token_embedding.index_select(&index(tokens)?, 0)?
             + self
                 .positional_embedding
@@ -159,7 +160,7 @@ impl ClipText {
         visibility: Visibility<'_>,
         last_visibility: Visibility<'_>,
     ) -> candle_core::Result<Tensor> {
-        let pooled = Tensor::new(pooled, &Device::Cpu)?;
+        let pooled = Tensor::new(pooled, x.device())?;
         let x = match self.blocks.split_last() {
             None => x.index_select(&pooled, 0)?,
             Some((last, blocks)) => {
@@ -186,7 +187,7 @@ impl TextTower for ClipText {
             return Tensor::zeros(
                 (0, self.config.embed_dim),
                 candle_core::DType::F32,
-                &Device::Cpu,
+                self.token_embedding.device(),
             );
         }
         if self.config.causal {

@@ -1,7 +1,7 @@
 //! The plain vision transformer of CLIP (`embedders.md` section 5.1; CLIPA by
 //! its options, 5.5).
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 
 use super::ImageTower;
 use super::tap::tap;
@@ -96,7 +96,7 @@ impl ImageTower for ClipVit {
                     tap(|| block_name(number), &x);
                 }
                 let class_rows: Vec<u32> = (0..batch).map(|item| (item * tokens) as u32).collect();
-                let class_rows = Tensor::from_vec(class_rows, batch, &Device::Cpu)?;
+                let class_rows = Tensor::from_vec(class_rows, batch, x.device())?;
                 let x = last.forward_rows(&x, &class_rows, visibility)?;
                 tap(|| block_name(blocks.len()), &x);
                 self.norm_after.forward(&x)?

@@ -15,6 +15,7 @@ use crate::embedders::tower_configs::TimmConfig;
 use crate::embedders::weights::Parameters;
 use crate::ops::attention::attention;
 use crate::ops::linear::Activation;
+use crate::ops::rotary::turn_pairs;
 
 const EPS: f32 = 1e-6;
 
@@ -54,10 +55,14 @@ impl Eva02 {
             },
             class_token: trunk.take("cls_token", &[1, 1, width])?,
             positions: trunk.take("pos_embed", &[1, 1 + side * side, width])?,
-            rotary: architecture.use_rot_pos_emb.then(|| {
-                let reference = architecture.ref_feat_shape.map_or(side, |shape| shape.0);
-                Rotary::new(side, reference, width / architecture.num_heads)
-            }),
+            rotary: architecture
+                .use_rot_pos_emb
+                .then(|| {
+                    let reference = architecture.ref_feat_shape.map_or(side, |shape| shape.0);
+                    let head_dim = width / architecture.num_heads;
+                    Rotary::new(side, reference, head_dim, parameters.device())
+                })
+                .transpose()?,
             blocks: (0..architecture.depth)
                 .map(|n| Block::load(&stack.under(n), architecture))
                 .collect::<std::result::Result<_, _>>()?,
@@ -120,7 +125,7 @@ impl Block {
         let layer = |name, inputs, outputs| Linear::load(&parameters.under(name), inputs, outputs);
         let attn = parameters.under("attn");
         // Keys have no bias in either form.
-        let no_bias = Tensor::zeros(width, candle_core::DType::F32, &Device::Cpu)?;
+        let no_bias = Tensor::zeros(width, candle_core::DType::F32, parameters.device())?;
         let (weight, q_bias, v_bias) = if architecture.qkv_fused {
             (
                 attn.matrix("qkv.weight", &[3 * width, width])?,
@@ -213,49 +218,40 @@ impl Block {
     }
 }
 
-/// Rotary positions of a square grid; the class token is not turned.
+/// Rotary positions of a square grid.
 struct Rotary {
-    /// (cos, sin) per patch and pair of values, `[G², d/2]`.
-    angles: Vec<(f32, f32)>,
-    head_dim: usize,
+    /// Cosines per patch and pair of values, `[G², d/2]`.
+    cos: Tensor,
+    /// Sines, likewise.
+    sin: Tensor,
 }
 
 impl Rotary {
-    fn new(side: usize, reference: usize, head_dim: usize) -> Self {
+    fn new(side: usize, reference: usize, head_dim: usize, device: &Device) -> Result<Self> {
         let bands = head_dim / 4;
         let coordinate = |i: usize| i as f64 / side as f64 * reference as f64;
-        let mut angles = Vec::with_capacity(side * side * 2 * bands);
+        let (mut cosines, mut sines) = (Vec::new(), Vec::new());
         for row in 0..side {
             for column in 0..side {
                 for position in [row, column] {
                     for band in 0..bands {
                         let frequency = 10000f64.powf(-(band as f64) / bands as f64);
                         let (sin, cos) = (coordinate(position) * frequency).sin_cos();
-                        angles.push((cos as f32, sin as f32));
+                        cosines.push(cos as f32);
+                        sines.push(sin as f32);
                     }
                 }
             }
         }
-        Self { angles, head_dim }
+        let dims = (side * side, 2 * bands);
+        Ok(Self {
+            cos: Tensor::from_vec(cosines, dims, device)?,
+            sin: Tensor::from_vec(sines, dims, device)?,
+        })
     }
 
-    /// x `[B, 1 + G², D]`: each pair of values of a patch is turned by its
-    /// angle.
+    /// x `[B, 1 + G², D]`; the class token is not turned.
     fn turn(&self, x: &Tensor) -> Result<Tensor> {
-        let (batch, tokens, width) = x.dims3()?;
-        let pairs = self.head_dim / 2;
-        let mut values = x.contiguous()?.flatten_all()?.to_vec1::<f32>()?;
-        for picture in values.chunks_exact_mut(tokens * width) {
-            let patches = picture.chunks_exact_mut(width).skip(1);
-            for (patch, angles) in patches.zip(self.angles.chunks_exact(pairs)) {
-                for head in patch.chunks_exact_mut(self.head_dim) {
-                    for (pair, (cos, sin)) in head.as_chunks_mut::<2>().0.iter_mut().zip(angles) {
-                        let [a, b] = *pair;
-                        *pair = [a * cos - b * sin, b * cos + a * sin];
-                    }
-                }
-            }
-        }
-        Tensor::from_vec(values, (batch, tokens, width), &Device::Cpu)
+        turn_pairs(x, &self.cos, &self.sin)
     }
 }

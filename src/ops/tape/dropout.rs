@@ -21,6 +21,21 @@ impl Dropout {
         }
     }
 
+    /// Share of the elements that are kept.
+    pub fn keep(self) -> f32 {
+        1.0 / self.scale
+    }
+
+    /// Factor of the kept elements.
+    pub fn scale(self) -> f32 {
+        self.scale
+    }
+
+    /// Factors of the elements from 0 on.
+    pub fn factors(self, count: usize) -> Vec<f32> {
+        (0..count).map(|index| self.factor(index as u32)).collect()
+    }
+
     /// 0 or 1 / (1 − rate) for element `index`.
     #[inline(always)]
     pub(super) fn factor(self, index: u32) -> f32 {

@@ -12,6 +12,7 @@ mod model;
 mod optimizer;
 mod plain;
 mod read;
+mod scaler;
 mod schedule;
 #[cfg(test)]
 mod tests;

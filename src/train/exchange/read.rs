@@ -6,7 +6,7 @@ use safetensors::Dtype;
 use serde_json::{Map, Value as Json, json};
 
 use super::plain::{dict_to_json, to_json};
-use super::{ORIGINAL, OWN_ENTRY, Problem, RUN_DIR, model, optimizer, schedule};
+use super::{ORIGINAL, OWN_ENTRY, Problem, RUN_DIR, model, optimizer, scaler, schedule};
 use crate::cache::{DataConfig, TargetConfig};
 use crate::config::schema::Config;
 use crate::decoder::checkpoint::{Checkpoint, CheckpointHeader, FORMAT_VERSION};
@@ -21,8 +21,6 @@ use crate::train::stopping::StopState;
 /// Entries that a whole training has beside those of its weights.
 const LOOP_CONFIG: &str = "train_loop_config";
 const LOOP_STATE: &str = "train_loop_state";
-const SCALER_ENABLED: &str = "amp_scaler_enabled";
-const SCALER: &str = "amp_scaler_state_dict";
 
 /// Reads a checkpoint; without `tensors`, weights and moments are left out.
 pub(super) fn checkpoint(archive: &Archive, tensors: bool) -> Result<Checkpoint, Problem> {
@@ -172,9 +170,10 @@ fn training(
     original.insert(LOOP_CONFIG.to_owned(), Json::Object(kept_config));
     original.insert("param_groups".to_owned(), optimizer.groups);
     original.extend(schedule::keep(top)?.map(|(name, value)| (name.to_owned(), value)));
-    for name in [SCALER_ENABLED, SCALER] {
+    for name in [scaler::ENABLED, scaler::STATE] {
         original.insert(name.to_owned(), to_json(entry(name)?, name)?);
     }
+    let scaler = scaler::read(&original[scaler::ENABLED], &original[scaler::STATE]);
     Ok(Training {
         entry: SnapshotEntry {
             train_loop_config: self::loop_config(loop_config, config)?,
@@ -187,6 +186,7 @@ fn training(
             },
             optimizer: optimizer.optimizer,
             stop: StopState::default(),
+            scaler,
         },
         moments: optimizer.moments,
         original: Json::Object(original),

@@ -15,8 +15,8 @@ use crate::ops::tape::Buffer;
 use crate::train::snapshot::{Position, Snapshot};
 use crate::train::state::{LoopState, StoredLoopState};
 use crate::train::{
-    DataSize, GradientSums, LoopConfig, Optimizer, OptimizerSettings, Schedule, ScheduleSettings,
-    StopState,
+    DataSize, Gradient, GradientSums, LoopConfig, Optimizer, OptimizerSettings, Schedule,
+    ScheduleSettings, StopState,
 };
 
 /// A small training amid an optimizer step.
@@ -54,7 +54,7 @@ fn example() -> Checkpoint {
     let mut gradients = GradientSums::new(parameters.len());
     let ones = parameters.iter().map(|(_, tensor)| {
         let ones = tensor.ones_like().unwrap();
-        Some(Buffer::of(&ones).unwrap())
+        Some(Gradient::Host(Buffer::of(&ones).unwrap()))
     });
     gradients.add(ones.collect()).unwrap();
     let settings = OptimizerSettings::from(&config.train.optimizer);

@@ -7,7 +7,7 @@ use safetensors::Dtype;
 use serde_json::{Map, Value as Json, json};
 
 use super::plain::FromJson;
-use super::{ORIGINAL, OWN_ENTRY, Problem, RUN_DIR, model, optimizer, schedule};
+use super::{ORIGINAL, OWN_ENTRY, Problem, RUN_DIR, model, optimizer, scaler, schedule};
 use crate::cache::TargetConfig;
 use crate::config::schema::Config;
 use crate::decoder::checkpoint::{Checkpoint, CheckpointHeader, publish};
@@ -235,12 +235,13 @@ impl<'a, 'w> Entries<'a, 'w> {
             let value = kept(name).unwrap_or(&written);
             entries.push((name, FromJson::STATE.value(name, value)?));
         }
-        for (name, default) in [
-            ("amp_scaler_enabled", json!(false)),
-            ("amp_scaler_state_dict", json!({})),
-        ] {
-            let value = kept(name).unwrap_or(&default);
-            entries.push((name, FromJson::STATE.value(name, value)?));
+        let scaler = match &entry.scaler {
+            Some(scaler) => scaler::written(scaler),
+            None => [(scaler::ENABLED, json!(false)), (scaler::STATE, json!({}))]
+                .map(|(name, default)| (name, kept(name).cloned().unwrap_or(default))),
+        };
+        for (name, value) in scaler {
+            entries.push((name, FromJson::STATE.value(name, &value)?));
         }
         Ok(entries)
     }

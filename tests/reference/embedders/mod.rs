@@ -99,11 +99,11 @@ fn models() -> Vec<Model> {
 
 /// The model of a file or folder; `spec` tells the kind.
 fn open(name: &str, spec: &str) -> Embedder {
-    open_in(name, spec, Precision::Single)
+    open_in(name, spec, Precision::Single, &Device::Cpu)
 }
 
-/// The same with matrices in this precision.
-fn open_in(name: &str, spec: &str, precision: Precision) -> Embedder {
+/// The same with matrices in this precision, on a device.
+fn open_in(name: &str, spec: &str, precision: Precision, device: &Device) -> Embedder {
     let kind = spec.split_once(':').expect("TYPE:NAME").0;
     let extension = if kind == "openai" { ".pt" } else { "" };
     let place = path(&format!("models/{name}{extension}"));
@@ -114,6 +114,7 @@ fn open_in(name: &str, spec: &str, precision: Precision) -> Embedder {
         timm_models: Some(path("timm_models.json")),
         openai_merges: Some(path("models/openai_bpe.txt.gz")),
         precision,
+        device: device.clone(),
     };
     Embedder::open_with(&spec, &options).unwrap_or_else(|error| panic!("{name}: {error}"))
 }

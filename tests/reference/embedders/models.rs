@@ -388,7 +388,8 @@ fn half_precision_keeps_the_directions() {
     for entry in entries {
         let name = text(&entry["model"]);
         let embed = |precision| {
-            let embedder = super::open_in(name, text(&entry["spec"]), precision);
+            let spec = text(&entry["spec"]);
+            let embedder = super::open_in(name, spec, precision, &Device::Cpu);
             let outputs = tensors(&format!("outputs/{name}.safetensors"));
             let texts = embedder.embed_texts(&texts(&entry["texts"])).unwrap();
             let images = embedder.embed_pixels(&outputs["image/pixels"]).unwrap();
@@ -419,4 +420,38 @@ fn half_precision_keeps_the_directions() {
     }
     // Models that are stored in half precision are not changed by it.
     assert!(rounded > entries.len(), "{rounded} were rounded");
+}
+
+/// What towers compute on devices that have no fused kernels: the numbers of
+/// the reference, and in half precision their directions.
+#[test]
+fn composed_towers_give_the_same() {
+    let device = crate::device::device();
+    for Model {
+        name,
+        entry,
+        tolerance,
+        ..
+    } in models()
+    {
+        let outputs = tensors(&format!("outputs/{name}.safetensors"));
+        let images = outputs["image/embeds"].narrow(0, 0, 1).unwrap();
+        let wanted = Tensor::cat(&[&outputs["text/embeds"], &images], 0).unwrap();
+        let embed = |precision| {
+            let embedder = super::open_in(&name, text(&entry["spec"]), precision, &device);
+            let (texts, images) = novic::ops::composed(|| {
+                let texts = embedder.embed_texts(&texts(&entry["texts"]));
+                (texts, embedder.embed_pixels(&outputs["image/pixels"]))
+            });
+            Tensor::cat(&[texts.unwrap(), images.unwrap()], 0).unwrap()
+        };
+        let worst = worst_difference(&embed(Precision::Single), &wanted);
+        assert!(worst <= tolerance, "{name}: composed differs by {worst}");
+        for precision in [Precision::Half, Precision::Brain] {
+            let cosines = (embed(precision) * &wanted).unwrap().sum(1).unwrap();
+            let cosines = cosines.to_vec1::<f32>().unwrap();
+            let least = (cosines.iter()).fold(1f32, |least, &cosine| least.min(cosine));
+            assert!(least >= 0.999, "{name} as {precision:?}: {least}");
+        }
+    }
 }

@@ -1,31 +1,50 @@
 //! `optimizers.json`: parameters and moments after recorded gradients
-//! (`training.md` 2.4).
+//! (`training.md` 2.4), on the host and on a device.
 
 use std::collections::HashMap;
 
 use candle_core::{Device, Tensor};
 use novic::ops::tape::Buffer;
-use novic::train::{GradientSums, Optimizer, OptimizerKind, OptimizerSettings};
+use novic::train::{Gradient, GradientSums, Optimizer, OptimizerKind, OptimizerSettings};
 use serde_json::Value;
 
 use super::expression::evaluate;
-use crate::golden;
+use crate::{device, golden};
 
 const TOLERANCE: f32 = 2e-6;
 
 #[test]
 fn parameters_and_moments_follow_the_recorded_gradients() {
+    check_all(&Device::Cpu, |gradient| {
+        Gradient::Host(Buffer::of(gradient).unwrap())
+    });
+}
+
+#[test]
+fn parameters_and_moments_on_a_device_follow_them() {
+    let device = device::device();
+    check_all(&device, |gradient| {
+        Gradient::Device(gradient.to_device(&device).unwrap())
+    });
+}
+
+fn check_all(device: &Device, gradient_of: impl Fn(&Tensor) -> Gradient) {
     let cases = golden::json("training", "optimizers.json");
     let path = golden::area("training").join("optimizers.safetensors");
     let tensors = candle_core::safetensors::load(path, &Device::Cpu).unwrap();
     let cases = cases.as_array().unwrap();
     assert!(!cases.is_empty());
     for case in cases {
-        check(case, &tensors);
+        check(case, &tensors, device, &gradient_of);
     }
 }
 
-fn check(case: &Value, tensors: &HashMap<String, Tensor>) {
+fn check(
+    case: &Value,
+    tensors: &HashMap<String, Tensor>,
+    device: &Device,
+    gradient_of: impl Fn(&Tensor) -> Gradient,
+) {
     let name = case["case"].as_str().unwrap();
     let steps = case["steps"].as_u64().unwrap();
     let formula = case["lr"].as_str().unwrap();
@@ -52,7 +71,8 @@ fn check(case: &Value, tensors: &HashMap<String, Tensor>) {
         .iter()
         .map(|parameter| {
             let init = &tensors[&format!("{prefix}{parameter}")];
-            (parameter.clone(), init.copy().unwrap())
+            let copy = init.copy().unwrap().to_device(device).unwrap();
+            (parameter.clone(), copy)
         })
         .collect();
     let mut optimizer = Optimizer::new(parameters, settings(groups)).unwrap();
@@ -84,7 +104,7 @@ fn check(case: &Value, tensors: &HashMap<String, Tensor>) {
         let recorded = names
             .iter()
             .map(|parameter| &tensors[&format!("{name}/grad/{step}/{parameter}")])
-            .map(|gradient| Some(Buffer::of(gradient).unwrap()));
+            .map(|gradient| Some(gradient_of(gradient)));
         let mut gradients = GradientSums::new(names.len());
         gradients.add(recorded.collect()).unwrap();
         optimizer.step(&gradients, 1.0, rate(step)).unwrap();
@@ -127,6 +147,7 @@ fn settings(groups: &[Value]) -> OptimizerSettings {
 
 fn assert_close(own: &Tensor, expected: &Tensor, what: &str) {
     assert_eq!(own.dims(), expected.dims(), "{what}");
+    let own = &own.to_device(&Device::Cpu).unwrap();
     let difference = (own - expected)
         .unwrap()
         .abs()

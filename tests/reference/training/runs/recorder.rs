@@ -2,15 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use novic::cache::batch::{Batch, TargetLayout};
 use novic::cache::{Cache, DataConfig};
-use novic::ops::tape::Buffer;
-use novic::train::averages::BatchSums;
 use novic::train::metrics::{
     BatchProgress, ChunkRecord, EndRecord, EpochRecord, Metric, Observer, StartRecord,
 };
-use novic::train::{BatchSource, DecoderLearner, LearnStep, Learner, Result, Snapshot};
+use novic::train::{BatchSource, DecoderLearner, LearnStep, Learned, Learner, Result, Snapshot};
 use serde_json::Value;
 
 /// Delivers the recorded rows, whatever epoch they are asked for in.
@@ -55,7 +53,7 @@ impl Learner for NotingLearner {
         self.learner.parameters()
     }
 
-    fn learn(&mut self, batch: Batch, step: LearnStep) -> Result<(BatchSums, Vec<Option<Buffer>>)> {
+    fn learn(&mut self, batch: Batch, step: LearnStep) -> Result<Learned> {
         self.dropout_factors.push(step.dropout_factor);
         self.learner.learn(batch, step)
     }
@@ -94,7 +92,10 @@ impl Observer for Recorder {
         self.batches.push(progress.clone());
         if progress.stepped && self.after_step.len() < KEPT_STEPS {
             let copies = self.parameters.iter();
-            let copies = copies.map(|(name, tensor)| (name.clone(), tensor.copy().unwrap()));
+            let copies = copies.map(|(name, tensor)| {
+                let copy = tensor.copy().unwrap().to_device(&Device::Cpu).unwrap();
+                (name.clone(), copy)
+            });
             self.after_step.push(copies.collect());
         }
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use candle_core::{Device, Tensor};
 use novic::cache::TargetConfig;
 use novic::config::schema::Config;
+use novic::decoder::Autocast;
 use novic::decoder::checkpoint::Checkpoint;
 use novic::train::exchange::{self, Form};
 use novic::train::{
@@ -19,8 +20,8 @@ use serde_json::{Value, json};
 
 use super::checks;
 use super::recorder::{NotingLearner, RecordedBatches, Recorder};
-use super::setup::{AREA, Failure, Parts, Run, set_up};
-use crate::golden;
+use super::setup::{AREA, Failure, Parts, Run, set_up, set_up_on};
+use crate::{device, golden};
 
 #[test]
 fn recorded_runs_are_reproduced() {
@@ -37,8 +38,26 @@ fn recorded_runs_are_reproduced() {
             &folder.path().join(&run.name),
             &mut written,
             Form::Original,
+            Way::Fused,
         );
     }
+}
+
+#[test]
+fn recorded_runs_are_reproduced_by_composed_operations() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut written = HashMap::new();
+    let mut replayed = 0;
+    for run in &Run::all() {
+        // Runs under dropout have no losses to compare, and those that start
+        // from a checkpoint nothing that others lack.
+        if run.record["error"].is_null() && !run.has_dropout() && run.load_model().is_none() {
+            let folder = folder.path().join(&run.name);
+            replay(run, &folder, &mut written, Form::Original, Way::Composed);
+            replayed += 1;
+        }
+    }
+    assert!(replayed > 0);
 }
 
 #[test]
@@ -51,7 +70,7 @@ fn resumed_runs_are_reproduced_after_conversion() {
     {
         if stored_checkpoint(run).is_some() {
             let folder = folder.path().join(&run.name);
-            replay(run, &folder, &mut HashMap::new(), Form::Native);
+            replay(run, &folder, &mut HashMap::new(), Form::Native, Way::Fused);
             replayed += 1;
         }
     }
@@ -146,7 +165,16 @@ struct Written {
     config: Config,
 }
 
-fn replay(run: &Run, folder: &Path, written: &mut HashMap<String, Written>, form: Form) {
+/// How a step is computed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// By the fused kernels of the CPU.
+    Fused,
+    /// By composed operations on the device of the tests.
+    Composed,
+}
+
+fn replay(run: &Run, folder: &Path, written: &mut HashMap<String, Written>, form: Form, way: Way) {
     std::fs::create_dir_all(folder).unwrap();
     let stored = stored_checkpoint(run);
     let loaded = run.load_model().map(|path| match &stored {
@@ -167,8 +195,17 @@ fn replay(run: &Run, folder: &Path, written: &mut HashMap<String, Written>, form
         cache,
         data,
         mut loop_config,
-        learner,
-    } = set_up(run, &target, loaded.map(|loaded| &loaded.config)).unwrap();
+        mut learner,
+    } = {
+        let device = match way {
+            Way::Fused => Device::Cpu,
+            Way::Composed => device::device(),
+        };
+        set_up_on(run, &target, loaded.map(|loaded| &loaded.config), &device).unwrap()
+    };
+    if way == Way::Composed {
+        learner = learner.with_composed(Autocast::Off);
+    }
     checks::loop_config(run, &loop_config);
     if run.has_dropout() {
         // Saves by accuracy are random here, and later runs need the files.
@@ -207,7 +244,9 @@ fn replay(run: &Run, folder: &Path, written: &mut HashMap<String, Written>, form
     if resume.is_none() && !init.is_empty() {
         learner.learner.decoder().load_state_dict(&init).unwrap();
     }
-    let mut trainer = new_trainer(&mut learner, &mut source, &config, loop_config, folder).unwrap();
+    let trainer = new_trainer(&mut learner, &mut source, &config, loop_config, folder);
+    // Weights are looked at after every report.
+    let mut trainer = trainer.unwrap().reporting_every(1);
     checks::groups(run, trainer.optimizer());
     let mut recorder = Recorder {
         parameters: parameters.clone(),

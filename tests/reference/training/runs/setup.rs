@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use candle_core::Device;
 use novic::cache::{
     Cache, CacheFile, DataConfig, DataRequest, EmbedderSignature, FloatDtype, LoaderInfo,
     LoaderMode, OpenOptions, TargetConfig,
@@ -88,6 +89,16 @@ pub struct Parts {
 /// Sets a run up. Structural keys of the model are taken from `loaded`, the
 /// configuration of the run that wrote its checkpoint.
 pub fn set_up(run: &Run, target: &TargetConfig, loaded: Option<&Config>) -> Result<Parts, Failure> {
+    set_up_on(run, target, loaded, &Device::Cpu)
+}
+
+/// The same with a decoder on a device.
+pub fn set_up_on(
+    run: &Run,
+    target: &TargetConfig,
+    loaded: Option<&Config>,
+    device: &Device,
+) -> Result<Parts, Failure> {
     let mut config = run.config()?;
     if let Some(loaded) = loaded {
         for key in keys().iter().filter(|key| key.structural) {
@@ -135,7 +146,7 @@ pub fn set_up(run: &Run, target: &TargetConfig, loaded: Option<&Config>) -> Resu
         vocab_size: target.vocab_size,
         token_length: target.token_length,
     };
-    let decoder = Decoder::new(&config.model, dimensions, config.run.seed)?;
+    let decoder = Decoder::new(&config.model, dimensions, config.run.seed)?.to_device(device)?;
     let header = CheckpointHeader {
         format_version: FORMAT_VERSION,
         target_config: serde_json::to_value(target)?,
