@@ -97,6 +97,7 @@ impl Planner<'_> {
             location: cell.location.clone(),
             seed: None,
             config: Config::default(),
+            compute: (&Config::default()).into(),
             values: values(cell, &file.to_string_lossy()),
             needs: Needs::default(),
             code_version: maker.code_version(),
