@@ -189,7 +189,7 @@ pub(super) fn execute(mut sweep: Sweep, options: &SweepOptions) -> Result<Exit, 
     graph.expect(&sweep.project.store()).map_err(failed)?;
     let (slots, launcher) = surroundings(&sweep, options.jobs)?;
     let to_run = {
-        let preview = Preview::of(&sweep, &graph, slots);
+        let preview = Preview::of(&sweep, &graph, slots).map_err(failed)?;
         if !options.json {
             eprintln!("{}", preview.text(false));
         }
@@ -268,7 +268,7 @@ fn show(
 ) -> Result<Exit, CliError> {
     let store = sweep.project.store();
     let results = SweepResults::collect(sweep, graph, &store).map_err(failed)?;
-    let preview = Preview::of(sweep, graph, Slots::default());
+    let preview = Preview::of(sweep, graph, Slots::default()).map_err(failed)?;
     let unfinished = (0..graph.points.len())
         .filter(|place| !graph.is_done(*place))
         .count();

@@ -38,7 +38,8 @@ pub(super) fn cmd_sweep_plan(args: &SweepPlanArgs) -> Result<Exit, CliError> {
     let sweep = args.sweep.prepare()?;
     let mut graph = sweep.graph(&stages::registry()).map_err(failed)?;
     graph.expect(&sweep.project.store()).map_err(failed)?;
-    let preview = Preview::of(&sweep, &graph, surroundings(&sweep, args.jobs)?.0);
+    let preview =
+        Preview::of(&sweep, &graph, surroundings(&sweep, args.jobs)?.0).map_err(failed)?;
     match args.json {
         true => print(&format!("{:#}\n", preview.json())),
         false => print(&preview.text(args.all)),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::runner::Slots;
 use crate::runner::about;
-use crate::runner::sweep::{Graph, NodeState, SearchSpec, Sweep, UnitSpec};
+use crate::runner::sweep::{Graph, NodeState, SearchSpec, Sweep, SweepError, UnitSpec};
 
 /// Points that are listed one by one, unless all are wanted.
 const LISTED: usize = 20;
@@ -19,16 +19,19 @@ pub(super) struct Preview<'a> {
     graph: &'a Graph,
     active: Vec<usize>,
     jobs: usize,
+    /// Of a search.
+    trials_over: usize,
 }
 
 impl<'a> Preview<'a> {
-    pub fn of(sweep: &'a Sweep, graph: &'a Graph, slots: Slots) -> Preview<'a> {
-        Preview {
+    pub fn of(sweep: &'a Sweep, graph: &'a Graph, slots: Slots) -> Result<Preview<'a>, SweepError> {
+        Ok(Preview {
             active: sweep.active().collect(),
             sweep,
             graph,
             jobs: slots.jobs.max(1),
-        }
+            trials_over: sweep.trials_over(graph)?,
+        })
     }
 
     /// How many points are not done and can run.
@@ -202,17 +205,8 @@ impl<'a> Preview<'a> {
         text
     }
 
-    /// Trials that are not over: one that failed or cannot run is.
     fn trials_left(&self, search: &SearchSpec) -> usize {
-        let seeds = self.sweep.header.seeds.len().max(1);
-        let places: Vec<usize> = (0..self.active.len()).collect();
-        let is_over = |trial: &&[usize]| {
-            let mut words = trial.iter().map(|place| self.word(*place));
-            words.clone().all(|word| word == "done")
-                || words.any(|word| word == "failed" || word == "blocked")
-        };
-        let over = places.chunks(seeds).filter(is_over).count();
-        search.trials.saturating_sub(over)
+        search.trials.saturating_sub(self.trials_over)
     }
 
     /// `3 noise.vec_norm=2 seed 1`.

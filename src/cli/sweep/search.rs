@@ -48,9 +48,10 @@ pub(super) fn search(mut sweep: Sweep, options: &SweepOptions) -> Result<Exit, C
     let left = Left::start(&sweep, &registry);
     let mut summary = SweepSummary::default();
     let mut slots = None;
+    let mut measured = false;
     loop {
         let jobs = slots.map_or(options.jobs.unwrap_or(1), |slots: Slots| slots.jobs);
-        check_metric(&sweep, &registry)?;
+        measured = measured || is_measured(&sweep, &registry)?;
         let round = sweep.next_trials(jobs, &registry).map_err(failed)?;
         if round.is_empty() {
             break;
@@ -105,8 +106,11 @@ pub(super) fn search(mut sweep: Sweep, options: &SweepOptions) -> Result<Exit, C
     })
 }
 
-/// A search by something that its trials do not measure finds nothing.
-fn check_metric(sweep: &Sweep, registry: &Registry) -> Result<(), CliError> {
+/// Whether a trial has what the search goes by.
+///
+/// # Errors
+/// Trials are done, and none has it: the search would find nothing.
+fn is_measured(sweep: &Sweep, registry: &Registry) -> Result<bool, CliError> {
     let graph = sweep.graph(registry).map_err(failed)?;
     let store = sweep.project.store();
     let results = SweepResults::collect(sweep, &graph, &store).map_err(failed)?;
@@ -118,6 +122,6 @@ fn check_metric(sweep: &Sweep, registry: &Registry) -> Result<(), CliError> {
     });
     match ranking.next() {
         Some(text) => Err(CliError::failed(text.clone())),
-        None => Ok(()),
+        None => Ok(results.best().is_some()),
     }
 }

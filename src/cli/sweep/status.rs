@@ -62,7 +62,7 @@ pub(super) fn cmd_sweep_status(args: &SweepStatusArgs) -> Result<Exit, CliError>
     let mut graph = sweep.graph(&stages::registry()).map_err(failed)?;
     graph.expect(&sweep.project.store()).map_err(failed)?;
     let outcomes = sweep.folder.outcomes().map_err(failed)?;
-    let preview = Preview::of(&sweep, &graph, Slots::default());
+    let preview = Preview::of(&sweep, &graph, Slots::default()).map_err(failed)?;
     let holder = match sweep.folder.holder(&sweep.project).map_err(failed)? {
         LeaseState::Held(holder) => {
             Some(holder.map_or_else(|| "another process".to_owned(), |holder| holder.to_string()))

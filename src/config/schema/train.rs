@@ -143,16 +143,16 @@ section! {
     /// Noise added to embeddings in training.
     pub struct Noise("noise") {
         /// Scheme; any case; empty: none.
-        scheme: NoiseScheme = NoiseScheme::None => flat("noise_scheme").read_by(readers::ACCUMULATION);
+        scheme: NoiseScheme = NoiseScheme::None => flat("noise_scheme").read_by(readers::TRAIN);
         /// Norm of the added vector before the result is normalised.
-        vec_norm: f64 = 0.0 => flat("noise_vec_norm").at_least(0.0).read_by(readers::ACCUMULATION);
+        vec_norm: f64 = 0.0 => flat("noise_vec_norm").at_least(0.0).read_by(readers::TRAIN);
         /// Lower end of uniform angles.
-        angle_min: f64 = 0.0 => flat("noise_angle_min").at_least(-180.0).at_most(180.0).unit("°").read_by(readers::ACCUMULATION);
+        angle_min: f64 = 0.0 => flat("noise_angle_min").at_least(-180.0).at_most(180.0).unit("°").read_by(readers::TRAIN);
         /// Upper end of uniform angles.
-        angle_max: f64 = 0.0 => flat("noise_angle_max").at_least(-180.0).at_most(180.0).unit("°").read_by(readers::ACCUMULATION);
+        angle_max: f64 = 0.0 => flat("noise_angle_max").at_least(-180.0).at_most(180.0).unit("°").read_by(readers::TRAIN);
         /// Standard deviation of Gaussian angles.
-        angle_std: f64 = 0.0 => flat("noise_angle_std").at_least(0.0).unit("°").read_by(readers::ACCUMULATION);
+        angle_std: f64 = 0.0 => flat("noise_angle_std").at_least(0.0).unit("°").read_by(readers::TRAIN);
         /// Share of the second scheme of a mixture.
-        mix_ratio: f64 = 0.0 => flat("noise_mix_ratio").at_least(0.0).at_most(1.0).read_by(readers::ACCUMULATION);
+        mix_ratio: f64 = 0.0 => flat("noise_mix_ratio").at_least(0.0).at_most(1.0).read_by(readers::TRAIN);
     }
 }

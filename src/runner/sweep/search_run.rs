@@ -116,7 +116,7 @@ impl Sweep {
         let Some(search) = self.header.search.clone() else {
             return Ok(Vec::new());
         };
-        let attempts = self.attempts(&search, registry)?;
+        let attempts = self.attempts(&search, &self.graph(registry)?)?;
         let open = attempts.iter().filter(|attempt| attempt.loss.is_none());
         let open: Vec<usize> = open
             .take(most)
@@ -176,16 +176,27 @@ impl Sweep {
         (first..self.points.len()).collect()
     }
 
+    /// How many trials of a search are over: done, failed, ended early, or unable
+    /// to run.
+    ///
+    /// # Errors
+    /// What points came to cannot be read.
+    pub fn trials_over(&self, graph: &Graph) -> Result<usize, SweepError> {
+        let Some(search) = &self.header.search else {
+            return Ok(0);
+        };
+        let attempts = self.attempts(search, graph)?;
+        Ok(attempts
+            .iter()
+            .filter(|attempt| attempt.loss.is_some())
+            .count())
+    }
+
     /// The trials so far. Settings that came about twice are trials of their own.
-    fn attempts(
-        &self,
-        search: &SearchSpec,
-        registry: &Registry,
-    ) -> Result<Vec<Attempt>, SweepError> {
+    fn attempts(&self, search: &SearchSpec, graph: &Graph) -> Result<Vec<Attempt>, SweepError> {
         let seeds = self.header.seeds.len().max(1);
         let outcomes = self.folder.outcomes()?;
-        let graph = self.graph(registry)?;
-        let found = self.metric_values(&graph)?;
+        let found = self.metric_values(graph)?;
         let active: Vec<usize> = self.active().collect();
         let mut attempts = Vec::new();
         for (trial, points) in active.chunks(seeds).enumerate() {
