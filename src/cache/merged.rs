@@ -162,7 +162,8 @@ impl MergedRows {
         let keeps = self.is_shuffled() && self.file_bytes() <= available_bytes() / 2;
         if keeps {
             for part in &self.parts {
-                part.rows.prefetch(&[0..part.len]);
+                let all = 0..part.len;
+                part.rows.prefetch(std::slice::from_ref(&all));
             }
         }
         keeps

@@ -149,8 +149,9 @@ impl KnownTexts {
             Precision::Single => 1e-5,
             _ => 4e-3,
         };
-        let differs = |(a, b): (&f32, &f32)| !((a - b).abs() <= tolerance);
-        if let Some(at) = vectors.iter().zip(&fresh).position(differs) {
+        // What is no number is different too.
+        let is_close = |(a, b): (&f32, &f32)| (a - b).abs() <= tolerance;
+        if let Some(at) = vectors.iter().zip(&fresh).position(|pair| !is_close(pair)) {
             return Err(StageError::failed(format!(
                 "a text cache of the store has another vector of {:?} than this embedder; set \
                  nouns.reuse = false",

@@ -121,14 +121,14 @@ impl Watching {
                 stage: stage.clone(),
                 message: message.clone().unwrap_or_default(),
             }),
-            Event::NotFinite { stage, metric } => {
-                if self.not_finite.insert((stage.clone(), metric.clone())) {
-                    self.tell(Happening::Nan {
-                        stage: stage.clone(),
-                        metric: metric.clone(),
-                        row: self.rows.get(stage).copied().unwrap_or(0),
-                    });
-                }
+            Event::NotFinite { stage, metric }
+                if self.not_finite.insert((stage.clone(), metric.clone())) =>
+            {
+                self.tell(Happening::Nan {
+                    stage: stage.clone(),
+                    metric: metric.clone(),
+                    row: self.rows.get(stage).copied().unwrap_or(0),
+                });
             }
             // The stage begins again from there.
             Event::Rewind { stage, position } => {
