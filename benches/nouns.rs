@@ -75,7 +75,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         state = state
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        (u128::from(state) * u128::from(samples) >> 64) as u64
+        ((u128::from(state) * u128::from(samples)) >> 64) as u64
     })?;
 
     let start = Instant::now();
