@@ -173,10 +173,15 @@ fn pending(args: &SyncArgs) -> Result<Vec<MirrorState>, CliError> {
         states.extend(MirrorState::of_all(&folder).map_err(|error| failed(&error))?);
     }
     states.retain(|state| match args.to_offline {
-        Some(_) => !state.is_sent() && state.progress.continued_by.is_none(),
+        Some(_) => is_left(args, state),
         None => !state.is_settled(),
     });
     Ok(states)
+}
+
+/// Whether something of a mirror is to be sent, or all of it is wanted anyway.
+fn is_left(args: &SyncArgs, state: &MirrorState) -> bool {
+    state.progress.continued_by.is_none() && (args.force || !state.is_sent())
 }
 
 /// The mirrors of runs by name; those that were not mirrored begin now.
@@ -223,6 +228,6 @@ fn named(args: &SyncArgs) -> Result<Vec<MirrorState>, CliError> {
         }
         states.extend(known);
     }
-    states.retain(|state| !state.is_sent() && state.progress.continued_by.is_none());
+    states.retain(|state| is_left(args, state));
     Ok(states)
 }

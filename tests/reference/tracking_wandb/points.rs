@@ -212,6 +212,16 @@ fn mirrors_of_one_run_are_sent_together() {
         assert_eq!(mirror["outcome"], "complete", "{mirror}");
     }
     assert!(all(&server).iter().all(|run| run["state"] == "finished"));
+    // All of it once more, for the official program, if that is insisted on.
+    let arguments = ["sync", "--to-offline", "upload"];
+    let output = server.novic(dir.path(), &arguments).output();
+    assert!(output.expect("novic starts").status.success());
+    assert!(!dir.path().join("upload").exists());
+    let arguments = ["sync", "--to-offline", "upload", "--force"];
+    let output = server.novic(dir.path(), &arguments).output();
+    assert!(output.expect("novic starts").status.success());
+    let written = std::fs::read_dir(dir.path().join("upload")).expect("a folder");
+    assert_eq!(written.count(), told.len());
 }
 
 #[test]
