@@ -297,14 +297,21 @@ fn show(
         None => eprintln!("{}: {unfinished} points are blocked", sweep.header.name),
         Some(summary) => {
             let time = Duration::try_from_secs_f64(summary.seconds).unwrap_or_default();
+            let blocked = (0..graph.points.len())
+                .filter(|place| graph.blockage(*place).is_some())
+                .count();
             eprintln!(
-                "{:>12} [{:>8}] {} of {to_run} points done{}",
+                "{:>12} [{:>8}] {} of {to_run} points done{}{}",
                 "Summary",
                 time_text(time),
                 to_run.saturating_sub(preview.to_run()),
                 match summary.count(StageOutcome::Failed) {
                     0 => String::new(),
                     failed => format!(", {failed} failed; the same command tries them again"),
+                },
+                match blocked {
+                    0 => String::new(),
+                    blocked => format!(", {blocked} cannot run: `novic sweep status` says why"),
                 }
             );
         }

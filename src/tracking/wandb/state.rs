@@ -232,6 +232,8 @@ pub struct Progress {
     pub complete: bool,
     /// Directory for `wandb sync` that holds all of it.
     pub offline: Option<PathBuf>,
+    /// Such directories that were written before it elsewhere.
+    pub older_offline: Vec<PathBuf>,
     /// Why the service does not want it.
     pub refused: Option<String>,
     /// Whether the key was the reason.
@@ -351,6 +353,7 @@ impl MirrorState {
             complete: false,
             missing: Vec::new(),
             offline: None,
+            older_offline: Vec::new(),
             refused: None,
             refused_key: false,
             continued_by: None,

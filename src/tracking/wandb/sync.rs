@@ -182,7 +182,9 @@ fn act(
                 });
             }
             let dir = write_offline(&state, parent, true)?;
-            state.progress.offline = Some(dir.clone());
+            let older = state.progress.offline.replace(dir.clone());
+            let older = older.filter(|older| *older != dir);
+            state.progress.older_offline.extend(older);
             state.save()?;
             Synced::Offline { dir }
         }
@@ -232,7 +234,8 @@ fn upload(state: MirrorState, say: &Say, control: &Arc<Control>) -> Result<Synce
 
 /// Keeps `wandb sync` from uploading a directory once more.
 fn mark_offline(state: &MirrorState) {
-    if let Some(dir) = &state.progress.offline {
+    let progress = &state.progress;
+    for dir in progress.offline.iter().chain(&progress.older_offline) {
         // A hint for another program; nothing of ours depends on it.
         let _ = std::fs::write(dir.join(format!("run-{}.wandb.synced", state.run.id)), "");
     }
