@@ -289,7 +289,7 @@ fn show(
         return Ok(exit);
     }
     print(&results_text(sweep, &results, Some(ROWS)))?;
-    for missing in results.unmeasured(graph, &store).map_err(failed)? {
+    for (_, missing) in results.unmeasured(graph, &store).map_err(failed)? {
         eprintln!("warning: {missing}");
     }
     match summary {

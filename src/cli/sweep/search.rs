@@ -115,13 +115,9 @@ fn is_measured(sweep: &Sweep, registry: &Registry) -> Result<bool, CliError> {
     let store = sweep.project.store();
     let results = SweepResults::collect(sweep, &graph, &store).map_err(failed)?;
     let missing = results.unmeasured(&graph, &store).map_err(failed)?;
-    let ranking = sweep.header.metric.iter();
-    let mut ranking = ranking.filter_map(|metric| {
-        let name = format!("`{metric}`");
-        missing.iter().find(|text| text.contains(&name))
-    });
-    match ranking.next() {
-        Some(text) => Err(CliError::failed(text.clone())),
+    // The first is what it goes by.
+    match missing.into_iter().find(|(place, _)| *place == 0) {
+        Some((_, text)) => Err(CliError::failed(text)),
         None => Ok(results.best().is_some()),
     }
 }

@@ -103,11 +103,16 @@ impl SweepResults {
         })
     }
 
-    /// Metrics that no finished point has, each with what its stage has instead.
+    /// Places of the metrics that no finished point has, each with what its stage
+    /// has instead.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub fn unmeasured(&self, graph: &Graph, store: &Store) -> Result<Vec<String>, SweepError> {
+    pub fn unmeasured(
+        &self,
+        graph: &Graph,
+        store: &Store,
+    ) -> Result<Vec<(usize, String)>, SweepError> {
         let mut missing = Vec::new();
         for (at, metric) in self.metrics.iter().enumerate() {
             let points = self.groups.iter().flat_map(|group| &group.points);
@@ -124,7 +129,7 @@ impl SweepResults {
                     true => "nothing was measured there".to_owned(),
                     false => format!("there are {}", known.join(", ")),
                 };
-                missing.push(format!("no finished point has `{metric}`: {has}"));
+                missing.push((at, format!("no finished point has `{metric}`: {has}")));
                 break;
             }
         }
