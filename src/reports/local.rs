@@ -235,7 +235,7 @@ pub fn describe(
     if let Some(split) = own.config.get("cls.split") {
         record.set("dataset.split", split.clone());
     }
-    configure(record, "config.", &[entry], wanted);
+    configure(record, "config.", &[entry], wanted, |_| true);
     let Some(train) = training(entry, by_key) else {
         return;
     };
@@ -258,9 +258,12 @@ pub fn describe(
             record.set(&format!("train.summary.{name}"), value.clone());
         }
     }
-    let mut behind = vec![train];
+    let mut behind = Vec::new();
     ancestors(train, by_key, &mut behind);
-    configure(record, "train.config.", &behind, wanted);
+    // The training may name other nouns, which it reads only where no input has texts.
+    configure(record, "train.config.", &behind, wanted, is_of_texts);
+    behind.insert(0, train);
+    configure(record, "train.config.", &behind, wanted, |_| true);
     let batch = ["data.batch_size", "train.accum_factor"].map(|key| {
         let value = description.config.get(key);
         value.and_then(Value::as_u64)
@@ -270,15 +273,29 @@ pub fn describe(
     }
 }
 
-/// Values of the configurations of outputs, the first that has one.
-fn configure(record: &mut Record, prefix: &str, from: &[&Entry], wanted: &Wanted<'_>) {
+/// Whether a key says which texts there are.
+fn is_of_texts(path: &str) -> bool {
+    ["nouns.", "multiset.", "captions."]
+        .iter()
+        .any(|section| path.starts_with(section))
+}
+
+/// Values of the configurations of outputs, the first that has one, of the keys
+/// that are `chosen`.
+fn configure(
+    record: &mut Record,
+    prefix: &str,
+    from: &[&Entry],
+    wanted: &Wanted<'_>,
+    chosen: impl Fn(&str) -> bool,
+) {
     for entry in from {
         let Some(values) = entry.manifest().description.config.as_object() else {
             continue;
         };
         match &wanted.fields {
             None => {
-                for (path, value) in values {
+                for (path, value) in values.iter().filter(|(path, _)| chosen(path)) {
                     let name = format!("{prefix}{path}");
                     if record.get(&name).is_none() {
                         record.set(&name, value.clone());
@@ -287,7 +304,7 @@ fn configure(record: &mut Record, prefix: &str, from: &[&Entry], wanted: &Wanted
             }
             Some(fields) => {
                 for name in fields.iter().flat_map(|field| field.names()) {
-                    let Some(path) = name.strip_prefix(prefix) else {
+                    let Some(path) = name.strip_prefix(prefix).filter(|path| chosen(path)) else {
                         continue;
                     };
                     if let (Some(value), None) = (values.get(path), record.get(name)) {

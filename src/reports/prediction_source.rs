@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use serde_json::Value;
 
 use super::condition::Condition;
+use super::field::CONFIGURATIONS;
 use super::local::{StoredFiles, stored_predictions};
 use super::predictions::{
     Annotations, ModelPredictions, RecordSources, image_set, prediction_records, sample_records,
@@ -69,6 +70,14 @@ pub(super) fn records(
                 let unknown = |name: &str| name.starts_with("prob@") || name.starts_with("class@");
                 record.0.retain(|name, _| !unknown(name));
             }
+            // There is a record per sample, and configurations are long.
+            if let Some(fields) = &wanted.fields {
+                let is_wanted =
+                    |name: &str| fields.iter().any(|f| f.names().any(|own| own == name));
+                record
+                    .0
+                    .retain(|name, _| !is_configuration(name) || is_wanted(name));
+            }
         }
         Ok(records)
     };
@@ -78,6 +87,10 @@ pub(super) fn records(
         set_intervals(&mut all, &source.condition, wanted);
     }
     Ok(all)
+}
+
+fn is_configuration(field: &str) -> bool {
+    CONFIGURATIONS.iter().any(|start| field.starts_with(start))
 }
 
 /// Intervals of the scores of records that count; the others need none.
@@ -113,7 +126,7 @@ fn files(
     let mut found = Vec::new();
     for from in source.from.iter().chain(&source.predictions.files) {
         if from == "local" {
-            found.extend(local(loader)?);
+            found.extend(local(loader, &source.condition)?);
             continue;
         }
         if let Some(project) = from.strip_prefix(remote::PREFIX) {
@@ -137,9 +150,14 @@ fn files(
     Ok(found)
 }
 
-/// Prediction files in the store, with the fields of the run that made them.
-fn local(loader: &Loader<'_>) -> Result<Vec<(ModelPredictions, Option<Record>)>, SourceError> {
-    let stored = stored_predictions(loader.project)?;
+/// Prediction files in the store, with the fields of the run that made them:
+/// of runs that can fulfil a condition.
+fn local(
+    loader: &Loader<'_>,
+    condition: &Condition,
+) -> Result<Vec<(ModelPredictions, Option<Record>)>, SourceError> {
+    let mut stored = stored_predictions(loader.project)?;
+    stored.retain(|stored| condition.can_hold(&stored.run));
     let read = |stored: &StoredFiles| {
         let mut found = Vec::new();
         for path in &stored.files {

@@ -214,6 +214,21 @@ fn overall_scores_name_the_list_and_all_that_is_missing() {
 }
 
 #[test]
+fn a_training_is_known_by_the_nouns_it_learnt() {
+    let folder = Folder::new();
+    let threshold = "stage.nouns.nouns.vocab_threshold=19";
+    let run = folder.run_tiny(&[threshold, "--until", "train"]).output();
+    Call::from(run.unwrap()).expect(0);
+    let report = "[[table]]\nname = \"nouns\"\n\
+         source = { kind = \"runs\", where = { \"run.action\" = \"train\" } }\n\
+         [table.rows]\nby = [\"train.config.vocab_thres\"]\nlabel = \"FT{train.config.vocab_thres}\"\n\
+         [[table.col]]\nlabel = \"nouns\"\nvalue = \"train.summary.nouns\"\n";
+    fs::write(folder.path("nouns.toml"), report).unwrap();
+    let call = folder.call(&["report", "nouns.toml", "--format", "csv"]);
+    has(&call.expect(0).out, &["FT19"]);
+}
+
+#[test]
 fn local_runs_are_shown_and_older_records_read() {
     let folder = Folder::new();
     let run = Call::from(
