@@ -39,8 +39,16 @@ pub struct StoredFiles {
     pub trainings: HashMap<String, String>,
 }
 
-/// Prediction files in the store. Their configuration stands in themselves.
-pub fn stored_predictions(project: &Project) -> Result<Vec<StoredFiles>, StoreError> {
+/// Prediction files in the store. Their configuration stands in themselves, but
+/// for the fields that are wanted.
+pub fn stored_predictions(
+    project: &Project,
+    wanted: &Wanted<'_>,
+) -> Result<Vec<StoredFiles>, StoreError> {
+    let wanted = Wanted {
+        fields: Some(wanted.fields.clone().unwrap_or_default()),
+        ..Wanted::default()
+    };
     let entries = all_entries(project)?;
     let by_key: HashMap<Key, &Entry> = entries
         .iter()
@@ -59,11 +67,7 @@ pub fn stored_predictions(project: &Project) -> Result<Vec<StoredFiles>, StoreEr
             .map(|file| entry.dir().join(&file.path))
             .collect();
         let mut run = Record::new();
-        let nothing = Wanted {
-            fields: Some(Vec::new()),
-            ..Wanted::default()
-        };
-        describe(&mut run, entry, &by_key, &nothing);
+        describe(&mut run, entry, &by_key, &wanted);
         // The files name their model themselves, by its folder.
         run.0.retain(|name, _| !name.starts_with("model."));
         let mut behind = Vec::new();

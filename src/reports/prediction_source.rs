@@ -70,13 +70,19 @@ pub(super) fn records(
                 let unknown = |name: &str| name.starts_with("prob@") || name.starts_with("class@");
                 record.0.retain(|name, _| !unknown(name));
             }
+            let Some(fields) = &wanted.fields else {
+                continue;
+            };
             // There is a record per sample, and configurations are long.
-            if let Some(fields) = &wanted.fields {
-                let is_wanted =
-                    |name: &str| fields.iter().any(|f| f.names().any(|own| own == name));
-                record
-                    .0
-                    .retain(|name, _| !is_configuration(name) || is_wanted(name));
+            let is_wanted = |name: &str| fields.iter().any(|f| f.names().any(|own| own == name));
+            (record.0).retain(|name, _| !is_configuration(name) || is_wanted(name));
+            // The store knows more than the file: which nouns the inputs had.
+            for field in fields.iter().filter(|field| is_configuration(field.name())) {
+                if let Some(value) = run.as_ref().and_then(|run| field.of(run)) {
+                    field
+                        .names()
+                        .for_each(|name| record.set(name, value.clone()));
+                }
             }
         }
         Ok(records)
@@ -126,7 +132,7 @@ fn files(
     let mut found = Vec::new();
     for from in source.from.iter().chain(&source.predictions.files) {
         if from == "local" {
-            found.extend(local(loader, &source.condition)?);
+            found.extend(local(loader, &source.condition, wanted)?);
             continue;
         }
         if let Some(project) = from.strip_prefix(remote::PREFIX) {
@@ -155,8 +161,9 @@ fn files(
 fn local(
     loader: &Loader<'_>,
     condition: &Condition,
+    wanted: &Wanted<'_>,
 ) -> Result<Vec<(ModelPredictions, Option<Record>)>, SourceError> {
-    let mut stored = stored_predictions(loader.project)?;
+    let mut stored = stored_predictions(loader.project, wanted)?;
     stored.retain(|stored| condition.can_hold(&stored.run));
     let read = |stored: &StoredFiles| {
         let mut found = Vec::new();

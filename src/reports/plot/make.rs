@@ -8,9 +8,10 @@ use thiserror::Error;
 use super::data::{empty, figure, selected};
 use super::figure::{Figure, Layer, PlotError, Thumbnail, Tile};
 use super::gallery;
-use super::spec::{PlotKind, PlotSpec};
+use super::spec::{PICTURE_FOLDERS, PlotKind, PlotSpec};
 use crate::images::{DecodeOptions, Interpolation, decode_file, resize};
 use crate::reports::experiment::GALLERY_FILE;
+use crate::reports::field::Field;
 use crate::reports::page::{Gallery, Guess};
 use crate::reports::record::Record;
 use crate::reports::sources::{Loader, SourceError};
@@ -148,7 +149,7 @@ fn of_samples(spec: &PlotSpec, loader: &Loader<'_>, records: &[&Record]) -> Pict
 fn guess(spec: &PlotSpec, record: &Record, rank: usize) -> Option<Guess> {
     let noun = record.text(&format!("noun@{rank}"))?;
     let label = spec.label.as_ref().map(|label| {
-        let value = |name: &str| record.get(name).cloned();
+        let value = |name: &str| Field::new(name).of(record).cloned();
         format!("{}: ", label.fill(value, "-"))
     });
     let kind = record
@@ -179,7 +180,7 @@ fn picture_path(
         return found.into_iter().find(|path| path.is_file());
     }
     let own = |key: &str| record.text(key).filter(|text| !text.is_empty());
-    let folder = own("config.infer_all_images_dir").or_else(|| own("config.infer_image_dir"))?;
+    let folder = PICTURE_FOLDERS.into_iter().find_map(own)?;
     let folder = folder.strip_prefix("$SOURCE/").unwrap_or(folder);
     Some(places[0].join(folder).join(name))
 }

@@ -76,6 +76,8 @@ pub struct PlotSpec {
     pub by: Vec<Field>,
     /// Name of a series.
     pub label: Option<Format>,
+    /// What the label names, and where pictures are.
+    shown: Vec<Field>,
     /// Fields that tell replicates apart.
     pub replicates: Vec<Field>,
     /// What bands show.
@@ -110,6 +112,9 @@ pub struct PlotSpec {
 
 /// Largest side of a plot.
 const SIDE: usize = 4000;
+
+/// Fields with the folder of a sample's picture, the first that has one.
+pub const PICTURE_FOLDERS: [&str; 2] = ["config.infer_all_images_dir", "config.infer_image_dir"];
 
 impl PlotSpec {
     /// Reads a plot. Without `source`, curves are of the metrics of the
@@ -158,6 +163,9 @@ impl PlotSpec {
                 read_condition(keys, "y_where"),
             )),
         };
+        let label = read_format(keys, "label");
+        let named = label.iter().flat_map(Format::names);
+        let shown = named.chain(PICTURE_FOLDERS).map(Field::new).collect();
         let plot = Self {
             name: name.to_owned(),
             kind: kind.unwrap_or(PlotKind::Curve),
@@ -170,7 +178,8 @@ impl PlotSpec {
             weight: read_field(keys, "weight"),
             join: read_fields(keys, "join").unwrap_or_default(),
             by: read_fields(keys, "by").unwrap_or_default(),
-            label: read_format(keys, "label"),
+            label,
+            shown,
             replicates: read_fields(keys, "replicates").unwrap_or_default(),
             band: keys
                 .choice(
@@ -247,6 +256,7 @@ impl PlotSpec {
         let own = [&self.x, &self.y, &self.value, &self.weight];
         found.extend(own.into_iter().flatten());
         found.extend(self.join.iter().chain(&self.by).chain(&self.replicates));
+        found.extend(&self.shown);
         found
     }
 }
