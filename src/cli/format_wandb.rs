@@ -162,7 +162,7 @@ pub(super) fn of_runs(error: &RunTablesError) -> CliError {
         RunTablesError::Wandb(WandbError::NoKey { .. }) => {
             CliError::from_error(Exit::Authentication, error)
         }
-        RunTablesError::Wandb(WandbError::Fault(fault)) if fault.is_about_the_key() => {
+        RunTablesError::Wandb(WandbError::Service { fault, .. }) if fault.is_about_the_key() => {
             CliError::from_error(Exit::Authentication, error)
         }
         RunTablesError::Wandb(WandbError::Address(_) | WandbError::Certificates { .. }) => {

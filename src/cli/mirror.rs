@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::tracking::wandb::{MirrorState, Say, count_unsent};
+use crate::tracking::wandb::{MirrorState, Say, count_unsent, each_once};
 
 /// How far the mirrors of the run in `dir` are, for people.
 pub(super) fn text(dir: &Path) -> String {
@@ -52,7 +52,7 @@ pub(super) fn to_json(dir: &Path) -> Value {
     states.collect()
 }
 
-/// Says things on standard error.
+/// Says things on standard error, each once.
 pub(super) fn say_on_stderr() -> Say {
-    Arc::new(|text: &str| eprintln!("{text}"))
+    each_once(Arc::new(|text: &str| eprintln!("{text}")))
 }

@@ -227,6 +227,18 @@ fn wanted(script: &Script) -> Result<(Wanted, WandbMode), String> {
             .min(2.0 * settings.flush_interval);
     }
     let run = &script.run;
+    let form = schema::key("tracking.project").and_then(|key| key.form);
+    if let (Some(project), Some(form)) = (&run.project, form) {
+        form(project).map_err(|expected| {
+            let apart = match project.split_once('/') {
+                Some((entity, project)) => {
+                    format!("; write \"entity\": {entity:?}, \"project\": {project:?}")
+                }
+                None => String::new(),
+            };
+            format!("run.project: {expected}, found {project:?}{apart}")
+        })?;
+    }
     let run = Description {
         drawn: wandb.run_id.is_none(),
         id: wandb.run_id.clone().unwrap_or_else(Description::draw_id),
@@ -445,5 +457,11 @@ mod tests {
         assert!(!wanted.run.drawn);
         let bad = script(r#"{"settings": {"flush": 1}, "run": {}, "events": []}"#);
         assert!(super::wanted(&bad).is_err());
+        // As for `tracking.project`, with the way out.
+        let both = script(r#"{"run": {"project": "lab/novic"}, "events": []}"#);
+        let error = super::wanted(&both).expect_err("it is refused");
+        for part in ["run.project", r#""entity": "lab", "project": "novic""#] {
+            assert!(error.contains(part), "{error}");
+        }
     }
 }

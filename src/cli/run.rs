@@ -27,7 +27,7 @@ use crate::runner::{
 };
 use crate::stages;
 use crate::store::Project;
-use crate::tracking::wandb::{LateMirrors, Mirrors, Say, Wanted, check_strict, unsent};
+use crate::tracking::wandb::{LateMirrors, Mirrors, Say, Wanted, check_strict, each_once, unsent};
 use crate::tracking::{
     Environment, RunRecord, RunRecorder, RunStart, StageOutcome, find_run, read_record,
     refresh_index,
@@ -108,9 +108,9 @@ pub(super) struct RunOptions {
     json: bool,
 }
 
-fn at_least_one(text: &str) -> Result<usize, String> {
+pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(0) => Err("at least one stage must run at a time".to_owned()),
+        Ok(0) => Err("at least one must run at a time".to_owned()),
         Ok(count) => Ok(count),
         Err(error) => Err(error.to_string()),
     }
@@ -388,7 +388,7 @@ fn late_mirrors(
 }
 
 /// Says things at once, or, where a terminal shows the run, keeps them until its
-/// end.
+/// end; each once.
 fn say() -> (Say, Arc<Mutex<Vec<String>>>) {
     let kept = Arc::new(Mutex::new(Vec::new()));
     let keeps = kept.clone();
@@ -400,7 +400,7 @@ fn say() -> (Say, Arc<Mutex<Vec<String>>>) {
             .push(text.to_owned()),
         false => eprintln!("{text}"),
     });
-    (say, kept)
+    (each_once(say), kept)
 }
 
 /// Makes tables and plots that are not up to date, prints the tables, writes

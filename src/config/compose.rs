@@ -828,7 +828,11 @@ fn check_operation(
                 Some(near) => problem.help(format!("did you mean `{}.{near}`?", names[0])),
                 None => problem,
             };
-            Some(problem.help(format!("write `+{plain}` to add it")))
+            // Points of sweeps add nothing.
+            Some(match source.kind {
+                SourceKind::Point => problem,
+                _ => problem.help(format!("write `+{plain}` to add it")),
+            })
         }
         Operation::Add if is_map => {
             let name = names.join(".");

@@ -28,6 +28,12 @@ pub trait StageKind: Sync {
         false
     }
 
+    /// Rows that it logs again and again while it works, each sort by the names of
+    /// its metrics; none if only a run tells.
+    fn rows(&self) -> Option<&'static [&'static [&'static str]]> {
+        Some(&[])
+    }
+
     /// External inputs with the identity of their content. Must be quick and
     /// touch nothing: plans are made of it.
     fn resources(&self, _query: &ResourceQuery<'_>) -> Result<Vec<Resource>, StageError> {

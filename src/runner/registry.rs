@@ -1,16 +1,20 @@
 //! All stage kinds of the program.
 
-use crate::config::{CellKind, keys_read};
+use crate::config::{CellKind, Experiment, Problem, keys_read};
 
 use super::cell::CellMaker;
 use super::error::RunError;
 use super::kind::StageKind;
+
+/// What is wrong with the stages of an experiment, as far as their kinds tell.
+pub type StageCheck = fn(&Experiment) -> Vec<Problem>;
 
 /// The stage kinds that plans are made of, and who makes tables and plots.
 #[derive(Clone, Default)]
 pub struct Registry {
     kinds: Vec<&'static dyn StageKind>,
     cells: Vec<&'static dyn CellMaker>,
+    check: Option<StageCheck>,
 }
 
 impl Registry {
@@ -19,6 +23,7 @@ impl Registry {
         Registry {
             kinds: kinds.to_vec(),
             cells: Vec::new(),
+            check: None,
         }
     }
 
@@ -27,6 +32,19 @@ impl Registry {
     pub fn with_cells(mut self, cells: &[&'static dyn CellMaker]) -> Registry {
         self.cells = cells.to_vec();
         self
+    }
+
+    /// The same with what tells whether stages go together.
+    #[must_use]
+    pub fn with_check(mut self, check: StageCheck) -> Registry {
+        self.check = Some(check);
+        self
+    }
+
+    /// What is wrong with the stages of an experiment, such as inputs that their
+    /// kinds cannot use.
+    pub fn problems(&self, experiment: &Experiment) -> Vec<Problem> {
+        self.check.map_or_else(Vec::new, |check| check(experiment))
     }
 
     /// The kind with a name.

@@ -62,6 +62,10 @@ impl StageKind for EvalClsDecoding {
         ]
     }
 
+    fn rows(&self) -> Option<&'static [&'static [&'static str]]> {
+        None
+    }
+
     fn resources(&self, query: &ResourceQuery<'_>) -> Result<Vec<Resource>, StageError> {
         let mut resources = vec![inputs::dictionary(query)?];
         resources.extend(trained::model_resources(query)?);

@@ -75,6 +75,10 @@ impl StageKind for Infer {
         ]
     }
 
+    fn rows(&self) -> Option<&'static [&'static [&'static str]]> {
+        None
+    }
+
     fn resources(&self, query: &ResourceQuery<'_>) -> Result<Vec<Resource>, StageError> {
         let mut resources = trained::model_resources(query)?;
         let infer = &query.config.infer;

@@ -67,6 +67,7 @@ pub fn registry() -> Registry {
         &train::Train,
     ])
     .with_cells(&[&cells::Table, &cells::Plot])
+    .with_check(input_problems)
 }
 
 /// Whether an output reads its inputs for as long as it is there.

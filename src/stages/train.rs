@@ -35,6 +35,12 @@ use crate::train::{
 /// Time between two points from which a killed training goes on.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 
+/// Metrics of the row at the end of an epoch.
+const EPOCH_ROW: [&str; 3] = {
+    let [epoch, epoch_time] = EpochRecord::NAMES;
+    [epoch, epoch_time, "batch"]
+};
+
 /// The stage kind.
 #[derive(Debug)]
 pub(super) struct Train;
@@ -80,6 +86,10 @@ impl StageKind for Train {
 
     fn draws_random(&self) -> bool {
         true
+    }
+
+    fn rows(&self) -> Option<&'static [&'static [&'static str]]> {
+        Some(&[&ChunkRecord::NAMES, &EPOCH_ROW])
     }
 
     fn resources(&self, query: &ResourceQuery<'_>) -> Result<Vec<Resource>, StageError> {
@@ -457,7 +467,8 @@ impl Observer for RunObserver<'_, '_> {
 
     fn epoch_end(&mut self, record: &EpochRecord) {
         let mut metrics = record.metrics();
-        metrics.push(("batch", Some(self.batch as f64)));
+        let [.., batch] = EPOCH_ROW;
+        metrics.push((batch, Some(self.batch as f64)));
         self.log(&metrics);
     }
 

@@ -169,6 +169,28 @@ impl BatchProgress {
 }
 
 impl ChunkRecord {
+    /// Names of its metrics.
+    pub const NAMES: [&str; 18] = [
+        "chunk",
+        "batch",
+        "sample",
+        "lr",
+        "loss",
+        "top1",
+        "top1_max",
+        "batch_top1",
+        "chunk_time",
+        "grad_norm_min",
+        "grad_norm_mean",
+        "grad_norm_std",
+        "grad_norm_max",
+        "saved_num",
+        "saved_chunk",
+        "saved_loss",
+        "saved_top1",
+        "saved_top1_max",
+    ];
+
     /// The record as named metrics.
     pub fn metrics(&self) -> Vec<Metric> {
         let LoopState {
@@ -198,6 +220,9 @@ impl ChunkRecord {
 }
 
 impl EpochRecord {
+    /// Names of its metrics.
+    pub const NAMES: [&str; 2] = ["epoch", "epoch_time"];
+
     /// The record as named metrics.
     pub fn metrics(&self) -> Vec<Metric> {
         vec![
@@ -244,6 +269,29 @@ fn scientific(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_those_of_the_metrics() {
+        let names = |metrics: Vec<Metric>| -> Vec<&str> {
+            metrics.into_iter().map(|(name, _)| name).collect()
+        };
+        let chunk = ChunkRecord {
+            chunk: 1,
+            batch: 1,
+            sample: 1,
+            lr: 0.1,
+            state: LoopState::new(None),
+            batch_top1: 0.5,
+            chunk_time: 1.0,
+            norms: None,
+        };
+        assert_eq!(names(chunk.metrics()), ChunkRecord::NAMES);
+        let epoch = EpochRecord {
+            epoch: 1,
+            epoch_time: 1.0,
+        };
+        assert_eq!(names(epoch.metrics()), EpochRecord::NAMES);
+    }
 
     #[test]
     fn scientific_notation_as_in_the_console_of_the_original() {

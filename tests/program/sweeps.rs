@@ -50,6 +50,8 @@ fn points_run_once_and_a_sweep_grows() {
         arguments.extend(more);
         folder.json(&arguments, 0)
     };
+    let none = folder.call(&["sweep", "status"]).expect(0);
+    assert!(none.out.contains("no sweeps yet"), "{}", none.out);
     let first = run(&["--jobs", "2"]);
     assert_eq!(first["summary"]["outcomes"].as_array().unwrap().len(), 7);
     assert_eq!(folder.outputs("nothing"), 7);
@@ -105,6 +107,135 @@ fn points_run_once_and_a_sweep_grows() {
         3
     );
     assert_eq!(folder.outputs("nothing"), 12);
+    // What cannot be added is told as in files.
+    for (argument, parts) in [
+        (
+            "stage.onw.run.seed=1",
+            vec!["there is no stage `onw`", "did you mean `own`"],
+        ),
+        (
+            "noise.vec_norm=1",
+            vec!["no stage of this experiment reads noise.vec_norm"],
+        ),
+        (
+            "stage.own.run.seed=range(100,200000)",
+            vec!["points, more than 100000"],
+        ),
+        ("stage.own.inputs=[shraed]", vec!["did you mean `shared`"]),
+    ] {
+        let call = folder.call(&["sweep", "extend", "s", argument]).expect(2);
+        for part in parts {
+            assert!(call.err.contains(part), "{part}\n{}", call.err);
+        }
+    }
+    let all = folder.call(&["sweep", "status"]).expect(0);
+    for part in ["sweep", "left", "done"] {
+        assert!(all.out.contains(part), "{part}\n{}", all.out);
+    }
+    let all = folder.json(&["sweep", "status", "--wait", "--json"], 0);
+    let sweeps = all["sweeps"].as_array().unwrap();
+    assert_eq!(sweeps.len(), 2, "{all}");
+    let known = sweeps.iter().find(|sweep| sweep["sweep"] == "s").unwrap();
+    let number = |name: &str| known[name].as_u64().unwrap();
+    assert_eq!(
+        (known["state"].as_str(), number("points"), number("done")),
+        (Some("done"), 8, 8),
+        "{all}"
+    );
+    assert_eq!(number("failed") + number("blocked") + number("left"), 0);
+    // One that cannot be read leaves the others alone.
+    fs::write(folder.path(".novic/sweeps/s/sweep.json"), "{").unwrap();
+    let partly = folder.call(&["sweep", "status"]).expect(1);
+    assert!(partly.out.contains("s: ") && partly.out.contains("is damaged"));
+    assert!(partly.out.contains("nothing-"), "{}", partly.out);
+}
+
+/// The overrides that a plan tells make what the sweep looks for.
+#[test]
+fn points_can_be_run_one_by_one() {
+    let folder = Folder::new();
+    let file = folder.nothing();
+    let sweep = format!(
+        "[sweep]\nbase = {file:?}\n\n[set]\nstage.shared.run.seed = 7\n\n\
+         [grid]\nstage.own.run.seed = [8, 9]\n"
+    );
+    fs::write(folder.path("s.toml"), sweep).unwrap();
+    let plan = folder.json(&["sweep", "plan", "s.toml", "--json"], 0);
+    for point in plan["points"].as_array().unwrap() {
+        let overrides = point["overrides"].as_array().unwrap();
+        let mut arguments = vec!["run", file];
+        arguments.extend(overrides.iter().filter_map(Value::as_str));
+        folder.call(&arguments).expect(0);
+    }
+    let plan = folder.json(&["sweep", "plan", "s.toml", "--json"], 0);
+    assert_eq!(plan["to_run"], 0, "{plan}");
+}
+
+/// Inputs are checked as in experiments that run by themselves.
+#[test]
+fn stages_of_sweeps_go_together() {
+    let folder = Folder::new();
+    let base = "[stage.nouns]\nkind = \"convert_noun_dataset\"\n\n\
+         [stage.train]\nkind = \"train\"\ninputs = [\"nouns\"]\n\n\
+         [stage.drawings]\nkind = \"eval_cls_decoding\"\ninputs = [\"train\"]\n";
+    fs::write(folder.path("base.toml"), base).unwrap();
+    let wrong = base.replace("[\"train\"]", "[\"nouns\"]");
+    fs::write(folder.path("wrong.toml"), wrong).unwrap();
+    let call = ["sweep", "plan", "wrong.toml", "noise.vec_norm=1,2"];
+    let call = folder.call(&call).expect(2);
+    for part in [
+        "stage `drawings` cannot use the output of `nouns`",
+        "wrong.toml:10:11",
+        "here: `train`",
+    ] {
+        assert!(call.err.contains(part), "{part}\n{}", call.err);
+    }
+    let sweep = |text: &str| {
+        let text = format!("[sweep]\nbase = \"base.toml\"\n\n{text}\n");
+        fs::write(folder.path("s.toml"), text).unwrap();
+        folder.call(&["sweep", "plan", "s.toml"]).expect(2).err
+    };
+    for (text, parts) in [
+        (
+            "[grid]\nstage.drawings.inputs = [[\"train\"], [\"nouns\"]]",
+            vec![
+                "cannot use the output of `nouns`",
+                "s.toml:5:1",
+                "here: `train`",
+            ],
+        ),
+        (
+            "[grid]\nstage.drawings.inputs = [[\"train\"], [\"trian\"]]",
+            vec![
+                "`trian`, which is no stage",
+                "s.toml:5:1",
+                "did you mean `train`",
+            ],
+        ),
+        (
+            "[set]\nstage.trian.model.layers = 2\n[grid]\nnoise.vec_norm = [1, 2]",
+            vec![
+                "there is no stage `trian`",
+                "s.toml:5:1",
+                "did you mean `stage.train`",
+            ],
+        ),
+    ] {
+        let said = sweep(text);
+        for part in parts {
+            assert!(said.contains(part), "{text}\n{part}\n{said}");
+        }
+    }
+    let metric = "metric = \"drawnigs.top1\"\nshow = [\"trian.loss\"]\n";
+    let said = sweep(&format!("{metric}[grid]\nnoise.vec_norm = [1, 2]"));
+    for part in [
+        "s.toml:4:10",
+        "`drawings`",
+        "s.toml:5:9",
+        "did you mean `train`",
+    ] {
+        assert!(said.contains(part), "{part}\n{said}");
+    }
 }
 
 #[test]
@@ -159,6 +290,34 @@ fn mistakes_are_shown_where_they_stand() {
             vec!["no axis varies `run.device`"],
         ),
         (
+            "[grid]\nrun.seed = [1]\n[[exclude]]\nrun.seed = [\"x\"]",
+            vec!["expected a whole number", "s.toml:9:13"],
+        ),
+        (
+            "[grid]\nrun.seed = [1]\n[[exclude]]\nrun.seed = \"interval(-1,4)\"",
+            vec!["-1 is out of range", "s.toml:9:12"],
+        ),
+        (
+            "[grid]\nnoise.mix_ratio = [0]\n[[exclude]]\nnoise.mix_ratio = \"interval(0,2)\"",
+            vec!["2 is out of range", "s.toml:9:19"],
+        ),
+        (
+            "[grid]\nrun.seed = [1]\n[[exclude]]\nrun.seed = \"interval(1,4.5)\"",
+            vec!["expected a whole number", "s.toml:9:12"],
+        ),
+        (
+            "[grid]\nrun.seed = [1]\n[[exclude]]\nrun.seed = \"interval(1,4,2)\"",
+            vec!["expected values or interval(low, high)", "s.toml:9:12"],
+        ),
+        (
+            "[grid]\nrun.seed = [1]\n[[exclude]]\nrun.device = \"interval(1,4)\"",
+            vec!["run.device is no number", "s.toml:9:14"],
+        ),
+        (
+            "[search]\ntrials = 2\n[search.space]\nrun.seed = \"1,2\"\n[[exclude]]\nrun.seed = 1",
+            vec!["a search leaves no points out", "s.toml:1"],
+        ),
+        (
             "[grid]\nnoise.vec_norm = [1, 2]",
             vec!["no stage of this experiment reads noise.vec_norm"],
         ),
@@ -188,6 +347,18 @@ fn mistakes_are_shown_where_they_stand() {
         "{}",
         call.err
     );
+    let axis = "stage.own.run.seed=1,2";
+    let plan = |more: &[&str], code: i32| {
+        let mut arguments = vec!["sweep", "plan", "nothing.toml", axis];
+        arguments.extend(more);
+        folder.call(&arguments).expect(code).err
+    };
+    let twice = plan(&["seeds=3,3"], 2);
+    assert!(twice.contains("the seed 3 is given twice"), "{twice}");
+    let none = plan(&["-j", "0"], 2);
+    assert!(none.contains("at least one"), "{none}");
+    let unread = plan(&["noise.vec_norm=2"], 0);
+    assert!(unread.contains("the override has no effect"), "{unread}");
     let unknown = folder.call(&["sweep", "status", "nosuch"]).expect(2);
     assert!(
         unknown.err.contains("there is no sweep `nosuch`"),
@@ -407,11 +578,68 @@ fn a_search_goes_by_what_came_out() {
          [search.prune]\nmethod = \"asha\"\nmetric = \"loss\"\nresource = \"chunk\"\nmin = 1\nmax = 3\n",
         tiny.to_str().unwrap()
     );
-    fs::write(folder.path("search.toml"), text).unwrap();
+    let write = |text: &str| fs::write(folder.path("search.toml"), text).unwrap();
+    // What would end trials early is logged.
+    for (right, wrong, parts) in [
+        (
+            "metric = \"loss\"",
+            "metric = \"los\"",
+            vec![
+                "does not log `los`",
+                "did you mean `loss`",
+                "search.toml:15:10",
+            ],
+        ),
+        (
+            "\"chunk\"",
+            "\"chunks\"",
+            vec![
+                "does not log `chunks`",
+                "did you mean `chunk`",
+                "search.toml:16:12",
+            ],
+        ),
+        (
+            "\"chunk\"",
+            "\"epoch\"",
+            vec![
+                "`loss` and `epoch` are not in the same rows",
+                "search.toml:16:12",
+            ],
+        ),
+        (
+            "\"asha\"",
+            "\"asha\"\nstage = \"nouns\"",
+            vec![
+                "stage `nouns` logs no metrics",
+                "stages that do: train",
+                "search.toml:15:9",
+            ],
+        ),
+        (
+            "\"asha\"",
+            "\"asha\"\nstage = \"trian\"",
+            vec![
+                "there is no stage `trian`",
+                "did you mean `train`",
+                "search.toml:15:9",
+            ],
+        ),
+    ] {
+        write(&text.replacen(right, wrong, 1));
+        let call = folder.call(&["sweep", "plan", "search.toml"]).expect(2);
+        for part in parts {
+            assert!(call.err.contains(part), "{part}\n{}", call.err);
+        }
+    }
+    write(&text);
     let plan = folder.call(&["sweep", "plan", "search.toml"]).expect(0);
     for part in [
         "5 of 5 trials left, by tpe: train.loss (min)",
         "noise.vec_norm: interval(0.5, 3)",
+        "asha by train.loss (min), looked at from chunk 1 to 3",
+        "nouns: one output for 5 points, will run",
+        "steps of unknown time",
     ] {
         assert!(plan.out.contains(part), "{part}\n{}", plan.out);
     }
@@ -429,6 +657,74 @@ fn a_search_goes_by_what_came_out() {
     assert_eq!(again["results"], first["results"]);
     let plan = folder.json(&["sweep", "plan", "search.toml", "--json"], 0);
     assert_eq!((&plan["trials"], &plan["to_run"]), (&5.into(), &0.into()));
+    assert_eq!(plan["expected_seconds"], 0.0, "{plan}");
+    // More trials: what they take is known by those before.
+    write(&text.replace("trials = 5", "trials = 8"));
+    let plan = folder.json(&["sweep", "plan", "search.toml", "--json"], 0);
+    assert_eq!(plan["to_run"], 3, "{plan}");
+    assert!(plan["expected_seconds"].as_f64().unwrap() > 0.0, "{plan}");
+    let shared = plan["shared"].as_array().unwrap();
+    let nouns = shared.iter().find(|line| line["stage"] == "nouns").unwrap();
+    assert_eq!((&nouns["points"], &nouns["to_run"]), (&3.into(), &0.into()));
+    let plan = folder.call(&["sweep", "plan", "search.toml"]).expect(0);
+    for part in ["of work", "less where trials end early", "in the store"] {
+        assert!(plan.out.contains(part), "{part}\n{}", plan.out);
+    }
+    // The question counts what is left.
+    let asks = text.replace("trials = 5", "trials = 8");
+    write(&asks.replace("[search]\n", "ask_above = 2\n\n[search]\n"));
+    let call = folder.call(&["sweep", "run", "search.toml"]).expect(2);
+    for part in ["3 points are to be run", "nouns: one output", "of work"] {
+        assert!(call.err.contains(part), "{part}\n{}", call.err);
+    }
+    let status = folder.json(&["sweep", "status", "--json"], 0);
+    let line = &status["sweeps"][0];
+    assert_eq!(
+        (&line["sweep"], &line["left"]),
+        (&"search".into(), &0.into())
+    );
+    assert_eq!(line["best"]["value"], best, "{status}");
+    let status = folder.call(&["sweep", "status"]).expect(0);
+    assert!(status.out.contains("train.loss = "), "{}", status.out);
+    // A search chooses its points itself.
+    let extend = ["sweep", "extend", "search", "noise.vec_norm=1"];
+    let call = folder.call(&extend).expect(2);
+    for part in ["searches for its points", "`trials`"] {
+        assert!(call.err.contains(part), "{part}\n{}", call.err);
+    }
+    let slurm = ["sweep", "run", "search.toml", "launcher.kind=slurm", "-y"];
+    let call = folder.call(&slurm).expect(2);
+    assert!(
+        call.err.contains("a search runs on this machine"),
+        "{}",
+        call.err
+    );
+}
+
+#[test]
+fn hopeless_trials_end_early() {
+    let folder = Folder::new();
+    let tiny = repository("tests/program/tiny.toml");
+    let text = format!(
+        "[sweep]\nbase = {:?}\nmetric = \"train.loss\"\n\n\
+         [set]\nstage.train.train.max_chunks = 60\nstage.train.train.max_epochs = 60\n\n\
+         [search]\nmethod = \"random\"\ntrials = 5\n\n\
+         [search.space]\nnoise.vec_norm = \"interval(0.5,3)\"\n\n\
+         [search.prune]\nmetric = \"loss\"\nresource = \"chunk\"\nmin = 1\nmax = 60\n",
+        tiny.to_str().unwrap()
+    );
+    fs::write(folder.path("search.toml"), text).unwrap();
+    let run = ["sweep", "run", "search.toml", "--json"];
+    let first = folder.json(&run, 0);
+    let outcomes = first["outcomes"].as_array().unwrap();
+    let ended = outcomes.iter().filter(|line| line["pruned"] == true);
+    assert!(ended.count() > 0, "{first}");
+    // They are over: nothing is left, and the best is one that went to its end.
+    let again = folder.json(&run, 0);
+    assert!(again["outcomes"].as_array().unwrap().is_empty(), "{again}");
+    assert_eq!(again["results"]["best"], first["results"]["best"]);
+    let status = folder.json(&["sweep", "status", "--json"], 0);
+    assert_eq!(status["sweeps"][0]["left"], 0, "{status}");
 }
 
 #[test]
@@ -452,6 +748,13 @@ fn a_search_goes_round_trials_that_cannot_run() {
     let count = |state: &str| points.iter().filter(|p| p["state"] == state).count();
     assert!(count("done") > 0 && count("blocked") > 0, "{plan}");
     assert_eq!(count("done") + count("blocked"), 4, "{plan}");
+    // Values that do not go together are chosen by nobody.
+    let space = "stage.train.model.heads = \"choice(2,3)\"\n";
+    fs::write(folder.path("heads.toml"), search("train.loss", space)).unwrap();
+    let run = folder.call(&["sweep", "run", "heads.toml"]).expect(0);
+    assert!(run.err.contains("3 attention heads"), "{}", run.err);
+    let again = folder.call(&["sweep", "run", "heads.toml"]).expect(0);
+    assert!(again.err.contains("0 of 4 trials left"), "{}", again.err);
     // A metric that is not measured is told after the first trial.
     fs::write(folder.path("nosuch.toml"), search("train.nosuch", "")).unwrap();
     let call = folder.call(&["sweep", "run", "nosuch.toml"]).expect(1);

@@ -16,6 +16,7 @@ use super::search;
 use super::table::{number, table};
 use crate::cli::mirror::say_on_stderr;
 use crate::cli::print::print;
+use crate::cli::run::at_least_one;
 use crate::cli::{CliError, Exit};
 use crate::config::schema::{Launcher, LauncherKind};
 use crate::reports::render;
@@ -38,7 +39,7 @@ pub(super) struct SweepOptions {
     #[arg(long, short)]
     pub yes: bool,
     /// Run so many points at the same time, within `[slots]`
-    #[arg(long, short, value_name = "N")]
+    #[arg(long, short, value_name = "N", value_parser = at_least_one)]
     pub jobs: Option<usize>,
     #[command(flatten)]
     pub retries: RetryOptions,
@@ -81,12 +82,10 @@ pub(super) fn surroundings(
     sweep: &Sweep,
     jobs: Option<usize>,
 ) -> Result<(Slots, Launcher), CliError> {
-    let first = sweep.active().next();
-    let experiment = match first {
-        Some(point) => sweep.experiment(point).map_err(failed)?,
-        None => return Ok((Slots::default(), Launcher::default())),
-    };
-    Ok((Slots::of(&experiment.slots, jobs), experiment.launcher))
+    Ok(match sweep.first_experiment().map_err(failed)? {
+        Some(experiment) => (Slots::of(&experiment.slots, jobs), experiment.launcher),
+        None => (Slots::default(), Launcher::default()),
+    })
 }
 
 /// Gives pieces of work to the cluster, except those that it has already.
@@ -200,7 +199,7 @@ pub(super) fn execute(mut sweep: Sweep, options: &SweepOptions) -> Result<Exit, 
     let numbers: Vec<usize> = sweep.active().collect();
     let units = units(&graph, &numbers);
     let mirrors = MirrorEndings::new(say_on_stderr());
-    let left = Left::of(&sweep, &graph);
+    let left = Left::of(&sweep, &graph, mirrors.say());
     if units.is_empty() {
         left.finish(&mirrors);
         lease
@@ -336,21 +335,24 @@ pub(super) fn results_text(sweep: &Sweep, results: &SweepResults, rows: Option<u
             sweep.header.name
         ));
     }
-    if let Some(best) = results.best()
-        && let Some(value) = best.means[0]
-    {
-        let line = &sweep.points[best.first()];
-        let run = best.points.iter().find_map(|point| point.run.as_deref());
-        text.push_str(&format!(
-            "\nbest: {} = {} at {}{}\n",
-            results.metrics[0],
-            number(value),
-            match line.settings.is_empty() {
-                true => "the experiment as it is".to_owned(),
-                false => line.settings.join(" "),
-            },
-            run.map(|run| format!(" ({run})")).unwrap_or_default()
-        ));
+    if let Some(best) = best_text(sweep, results) {
+        let group = results.best().into_iter();
+        let mut points = group.flat_map(|group| &group.points);
+        let run = points.find_map(|point| point.run.as_deref());
+        let run = run.map(|run| format!(" ({run})")).unwrap_or_default();
+        text.push_str(&format!("\nbest: {best}{run}\n"));
     }
     text
+}
+
+/// The best point: `drawings.top1 = 81.2 at noise.vec_norm=2`.
+pub(super) fn best_text(sweep: &Sweep, results: &SweepResults) -> Option<String> {
+    let best = results.best()?;
+    let line = &sweep.points[best.first()];
+    let settings = match line.settings.is_empty() {
+        true => "the experiment as it is".to_owned(),
+        false => line.settings.join(" "),
+    };
+    let value = number(best.means[0]?);
+    Some(format!("{} = {value} at {settings}", results.metrics[0]))
 }

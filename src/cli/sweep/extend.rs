@@ -5,11 +5,13 @@ use clap::Args;
 use super::execute::{SweepOptions, execute};
 use super::named::{failed, open};
 use crate::cli::{CliError, Exit};
+use crate::stages;
 
 /// Add points to a sweep and run them; the others are left alone
 ///
 /// Every point is added again with the new values of a key, or with new seeds.
-/// A sweep also grows when its file gets more values and is run again.
+/// A sweep also grows when its file gets more values and is run again. A search
+/// goes on when its file gets more trials.
 ///
 ///   novic sweep extend noise noise.vec_norm=4,5
 ///   novic sweep extend noise seeds=4,5
@@ -31,7 +33,9 @@ pub(super) struct SweepExtendArgs {
 /// Extends a sweep.
 pub(super) fn cmd_sweep_extend(args: &SweepExtendArgs) -> Result<Exit, CliError> {
     let mut sweep = open(&args.sweep)?;
-    let added = sweep.extend(&args.arguments).map_err(failed)?;
+    let added = sweep
+        .extend(&args.arguments, &stages::registry())
+        .map_err(failed)?;
     eprintln!("{added} points added to {}", sweep.header.name);
     if args.no_run {
         let lease = sweep.begin().map_err(failed)?;

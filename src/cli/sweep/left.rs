@@ -2,28 +2,26 @@
 
 use std::collections::HashSet;
 
-use crate::cli::mirror::say_on_stderr;
 use crate::runner::Registry;
 use crate::runner::mirror::{MirrorEndings, is_online};
 use crate::runner::sweep::{Graph, NodeState, Sweep};
-use crate::tracking::wandb::{LateMirrors, unsent};
+use crate::tracking::wandb::{LateMirrors, Say, unsent};
 
 /// It is on its way.
 pub(super) struct Left(Option<LateMirrors>);
 
 impl Left {
     /// Of the points so far. What is wrong with them is told elsewhere.
-    pub fn start(sweep: &Sweep, registry: &Registry) -> Left {
+    pub fn start(sweep: &Sweep, registry: &Registry, say: Say) -> Left {
         match sweep.graph(registry) {
-            Ok(graph) => Left::of(sweep, &graph),
+            Ok(graph) => Left::of(sweep, &graph, say),
             Err(_) => Left(None),
         }
     }
 
-    /// Of the points of a graph.
-    pub fn of(sweep: &Sweep, graph: &Graph) -> Left {
-        let first = sweep.active().next();
-        let experiment = first.and_then(|point| sweep.experiment(point).ok());
+    /// Of the points of a graph; `say` hears what becomes of it.
+    pub fn of(sweep: &Sweep, graph: &Graph, say: Say) -> Left {
+        let experiment = sweep.first_experiment().ok().flatten();
         if !experiment.is_some_and(|experiment| experiment.stages.iter().any(is_online)) {
             return Left(None);
         }
@@ -36,7 +34,7 @@ impl Left {
             .filter_map(|node| Some(node.id.as_ref()?.key().to_string()))
             .collect();
         match unsent(&sweep.project.runs_dir(), &keys) {
-            Ok(states) => Left(LateMirrors::start(states, say_on_stderr())),
+            Ok(states) => Left(LateMirrors::start(states, say)),
             Err(error) => {
                 eprintln!("warning: {error}");
                 Left(None)

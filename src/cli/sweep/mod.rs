@@ -6,6 +6,7 @@ mod execute;
 mod extend;
 mod job;
 mod left;
+mod list;
 mod named;
 mod of_file;
 mod plan;

@@ -6,8 +6,10 @@ use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
 
 use super::named::failed;
+use crate::cli::experiment::warn;
 use crate::cli::{CliError, complete};
 use crate::runner::sweep::{Preparation, Sweep, SweepRequest, is_name};
+use crate::runner::unread_overrides;
 use crate::stages;
 
 /// Which sweep.
@@ -40,6 +42,13 @@ impl SweepOfFile {
             name: self.name.clone(),
             update: self.update,
         };
-        Sweep::prepare(request, &preparation, &stages::registry()).map_err(failed)
+        let registry = stages::registry();
+        let sweep = Sweep::prepare(request, &preparation, &registry).map_err(failed)?;
+        if let Some(first) = sweep.first_experiment().map_err(failed)? {
+            let mut warnings = first.warnings.clone();
+            warnings.extend(unread_overrides(&first, &registry));
+            warn(&warnings);
+        }
+        Ok(sweep)
     }
 }

@@ -5,8 +5,9 @@ use clap::Args;
 use super::execute::surroundings;
 use super::named::failed;
 use super::of_file::SweepOfFile;
-use super::preview::Preview;
+use super::preview::{Preview, ahead};
 use crate::cli::print::print;
+use crate::cli::run::at_least_one;
 use crate::cli::{CliError, Exit};
 use crate::stages;
 
@@ -26,7 +27,7 @@ pub(super) struct SweepPlanArgs {
     #[arg(long)]
     all: bool,
     /// Points at the same time, for the time it will take
-    #[arg(long, short, value_name = "N")]
+    #[arg(long, short, value_name = "N", value_parser = at_least_one)]
     jobs: Option<usize>,
     /// Print JSON
     #[arg(long)]
@@ -36,10 +37,12 @@ pub(super) struct SweepPlanArgs {
 /// Prints the plan of a sweep.
 pub(super) fn cmd_sweep_plan(args: &SweepPlanArgs) -> Result<Exit, CliError> {
     let sweep = args.sweep.prepare()?;
-    let mut graph = sweep.graph(&stages::registry()).map_err(failed)?;
+    let registry = stages::registry();
+    let mut graph = sweep.graph(&registry).map_err(failed)?;
     graph.expect(&sweep.project.store()).map_err(failed)?;
-    let preview =
-        Preview::of(&sweep, &graph, surroundings(&sweep, args.jobs)?.0).map_err(failed)?;
+    let ahead = ahead(&sweep, &graph, &registry)?;
+    let preview = Preview::of(&sweep, &graph, surroundings(&sweep, args.jobs)?.0);
+    let preview = preview.map_err(failed)?.with_ahead(ahead.as_ref());
     match args.json {
         true => print(&format!("{:#}\n", preview.json())),
         false => print(&preview.text(args.all)),

@@ -5,9 +5,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::runner::Slots;
+use super::named::failed;
+use crate::cli::CliError;
 use crate::runner::about;
-use crate::runner::sweep::{Graph, NodeState, SearchSpec, Sweep, SweepError, UnitSpec};
+use crate::runner::sweep::{
+    Ahead, Graph, Node, NodeState, SearchSpec, Sweep, SweepError, UnitSpec,
+};
+use crate::runner::{Registry, Slots};
 
 /// Points that are listed one by one, unless all are wanted.
 const LISTED: usize = 20;
@@ -21,6 +25,8 @@ pub(super) struct Preview<'a> {
     jobs: usize,
     /// Of a search.
     trials_over: usize,
+    /// What a search has still to do.
+    ahead: Option<&'a Ahead>,
 }
 
 impl<'a> Preview<'a> {
@@ -31,7 +37,19 @@ impl<'a> Preview<'a> {
             graph,
             jobs: slots.jobs.max(1),
             trials_over: sweep.trials_over(graph)?,
+            ahead: None,
         })
+    }
+
+    /// The same with what a search has still to do.
+    pub fn with_ahead(self, ahead: Option<&'a Ahead>) -> Preview<'a> {
+        Preview { ahead, ..self }
+    }
+
+    /// The steps that points share and that are to be done: of a search, those of
+    /// the points that it has still to try.
+    fn steps(&self) -> &Graph {
+        self.ahead.map_or(self.graph, |ahead| &ahead.graph)
     }
 
     /// How many points are not done and can run.
@@ -78,28 +96,40 @@ impl<'a> Preview<'a> {
     /// Work that is left, by earlier outputs: known time, and steps of unknown
     /// time.
     fn time(&self) -> (Duration, usize) {
-        let open = self
-            .graph
-            .nodes
-            .iter()
-            .filter(|node| matches!(node.state, NodeState::Open { .. }));
-        let known = open.clone().filter_map(|node| node.expected).sum();
-        (known, open.filter(|node| node.expected.is_none()).count())
+        let times = |node: &Node| self.ahead.map_or(1.0, |ahead| ahead.times(node));
+        let (mut known, mut unknown) = (Duration::ZERO, 0.0);
+        let nodes = self.steps().nodes.iter();
+        for node in nodes.filter(|node| matches!(node.state, NodeState::Open { .. })) {
+            match node.expected {
+                Some(time) => {
+                    let all = Duration::try_from_secs_f64(time.as_secs_f64() * times(node));
+                    known = known.saturating_add(all.unwrap_or(Duration::MAX));
+                }
+                None => unknown += times(node),
+            }
+        }
+        (known, unknown.round() as usize)
     }
 
     /// What points share: stage, how many different outputs, for how many points
     /// each at most, how many of them are open.
     fn shared(&self) -> Vec<(String, usize, usize, usize)> {
         let mut found: Vec<(String, usize, usize, usize)> = Vec::new();
-        for node in self.graph.nodes.iter().filter(|node| node.uses > 1) {
+        let nodes = self.steps().nodes.iter();
+        let is_shared = |node: &&Node| match self.ahead {
+            Some(ahead) => ahead.is_shared(node),
+            None => node.uses > 1,
+        };
+        for node in nodes.filter(is_shared) {
+            let its = self.ahead.map_or(node.uses, |ahead| ahead.uses(node));
             let open = usize::from(matches!(node.state, NodeState::Open { .. }));
             match found.iter_mut().find(|(stage, ..)| **stage == *node.stage) {
                 Some((_, outputs, uses, to_do)) => {
                     *outputs += 1;
-                    *uses = (*uses).max(node.uses);
+                    *uses = (*uses).max(its);
                     *to_do += open;
                 }
-                None => found.push((node.stage.to_string(), 1, node.uses, open)),
+                None => found.push((node.stage.to_string(), 1, its, open)),
             }
         }
         found
@@ -119,15 +149,19 @@ impl<'a> Preview<'a> {
             .iter()
             .map(|(word, count)| format!("{count} {word}"))
             .collect();
-        line(
-            "points",
-            format!("{}: {}", self.active.len(), counts.join(", ")),
-        );
+        let counts = match counts.is_empty() {
+            true => String::new(),
+            false => format!(": {}", counts.join(", ")),
+        };
+        line("points", format!("{}{counts}", self.active.len()));
         if let Some(search) = &header.search {
             line("search", self.search_text(search));
             for dimension in &search.space {
                 let (path, values) = (&dimension.path, &dimension.values);
                 line("space", format!("{path}: {values}"));
+            }
+            if let Some(prune) = &search.prune {
+                line("prune", prune.to_string());
             }
         }
         for (key, values) in self.varying() {
@@ -135,7 +169,7 @@ impl<'a> Preview<'a> {
         }
         for (stage, outputs, uses, open) in self.shared() {
             let blocked =
-                self.graph.nodes.iter().any(|node| {
+                self.steps().nodes.iter().any(|node| {
                     *node.stage == *stage && matches!(node.state, NodeState::Blocked(_))
                 });
             let state = match open {
@@ -157,6 +191,9 @@ impl<'a> Preview<'a> {
             if self.jobs > 1 {
                 let each = known / u32::try_from(self.jobs).unwrap_or(u32::MAX);
                 time.push(format!("{} with {} at a time", about(each), self.jobs));
+            }
+            if self.prunes() {
+                time.push("less where trials end early".to_owned());
             }
         }
         if unknown > 0 {
@@ -205,6 +242,12 @@ impl<'a> Preview<'a> {
         text
     }
 
+    /// Whether hopeless trials are ended early.
+    fn prunes(&self) -> bool {
+        let search = self.sweep.header.search.as_ref();
+        search.is_some_and(|search| search.prune.is_some())
+    }
+
     fn trials_left(&self, search: &SearchSpec) -> usize {
         search.trials.saturating_sub(self.trials_over)
     }
@@ -219,6 +262,14 @@ impl<'a> Preview<'a> {
         parts.extend(line.settings.iter().cloned());
         parts.extend(line.seed.map(|seed| format!("seed {seed}")));
         parts.join(" ")
+    }
+
+    /// What `novic run` of the experiment takes to make a point: with the values of
+    /// all points, and the seed.
+    fn overrides(&self, point: usize) -> Vec<String> {
+        let frozen = &self.sweep.header.frozen;
+        let own = self.sweep.overrides(point);
+        [frozen.fixed.clone(), own, frozen.overrides.clone()].concat()
     }
 
     /// Keys that vary, with their values in the order of their appearance.
@@ -249,6 +300,7 @@ impl<'a> Preview<'a> {
                 json!({
                     "point": line.point,
                     "settings": line.settings,
+                    "overrides": self.overrides(line.point),
                     "seed": line.seed,
                     "labels": line.labels,
                     "state": self.word(place).replace(' ', "_"),
@@ -277,6 +329,20 @@ impl<'a> Preview<'a> {
             "points": points,
         })
     }
+}
+
+/// What a search has still to do, with the time it will take.
+pub(super) fn ahead(
+    sweep: &Sweep,
+    graph: &Graph,
+    registry: &Registry,
+) -> Result<Option<Ahead>, CliError> {
+    let mut ahead = sweep.ahead(graph, registry).map_err(failed)?;
+    if let Some(ahead) = &mut ahead {
+        let expected = ahead.graph.expect(&sweep.project.store());
+        expected.map_err(failed)?;
+    }
+    Ok(ahead)
 }
 
 /// Up to eight values, and how many more.

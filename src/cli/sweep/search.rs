@@ -5,6 +5,7 @@ use serde_json::json;
 use super::execute::{ROWS, SweepOptions, ask, in_process, results_text, surroundings};
 use super::left::Left;
 use super::named::failed;
+use super::preview::{Preview, ahead};
 use crate::cli::mirror::say_on_stderr;
 use crate::cli::print::print;
 use crate::cli::{CliError, Exit};
@@ -17,22 +18,14 @@ use crate::tracking::refresh_index;
 
 /// Runs a search until its trials are used up.
 pub(super) fn search(mut sweep: Sweep, options: &SweepOptions) -> Result<Exit, CliError> {
-    let trials = sweep
-        .header
-        .search
-        .as_ref()
-        .map_or(0, |search| search.trials);
-    let seeds = sweep.header.seeds.len().max(1);
-    if !options.json {
-        let (name, metric) = (&sweep.header.name, sweep.header.metric.as_deref());
-        eprintln!(
-            "{name}: {trials} trials of {seeds} points by {} ({})\n",
-            metric.unwrap_or_default(),
-            sweep.header.goal
-        );
-    }
-    ask(&sweep, trials * seeds, options)?;
     let registry = stages::registry();
+    let (slots, launcher) = surroundings(&sweep, options.jobs)?;
+    if launcher.kind != LauncherKind::Local {
+        return Err(CliError::usage(
+            "a search runs on this machine: use launcher.kind=local",
+        ));
+    }
+    preview(&sweep, &registry, slots, options)?;
     let lease = sweep.begin().map_err(failed)?;
     let interrupt = Interrupt::of_signals().map_err(|e| CliError::from_error(Exit::Failed, &e))?;
     let prune = sweep
@@ -45,30 +38,16 @@ pub(super) fn search(mut sweep: Sweep, options: &SweepOptions) -> Result<Exit, C
         .transpose()
         .map_err(failed)?;
     let mirrors = MirrorEndings::new(say_on_stderr());
-    let left = Left::start(&sweep, &registry);
+    let left = Left::start(&sweep, &registry, mirrors.say());
     let mut summary = SweepSummary::default();
-    let mut slots = None;
     let mut measured = false;
     loop {
-        let jobs = slots.map_or(options.jobs.unwrap_or(1), |slots: Slots| slots.jobs);
         measured = measured || is_measured(&sweep, &registry)?;
-        let round = sweep.next_trials(jobs, &registry).map_err(failed)?;
+        let round = sweep.next_trials(slots.jobs, &registry).map_err(failed)?;
         if round.is_empty() {
             break;
         }
         sweep.save().map_err(failed)?;
-        let slots = match slots {
-            Some(slots) => slots,
-            None => {
-                let (found, launcher) = surroundings(&sweep, options.jobs)?;
-                if launcher.kind != LauncherKind::Local {
-                    return Err(CliError::usage(
-                        "a search runs on this machine: use launcher.kind=local",
-                    ));
-                }
-                *slots.insert(found)
-            }
-        };
         let graph = sweep.graph_of(&round, &registry).map_err(failed)?;
         let units = units(&graph, &round);
         let beside = (pruner.as_ref(), &mirrors);
@@ -104,6 +83,23 @@ pub(super) fn search(mut sweep: Sweep, options: &SweepOptions) -> Result<Exit, C
         Some(_) => Exit::Success,
         None => Exit::Failed,
     })
+}
+
+/// Shows what the search will do, and asks if that is much.
+fn preview(
+    sweep: &Sweep,
+    registry: &Registry,
+    slots: Slots,
+    options: &SweepOptions,
+) -> Result<(), CliError> {
+    let graph = sweep.graph(registry).map_err(failed)?;
+    let ahead = ahead(sweep, &graph, registry)?;
+    let preview = Preview::of(sweep, &graph, slots).map_err(failed)?;
+    let preview = preview.with_ahead(ahead.as_ref());
+    if !options.json {
+        eprintln!("{}", preview.text(false));
+    }
+    ask(sweep, preview.to_run(), options)
 }
 
 /// Whether a trial has what the search goes by.

@@ -8,61 +8,104 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::list::{SweepList, Work, work_of};
 use super::named::{failed, open};
-use super::preview::{Preview, unit_of};
+use super::preview::{Preview, ahead, unit_of};
 use crate::cli::print::print;
 use crate::cli::{CliError, Exit};
 use crate::runner::Slots;
 use crate::runner::launcher::slurm::{self, Submitted};
-use crate::runner::sweep::{Graph, OutcomeLine, Sweep, units};
+use crate::runner::sweep::{Graph, OutcomeLine, Sweep, SweepError, SweepFolder, units};
 use crate::stages;
-use crate::store::LeaseState;
+use crate::store::{LeaseState, Project};
 use crate::tracking::StageOutcome;
 
 /// Time between two looks while waiting.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 const LOOK_SELDOM: Duration = Duration::from_secs(2);
 
-/// Show how far a sweep is
+/// Show how far a sweep is, or how far all are
 ///
 /// From any process and at any time: which points are done, running, waiting or
-/// failed, and why. With `--wait`, returns when nothing runs any more; the exit
+/// failed, and why. Without a name, all sweeps of the project, a line each, with
+/// the best point. With `--wait`, returns when nothing runs any more; the exit
 /// code is 0 if all points are done, else 1.
 ///
+///   novic sweep status
 ///   novic sweep status noise
 ///   novic sweep status noise --wait
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct SweepStatusArgs {
-    /// Name of the sweep, or its file
-    sweep: String,
+    /// Name of the sweep, or its file; by default all sweeps
+    sweep: Option<String>,
     /// Wait until nothing runs any more
     #[arg(long)]
     wait: bool,
     /// List all points
-    #[arg(long)]
+    #[arg(long, requires = "sweep")]
     all: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-/// Prints how far a sweep is.
+/// Prints how far a sweep is, or how far all are.
 pub(super) fn cmd_sweep_status(args: &SweepStatusArgs) -> Result<Exit, CliError> {
-    let mut sweep = open(&args.sweep)?;
-    if args.wait {
-        let mut pause = LOOK_EVERY;
-        while is_running(&sweep)? {
-            thread::sleep(pause);
-            // The cluster has better things to do than to answer.
-            pause = (pause * 2).min(LOOK_SELDOM);
-        }
-        sweep = open(&args.sweep)?;
+    match &args.sweep {
+        Some(name) => one(args, name),
+        None => all(args),
     }
-    let mut graph = sweep.graph(&stages::registry()).map_err(failed)?;
+}
+
+/// Prints how far the sweeps of the project are.
+fn all(args: &SweepStatusArgs) -> Result<Exit, CliError> {
+    let project = Project::find(None).map_err(|e| CliError::from_error(Exit::Failed, &e))?;
+    if args.wait {
+        wait(|| {
+            let mut work = SweepFolder::names(&project).into_iter().map(|name| {
+                let folder = SweepFolder::of(&project, &name);
+                work_of(&folder, &project)
+            });
+            work.try_fold(false, |any, work| Ok(any || work? != Work::None))
+        })?;
+    }
+    let list = SweepList::of(&project);
+    match args.json {
+        true => print(&format!("{:#}\n", list.to_json()))?,
+        false => print(&list.text())?,
+    };
+    Ok(match list.is_readable() && (!args.wait || list.is_done()) {
+        true => Exit::Success,
+        false => Exit::Failed,
+    })
+}
+
+/// Waits until nothing runs any more.
+fn wait(is_running: impl Fn() -> Result<bool, SweepError>) -> Result<(), CliError> {
+    let mut pause = LOOK_EVERY;
+    while is_running().map_err(failed)? {
+        thread::sleep(pause);
+        // The cluster has better things to do than to answer.
+        pause = (pause * 2).min(LOOK_SELDOM);
+    }
+    Ok(())
+}
+
+/// Prints how far a sweep is.
+fn one(args: &SweepStatusArgs, name: &str) -> Result<Exit, CliError> {
+    let mut sweep = open(name)?;
+    if args.wait {
+        wait(|| Ok(work_of(&sweep.folder, &sweep.project)? != Work::None))?;
+        sweep = open(name)?;
+    }
+    let registry = stages::registry();
+    let mut graph = sweep.graph(&registry).map_err(failed)?;
     graph.expect(&sweep.project.store()).map_err(failed)?;
     let outcomes = sweep.folder.outcomes().map_err(failed)?;
-    let preview = Preview::of(&sweep, &graph, Slots::default()).map_err(failed)?;
+    let ahead = ahead(&sweep, &graph, &registry)?;
+    let preview = Preview::of(&sweep, &graph, Slots::default());
+    let preview = preview.map_err(failed)?.with_ahead(ahead.as_ref());
     let holder = match sweep.folder.holder(&sweep.project).map_err(failed)? {
         LeaseState::Held(holder) => {
             Some(holder.map_or_else(|| "another process".to_owned(), |holder| holder.to_string()))
@@ -137,17 +180,6 @@ pub(super) fn cmd_sweep_status(args: &SweepStatusArgs) -> Result<Exit, CliError>
         true => Exit::Success,
         false => Exit::Failed,
     })
-}
-
-/// Whether some process works at the sweep, or a job of it waits or runs.
-fn is_running(sweep: &Sweep) -> Result<bool, CliError> {
-    let state = sweep.folder.holder(&sweep.project).map_err(failed)?;
-    if matches!(state, LeaseState::Held(_)) {
-        return Ok(true);
-    }
-    let pieces = slurm::submitted(&sweep.folder).map_err(failed)?;
-    let mut states = pieces.iter().filter_map(|piece| piece.state.as_ref());
-    Ok(states.any(|state| state.active))
 }
 
 /// Names of the pieces of work that are not done.

@@ -149,10 +149,13 @@ fn wandb_project(text: &str) -> Result<(), String> {
     let allowed = !text.is_empty()
         && text.chars().count() <= 128
         && !text.contains(['/', '\\', '#', '?', '%', ':']);
+    let expected = "expected 1 to 128 characters, none of / \\ # ? % :";
     if allowed {
         Ok(())
+    } else if text.contains('/') {
+        Err(format!("{expected}; an account or team is the entity"))
     } else {
-        Err("expected 1 to 128 characters, none of / \\ # ? % :".to_owned())
+        Err(expected.to_owned())
     }
 }
 

@@ -160,9 +160,9 @@ impl<'a> AxisReader<'a> {
             Some(_) => {
                 let place = self.at(node);
                 self.problems.push(
-                    Problem::error(format!("{name} is no number: it cannot be drawn so"))
+                    Problem::error(format!("{name} is no number: its values must be listed"))
                         .at(place, "")
-                        .help("list its values: choice(a, b)"),
+                        .help("write choice(a, b)"),
                 );
                 None
             }
@@ -218,13 +218,22 @@ impl<'a> AxisReader<'a> {
                 Some((axis.keys.into_iter().next()?.0, Test::AnyOf(values)))
             }
             Choices::Drawn(
-                Distribution::Interval { low, high, .. } | Distribution::LogInterval { low, high },
+                Distribution::Interval {
+                    low,
+                    high,
+                    step: None,
+                }
+                | Distribution::LogInterval { low, high },
             ) => {
                 let whole = self.is_whole(key, node)?;
-                let path = self.setting(key, &number(low, whole, node))?.path;
-                Some((path, Test::Between(low, high)))
+                // Both ends must be values of the key.
+                let ends = [low, high].map(|end| self.setting(key, &number(end, whole, node)));
+                let [Some(low_end), Some(_)] = ends else {
+                    return None;
+                };
+                Some((low_end.path, Test::Between(low, high)))
             }
-            Choices::Drawn(Distribution::Normal { .. }) => {
+            Choices::Drawn(Distribution::Interval { .. } | Distribution::Normal { .. }) => {
                 let place = self.at(node);
                 self.problems.push(
                     Problem::error(format!(
@@ -240,7 +249,7 @@ impl<'a> AxisReader<'a> {
 }
 
 /// A value that a key does not take, in words.
-fn out_of_range(setting: &Setting) -> Option<String> {
+pub(super) fn out_of_range(setting: &Setting) -> Option<String> {
     let key = schema::key(setting.key())?;
     let value = setting.value.as_f64()?;
     (!key.range.contains(value)).then(|| setting.text.clone())

@@ -12,7 +12,7 @@ use crate::config::{
 
 use super::axes::{AxisReader, check_twice};
 use super::fields::{Fields, leaves};
-use super::metric::Goal;
+use super::metric::{Goal, Metric};
 use super::search_file::read_search;
 use super::spec::{ASK_ABOVE, Axis, Block, Exclusion, MAX_POINTS, Row, SweepSpec};
 
@@ -106,6 +106,7 @@ fn empty(file: &Path, base: PathBuf, name: String) -> SweepSpec {
         fixed: Vec::new(),
         blocks: Vec::new(),
         search: None,
+        places: Vec::new(),
     }
 }
 
@@ -221,7 +222,20 @@ fn read_seeds(source: &Arc<Source>, node: &Node, problems: &mut Vec<Problem>) ->
     for item in &nodes {
         match item.to_json().as_u64().filter(|seed| *seed > 0) {
             Some(seed) if !seeds.contains(&seed) => seeds.push(seed),
-            Some(_) => {}
+            Some(seed) => {
+                // Places in a text are counted from its beginning.
+                let span = match node.raw {
+                    Raw::List(_) => item.span.clone(),
+                    _ => node.span.clone(),
+                };
+                let place = Location::new(source, span);
+                problems.push(
+                    Problem::error(format!("the seed {seed} is given twice"))
+                        .at(place, "")
+                        .help("give every seed once"),
+                );
+                return None;
+            }
             None => {
                 seeds.clear();
                 break;
@@ -262,15 +276,13 @@ fn read_file(
         };
         match field.key.as_str() {
             "sweep" => {}
-            "set" => spec.fixed.extend(settings(&mut top, field)),
+            "set" => {
+                let fields = top.table(field);
+                settings(&mut top, fields, &mut spec.fixed, &mut spec.places);
+            }
             "launcher" | "slots" | "store" => {
-                let mut reader = AxisReader {
-                    source,
-                    problems: top.problems,
-                };
-                for (key, node) in leaves(std::slice::from_ref(field)) {
-                    spec.fixed.extend(reader.setting(&key, node));
-                }
+                let fields = std::slice::from_ref(field);
+                settings(&mut top, fields, &mut spec.fixed, &mut spec.places);
             }
             "exclude" => excluded_everywhere.extend(exclusions(&mut top, field)),
             "union" => {
@@ -288,6 +300,13 @@ fn read_file(
         problems.push(
             Problem::error("a sweep either lists its points or searches for them")
                 .help("take the axes out, or [search]; what a search varies is its [search.space]"),
+        );
+    }
+    if let (Some(_), Some(first)) = (&spec.search, excluded_everywhere.first()) {
+        problems.push(
+            Problem::error("a search leaves no points out")
+                .at(first.location.clone(), "")
+                .help("take it out; what a search varies is its [search.space]"),
         );
     }
     for block in &mut unions {
@@ -339,10 +358,13 @@ fn read_sweep(
             "seeds" => spec.seeds = read_seeds(source, &field.value, table.problems),
             "metric" => {
                 let text = table.text(field);
-                match text.as_deref().map(str::parse) {
-                    Some(Ok(metric)) => spec.metric = Some(metric),
+                let place = table.at(&field.value);
+                match text.as_deref().map(str::parse::<Metric>) {
+                    Some(Ok(metric)) => {
+                        spec.places.push((metric.to_string(), place));
+                        spec.metric = Some(metric);
+                    }
                     Some(Err(expected)) => {
-                        let place = table.at(&field.value);
                         table.problems.push(
                             Problem::error(format!("sweep.metric: {expected}")).at(place, ""),
                         );
@@ -352,8 +374,11 @@ fn read_sweep(
             }
             "show" => {
                 for (text, place) in table.texts(field) {
-                    match text.parse() {
-                        Ok(metric) => spec.show.push(metric),
+                    match text.parse::<Metric>() {
+                        Ok(metric) => {
+                            spec.places.push((metric.to_string(), place));
+                            spec.show.push(metric);
+                        }
                         Err(expected) => table
                             .problems
                             .push(Problem::error(format!("sweep.show: {expected}")).at(place, "")),
@@ -408,7 +433,10 @@ fn read_union(
         };
         match field.key.as_str() {
             "name" => block.name = table.text(field),
-            "set" => block.fixed.extend(settings(&mut table, field)),
+            "set" => {
+                let fields = table.table(field);
+                settings(&mut table, fields, &mut block.fixed, &mut block.places);
+            }
             "exclude" => block.exclusions.extend(exclusions(&mut table, field)),
             _ => read_block_field(&mut table, field, &mut block, draws, UNION),
         }
@@ -529,13 +557,21 @@ fn points(table: &mut Fields<'_>, field: &Field) -> Option<Axis> {
     Some(axis).filter(|axis| !axis.rows.is_empty())
 }
 
-fn settings(table: &mut Fields<'_>, field: &Field) -> Vec<Setting> {
-    let fields = table.table(field);
+/// Values of a table, and where they stand.
+fn settings(
+    table: &mut Fields<'_>,
+    fields: &[Field],
+    values: &mut Vec<Setting>,
+    places: &mut Vec<(String, Location)>,
+) {
+    let source = table.source;
     let mut reader = AxisReader::of(table);
-    leaves(fields)
-        .iter()
-        .filter_map(|(key, node)| reader.setting(key, node))
-        .collect()
+    for (key, node) in leaves(fields) {
+        if let Some(setting) = reader.setting(&key, node) {
+            places.push((setting.path.clone(), key_place(source, &key)));
+            values.push(setting);
+        }
+    }
 }
 
 fn exclusions(table: &mut Fields<'_>, field: &Field) -> Vec<Exclusion> {

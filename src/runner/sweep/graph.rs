@@ -13,13 +13,13 @@ use serde_json::{Map, Value};
 
 use crate::config::schema::{Config, Needs, shard_count};
 use crate::config::{ConfigErrors, Experiment, Family, Problem, Setting, StageSpec, select};
-use crate::runner::StageKind;
 use crate::runner::error::StageError;
 use crate::runner::execute::blockage_text;
 use crate::runner::key::{KeyTexts, resources_text};
 use crate::runner::plan::{Blockage, in_order};
 use crate::runner::registry::{Registry, reads_of};
 use crate::runner::resource::ResourceQuery;
+use crate::runner::{Nothing, StageKind};
 use crate::store::{ContentHashes, EntryId, Key, PartialState, Project, Store};
 
 use super::divide::divide;
@@ -94,6 +94,15 @@ pub struct Graph {
     pub experiment: String,
 }
 
+/// What becomes of points whose values do not go together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Misfits {
+    /// They are mistakes.
+    Refused,
+    /// They are blocked: nobody has chosen them.
+    Blocked,
+}
+
 /// Plans points. Writes nothing.
 ///
 /// # Errors
@@ -101,6 +110,7 @@ pub struct Graph {
 pub fn plan(
     family: &Family,
     points: &[GraphPoint<'_>],
+    misfits: Misfits,
     registry: &Registry,
     project: &Project,
     hashes: &ContentHashes,
@@ -111,45 +121,19 @@ pub fn plan(
         project,
         hashes,
         graph: Graph::default(),
+        structural: None,
         groups: Vec::new(),
+        group_of: HashMap::new(),
         by_values: HashMap::new(),
         by_inputs: HashMap::new(),
     };
-    let mut structural: Option<HashSet<String>> = None;
-    let mut group_of: HashMap<String, usize> = HashMap::new();
     for (at, point) in points.iter().enumerate() {
-        let references = match &structural {
-            Some(known) => known,
-            None => {
-                let first = family.member(&point.overrides())?;
-                planner.graph.experiment = first.info.name.clone().unwrap_or_default();
-                let divided = first.launcher.shards.iter();
-                let divided =
-                    divided.filter_map(|text| Some(format!("stage.{}", shard_count(text)?.0)));
-                structural.insert(first.references.iter().cloned().chain(divided).collect())
+        match planner.point(at, point) {
+            Err(SweepError::Config(errors)) if misfits == Misfits::Blocked => {
+                planner.block(at, &errors);
             }
-        };
-        let mut name = String::new();
-        for setting in point.settings {
-            name.push_str(&setting.path);
-            if is_structural(setting, references) {
-                name.push('=');
-                name.push_str(&setting.text);
-            }
-            name.push('\n');
+            planned => planned?,
         }
-        if point.seed.is_some() {
-            name.push_str("seed");
-        }
-        let group = match group_of.get(&name) {
-            Some(group) => *group,
-            None => {
-                let group = planner.group(point, references)?;
-                group_of.insert(name, group);
-                group
-            }
-        };
-        planner.add(at, point, group)?;
     }
     let mut graph = planner.graph;
     judge(&mut graph, &project.store())?;
@@ -211,7 +195,11 @@ struct Planner<'a> {
     project: &'a Project,
     hashes: &'a ContentHashes,
     graph: Graph,
+    /// What decides about stages and other values, once it is known.
+    structural: Option<Arc<HashSet<String>>>,
     groups: Vec<Group>,
+    /// Groups by what their points have in common.
+    group_of: HashMap<String, usize>,
     /// Variants by stage kind, values and resources: those of different groups
     /// may be the same.
     by_values: HashMap<String, usize>,
@@ -219,6 +207,65 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
+    /// Plans a point.
+    fn point(&mut self, at: usize, point: &GraphPoint<'_>) -> Result<(), SweepError> {
+        let references = match &self.structural {
+            Some(known) => known.clone(),
+            None => {
+                let first = self.family.member(&point.overrides())?;
+                self.graph.experiment = first.info.name.clone().unwrap_or_default();
+                let divided = first.launcher.shards.iter();
+                let divided =
+                    divided.filter_map(|text| Some(format!("stage.{}", shard_count(text)?.0)));
+                let found = first.references.iter().cloned().chain(divided);
+                self.structural.insert(Arc::new(found.collect())).clone()
+            }
+        };
+        let mut name = String::new();
+        for setting in point.settings {
+            name.push_str(&setting.path);
+            if is_structural(setting, &references) {
+                name.push('=');
+                name.push_str(&setting.text);
+            }
+            name.push('\n');
+        }
+        if point.seed.is_some() {
+            name.push_str("seed");
+        }
+        let group = match self.group_of.get(&name) {
+            Some(group) => *group,
+            None => {
+                let group = self.group(point, &references)?;
+                self.group_of.insert(name, group);
+                group
+            }
+        };
+        self.add(at, point, group)
+    }
+
+    /// A point that cannot run, in place of its steps.
+    fn block(&mut self, at: usize, errors: &ConfigErrors) {
+        let titles: Vec<&str> = errors
+            .problems
+            .iter()
+            .map(|problem| problem.title.as_str())
+            .collect();
+        self.graph.points.push(vec![self.graph.nodes.len()]);
+        self.graph.nodes.push(Node {
+            stage: "".into(),
+            kind: Nothing.name().into(),
+            id: None,
+            inputs: Vec::new(),
+            needs: Needs::default(),
+            state: NodeState::Blocked(titles.join("; ").into()),
+            point: at,
+            uses: 1,
+            expected: None,
+            seeded: false,
+        });
+    }
+
     fn group(
         &mut self,
         point: &GraphPoint<'_>,

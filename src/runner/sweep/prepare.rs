@@ -19,9 +19,9 @@ use super::error::SweepError;
 use super::expand::{self, PointSpec};
 use super::file::SweepRequest;
 use super::folder::{Frozen, Header, PointLine, SweepFolder, identity};
-use super::graph::{Graph, GraphPoint, plan};
+use super::graph::{Graph, GraphPoint, Misfits, plan};
 use super::metric::Metric;
-use super::spec::SweepSpec;
+use super::spec::{ASK_ABOVE, MAX_POINTS, SweepSpec};
 use crate::store::ContentHashes;
 
 /// A sweep with all of its points.
@@ -80,12 +80,13 @@ impl Sweep {
         base.point = spec.fixed.iter().map(Setting::as_override).collect();
         let family = Family::new(&base)?;
         check_given(&family, &spec)?;
+        let in_file = |errors: ConfigErrors| shown_in_file(errors, &spec);
         let points = match &spec.search {
             Some(_) => Vec::new(),
             None => expand::points(&spec)?,
         };
         let first = match (&spec.search, points.first()) {
-            (Some(search), _) => super::search_run::first_point(search),
+            (Some(search), _) => super::search_run::first_point(search, &family),
             (None, Some(point)) => point.settings.clone(),
             (None, None) => Vec::new(),
         };
@@ -94,7 +95,7 @@ impl Sweep {
         if let Ok(experiment) = family.member(&[]) {
             check_experiment(&experiment, &spec, registry)?;
         }
-        let experiment = family.member(&overrides_of(&first))?;
+        let experiment = family.member(&overrides_of(&first)).map_err(in_file)?;
         check_experiment(&experiment, &spec, registry)?;
         let seeds = match &spec.seeds {
             Some(seeds) => seeds.clone(),
@@ -111,6 +112,27 @@ impl Sweep {
             let help = "take values or seeds away, or raise max_points under [sweep]";
             return Err(ConfigErrors::from(problem.help(help)).into());
         }
+        let listed = spec.search.as_ref().map_or_else(Vec::new, |search| {
+            super::search_run::listed_points(search, &first)
+        });
+        let all = points.iter().map(|point| point.settings.as_slice());
+        let all = all.chain(listed.iter().map(Vec::as_slice));
+        let representatives = representatives(all, &first);
+        let members: Vec<Experiment> = representatives
+            .iter()
+            .map(|point| family.member(point))
+            .collect::<Result<_, _>>()
+            .map_err(in_file)?;
+        let mut problems: Vec<Problem> = Vec::new();
+        for problem in members.iter().flat_map(|member| registry.problems(member)) {
+            // Most points have the same stages.
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
+        }
+        if !problems.is_empty() {
+            return Err(in_file(ConfigErrors { problems }).into());
+        }
         let project = project_of(&experiment)?;
         let folder = SweepFolder::of(&project, &spec.name);
         let earlier = folder.header()?;
@@ -124,7 +146,6 @@ impl Sweep {
             });
         }
         let kept = folder.points()?;
-        let representatives = representatives(&points, &first);
         if let Some(earlier) = earlier.as_ref().filter(|_| !preparation.update) {
             let changes = changes(earlier, &family, &representatives)?;
             if !changes.is_empty() {
@@ -134,10 +155,6 @@ impl Sweep {
                 });
             }
         }
-        let members: Vec<Experiment> = representatives
-            .iter()
-            .map(|point| family.member(point))
-            .collect::<Result<_, _>>()?;
         let mut frozen = Frozen::of(&family.frozen(&members));
         if let Some(earlier) = &earlier {
             for (path, text) in &earlier.frozen.texts {
@@ -211,7 +228,7 @@ impl Sweep {
             family,
             points,
             settings,
-            ask_above: super::spec::ASK_ABOVE,
+            ask_above: ASK_ABOVE,
             unwritten: Vec::new(),
             is_new: false,
         })
@@ -277,8 +294,20 @@ impl Sweep {
     /// with more seeds. How many are new.
     ///
     /// # Errors
-    /// A value is wrong.
-    pub fn extend(&mut self, arguments: &[String]) -> Result<usize, SweepError> {
+    /// A value is wrong; the sweep searches for its points itself.
+    pub fn extend(
+        &mut self,
+        arguments: &[String],
+        registry: &Registry,
+    ) -> Result<usize, SweepError> {
+        if self.header.search.is_some() {
+            return Err(SweepError::Refused(format!(
+                "sweep `{}` searches for its points, none can be added; raise `trials` under \
+                 [search] in {} and run it again, or list points in a sweep of their own",
+                self.header.name,
+                self.header.file.display()
+            )));
+        }
         let before = self.points.len();
         let (axes, seeds) = super::file::extension(arguments)?;
         let names: Vec<&str> = axes
@@ -293,10 +322,28 @@ impl Sweep {
                 "`{name}` is set for all points of the sweep and cannot vary"
             )));
         }
+        let first = self.active().next();
+        let first = first.map_or_else(Vec::new, |point| self.overrides(point));
+        let mut problems = Vec::new();
+        let keys = axes.iter().flat_map(|axis| &axis.keys);
+        let keys = keys.map(|(path, place)| (path, Some(place)));
+        check_axes(&self.family.member(&first)?, keys, registry, &mut problems);
+        if !problems.is_empty() {
+            return Err(ConfigErrors { problems }.into());
+        }
         let mut all: Vec<(Vec<Setting>, Option<u64>)> = self
             .active()
             .map(|at| (self.settings[at].clone(), self.points[at].seed))
             .collect();
+        let per_axis = axes.iter().map(|axis| axis.rows.len().saturating_add(1));
+        let count = per_axis.fold(all.len(), usize::saturating_mul);
+        let count = count.saturating_mul(seeds.len() + 1);
+        if count > MAX_POINTS {
+            return Err(SweepError::Refused(format!(
+                "the sweep would have up to {count} points, more than {MAX_POINTS}; add fewer \
+                 values at a time"
+            )));
+        }
         let mut known: HashSet<String> = self.points.iter().map(PointLine::identity).collect();
         for axis in &axes {
             let paths: Vec<&String> = axis.keys.iter().map(|(path, _)| path).collect();
@@ -317,7 +364,10 @@ impl Sweep {
         }
         for at in before..self.points.len() {
             // What is wrong with a value is told now, not in the middle of the run.
-            self.family.member(&self.overrides(at))?;
+            let problems = registry.problems(&self.family.member(&self.overrides(at))?);
+            if !problems.is_empty() {
+                return Err(ConfigErrors { problems }.into());
+            }
         }
         Ok(self.points.len() - before)
     }
@@ -368,6 +418,25 @@ impl Sweep {
         Ok(experiment)
     }
 
+    /// The experiment of the first point; of a search, of the first whose values go
+    /// together, or of some point of its space. None if there is no point.
+    pub fn first_experiment(&self) -> Result<Option<Experiment>, SweepError> {
+        let Some(search) = &self.header.search else {
+            let first = self.active().next();
+            return first.map(|point| self.experiment(point)).transpose();
+        };
+        let mut tried = self
+            .active()
+            .filter_map(|point| self.experiment(point).ok());
+        if let Some(experiment) = tried.next() {
+            return Ok(Some(experiment));
+        }
+        let point = overrides_of(&super::search_run::first_point(search, &self.family));
+        let mut experiment = self.family.member(&point)?;
+        super::divide::divide(&mut experiment)?;
+        Ok(Some(experiment))
+    }
+
     /// The steps of all active points; `graph.points` is in the order of
     /// [`Sweep::active`].
     pub fn graph(&self, registry: &Registry) -> Result<Graph, SweepError> {
@@ -377,8 +446,30 @@ impl Sweep {
     /// The steps of some points, in their order.
     pub fn graph_of(&self, points: &[usize], registry: &Registry) -> Result<Graph, SweepError> {
         let points: Vec<_> = points.iter().map(|at| self.graph_point(*at)).collect();
+        self.plan(&points, registry)
+    }
+
+    /// The steps of points that need not be part of it.
+    pub(super) fn graph_of_points(
+        &self,
+        points: &[(Vec<Setting>, Option<u64>)],
+        registry: &Registry,
+    ) -> Result<Graph, SweepError> {
+        let points = points.iter().map(|(settings, seed)| GraphPoint {
+            settings,
+            seed: *seed,
+        });
+        self.plan(&points.collect::<Vec<_>>(), registry)
+    }
+
+    fn plan(&self, points: &[GraphPoint<'_>], registry: &Registry) -> Result<Graph, SweepError> {
         let hashes = ContentHashes::open(&self.project, false);
-        let graph = plan(&self.family, &points, registry, &self.project, &hashes)?;
+        let misfits = match self.header.search {
+            Some(_) => Misfits::Blocked,
+            None => Misfits::Refused,
+        };
+        let (family, project) = (&self.family, &self.project);
+        let graph = plan(family, points, misfits, registry, project, &hashes)?;
         // Only a hint for the next plan.
         if self.project.home().is_dir() {
             let _ = hashes.save();
@@ -465,37 +556,53 @@ fn check_given(family: &Family, spec: &SweepSpec) -> Result<(), ConfigErrors> {
     }
 }
 
-/// What varies is read by some stage, and metrics are of stages that there are.
-fn check_experiment(
-    experiment: &Experiment,
-    spec: &SweepSpec,
-    registry: &Registry,
-) -> Result<(), ConfigErrors> {
-    let mut problems: Vec<Problem> = Vec::new();
-    let names = || experiment.stages.iter().map(|stage| stage.name.as_str());
-    let unknown_stage = |name: &str| {
-        let problem = Problem::error(format!("there is no stage `{name}`"));
-        match nearest(name, names()) {
-            Some(near) => problem.help(format!("did you mean `{near}`?")),
-            None => problem.help(format!(
-                "stages are {}",
-                names().collect::<Vec<_>>().join(", ")
-            )),
+/// Problems of points, with where the sweep file gives their values.
+fn shown_in_file(mut errors: ConfigErrors, spec: &SweepSpec) -> ConfigErrors {
+    for problem in &mut errors.problems {
+        let of_point = |place: &Location| place.source.kind == SourceKind::Point;
+        let Some((value, _)) = problem.places.iter().find(|(place, _)| of_point(place)) else {
+            continue;
+        };
+        let key = value.source.text.split('=').next().unwrap_or_default();
+        if let Some(place) = spec.place(key) {
+            problem.places.insert(0, (place.clone(), String::new()));
         }
-    };
-    let axes = spec.blocks.iter().flat_map(|block| &block.axes);
-    let axes = axes.flat_map(|axis| axis.keys.iter().map(|(path, at)| (path, Some(at))));
-    let space = spec.search.iter().flat_map(|search| &search.space);
-    let space = space.map(|dimension| (&dimension.path, dimension.location.as_ref()));
+    }
+    errors
+}
+
+/// A problem where it stands, if that is known.
+pub(super) fn placed(problem: Problem, place: Option<&Location>) -> Problem {
+    match place {
+        Some(place) => problem.at(place.clone(), ""),
+        None => problem,
+    }
+}
+
+pub(super) fn unknown_stage(experiment: &Experiment, name: &str) -> Problem {
+    let names = || experiment.stages.iter().map(|stage| stage.name.as_str());
+    let problem = Problem::error(format!("there is no stage `{name}`"));
+    match nearest(name, names()) {
+        Some(near) => problem.help(format!("did you mean `{near}`?")),
+        None => problem.help(format!(
+            "stages are {}",
+            names().collect::<Vec<_>>().join(", ")
+        )),
+    }
+}
+
+/// What varies is read by some stage.
+fn check_axes<'a>(
+    experiment: &Experiment,
+    axes: impl Iterator<Item = (&'a String, Option<&'a Location>)>,
+    registry: &Registry,
+    problems: &mut Vec<Problem>,
+) {
     let mut seen = HashSet::new();
-    for (path, place) in axes.chain(space) {
+    for (path, place) in axes {
         if !seen.insert(path) {
             continue;
         }
-        let at = |problem: Problem| match place {
-            Some(place) => problem.at(place.clone(), ""),
-            None => problem,
-        };
         let (stage, key) = match path.strip_prefix("stage.").and_then(|r| r.split_once('.')) {
             Some((stage, key)) => (Some(stage), key),
             None => (None, path.as_str()),
@@ -503,7 +610,7 @@ fn check_experiment(
         if let Some(name) = stage
             && experiment.stage(name).is_none()
         {
-            problems.push(at(unknown_stage(name)));
+            problems.push(placed(unknown_stage(experiment, name), place));
             continue;
         }
         if path.starts_with("use.") || stage.is_some() && matches!(key, "kind" | "inputs") {
@@ -511,7 +618,8 @@ fn check_experiment(
         }
         if schema::key(key).is_none() {
             let problem = Problem::error(format!("`{path}` is nothing that stages read"));
-            problems.push(at(problem.help("axes are keys of the configuration; for repeats write seeds = [1, 2, 3] under [sweep]")));
+            let problem = problem.help("axes are keys of the configuration; for repeats write seeds = [1, 2, 3] under [sweep]");
+            problems.push(placed(problem, place));
             continue;
         }
         let mut stages = experiment
@@ -522,22 +630,33 @@ fn check_experiment(
             let problem = Problem::error(format!(
                 "no stage of this experiment reads {path}: all of its points would be the same"
             ));
-            problems.push(at(problem));
+            problems.push(placed(problem, place));
         }
     }
+}
+
+/// What varies is read by some stage, and metrics are of stages that there are.
+fn check_experiment(
+    experiment: &Experiment,
+    spec: &SweepSpec,
+    registry: &Registry,
+) -> Result<(), ConfigErrors> {
+    let mut problems: Vec<Problem> = Vec::new();
+    let axes = spec.blocks.iter().flat_map(|block| &block.axes);
+    let axes = axes.flat_map(|axis| axis.keys.iter().map(|(path, at)| (path, Some(at))));
+    let space = spec.search.iter().flat_map(|search| &search.space);
+    let space = space.map(|dimension| (&dimension.path, dimension.location.as_ref()));
+    check_axes(experiment, axes.chain(space), registry, &mut problems);
     for metric in spec.metric.iter().chain(&spec.show) {
         if experiment.stage(&metric.stage).is_none() {
-            let problem = unknown_stage(&metric.stage);
-            problems.push(problem.help(format!("named by the metric {metric}")));
+            let problem = unknown_stage(experiment, &metric.stage);
+            let problem = problem.help(format!("named by the metric {metric}"));
+            problems.push(placed(problem, spec.place(&metric.to_string())));
         }
     }
-    if let Some(prune) = spec
-        .search
-        .as_ref()
-        .and_then(|search| search.prune.as_ref())
-        && experiment.stage(&prune.stage).is_none()
-    {
-        problems.push(unknown_stage(&prune.stage).help("named under [search.prune]"));
+    let prune = spec.search.iter().find_map(|search| search.prune.as_ref());
+    if let Some(prune) = prune {
+        super::prune_check::check(experiment, prune, registry, &mut problems);
     }
     if spec.search.is_some() && spec.metric.is_none() {
         let problem = Problem::error("a search needs a metric to go by");
@@ -547,7 +666,8 @@ fn check_experiment(
         if let Some((name, _)) = shard_count(text)
             && experiment.stage(name).is_none()
         {
-            problems.push(unknown_stage(name).help("named in launcher.shards"));
+            let problem = unknown_stage(experiment, name).help("named in launcher.shards");
+            problems.push(placed(problem, spec.place("launcher.shards")));
         }
     }
     match problems.is_empty() {
@@ -557,10 +677,12 @@ fn check_experiment(
 }
 
 /// One point for each choice of groups, kinds and inputs, as overrides.
-fn representatives(points: &[PointSpec], first: &[Setting]) -> Vec<Vec<String>> {
+fn representatives<'a>(
+    points: impl Iterator<Item = &'a [Setting]>,
+    first: &'a [Setting],
+) -> Vec<Vec<String>> {
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let all = points.iter().map(|point| point.settings.as_slice());
-    for settings in std::iter::once(first).chain(all) {
+    for settings in std::iter::once(first).chain(points) {
         let structural: Vec<String> = settings
             .iter()
             .filter(|s| s.path.starts_with("use.") || schema::key(s.key()).is_none())

@@ -1,5 +1,6 @@
 //! Ending hopeless trials of a search early (`[search.prune]`).
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
@@ -33,6 +34,8 @@ pub struct Pruner {
     spec: PruneSpec,
     folder: SweepFolder,
     races: Mutex<Vec<Halving>>,
+    /// Places where trials of earlier processes were looked at.
+    passed: HashMap<usize, usize>,
 }
 
 /// A trial that is watched.
@@ -62,7 +65,10 @@ impl Pruner {
             PruneMethod::Asha => vec![Halving::new(spec.min, spec.max, spec.factor)],
             PruneMethod::Hyperband => Halving::hyperband(spec.min, spec.max, spec.factor),
         };
+        let mut passed = HashMap::new();
         for look in folder.lines::<Look>(LOOKS)? {
+            let places = passed.entry(look.point).or_insert(0);
+            *places = look.place.saturating_add(1).max(*places);
             if let Some(race) = races.get_mut(look.race)
                 && look.place < race.places()
             {
@@ -73,6 +79,7 @@ impl Pruner {
             spec: spec.clone(),
             folder: folder.clone(),
             races: Mutex::new(races),
+            passed,
         }))
     }
 
@@ -109,7 +116,8 @@ impl Pruner {
         interrupt: &Interrupt,
         ended: &AtomicBool,
     ) {
-        let mut passed = 0;
+        // A trial that goes on is looked at where it was not yet.
+        let mut passed = self.passed.get(&point).copied().unwrap_or(0);
         for happening in heard {
             let Happening::Followed { resource, value } = happening else {
                 continue;
@@ -138,5 +146,44 @@ impl Pruner {
                 interrupt.raise();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runner::sweep::metric::Goal;
+    use crate::runner::sweep::spec::PrunePlaces;
+
+    #[test]
+    fn trials_that_go_on_are_not_looked_at_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = SweepFolder::at(dir.path());
+        let spec = PruneSpec {
+            method: PruneMethod::Asha,
+            stage: "train".into(),
+            metric: "loss".into(),
+            goal: Goal::Min,
+            resource: "chunk".into(),
+            min: 1.0,
+            max: 9.0,
+            factor: 3.0,
+            places: PrunePlaces::default(),
+        };
+        // The rows that a process sees of a trial.
+        let see = |rows: &[(f64, f64)]| {
+            let pruner = Pruner::new(&spec, &folder).unwrap();
+            let (tell, heard) = mpsc::channel();
+            for (resource, value) in rows.iter().copied() {
+                tell.send(Happening::Followed { resource, value }).unwrap();
+            }
+            drop(tell);
+            pruner.listen(0, &heard, &Interrupt::new(), &AtomicBool::new(false));
+        };
+        see(&[(0.0, 9.0), (1.0, 5.0), (2.0, 4.0)]);
+        see(&[(2.0, 4.0), (3.0, 3.0), (4.0, 2.0)]);
+        let looks = folder.lines::<Look>(LOOKS).unwrap();
+        let looks: Vec<_> = looks.iter().map(|look| (look.place, look.loss)).collect();
+        assert_eq!(looks, [(0, 5.0), (1, 3.0)]);
     }
 }

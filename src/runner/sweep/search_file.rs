@@ -5,7 +5,7 @@ use crate::config::{Field, Location, Problem};
 use super::axes::{AxisReader, clashes};
 use super::fields::{Fields, leaves};
 use super::metric::Goal;
-use super::spec::{PruneMethod, PruneSpec, SearchMethod, SearchSpec};
+use super::spec::{PruneMethod, PrunePlaces, PruneSpec, SearchMethod, SearchSpec};
 
 /// Keys of `[search]`.
 pub(super) const KEYS: &[&str] = &["method", "trials", "seed", "startup", "space", "prune"];
@@ -94,6 +94,10 @@ fn read_prune(above: &mut Fields<'_>, field: &Field) -> Option<PruneSpec> {
         min: 1.0,
         max: 0.0,
         factor: 3.0,
+        places: PrunePlaces {
+            stage: Some(place.clone()),
+            ..PrunePlaces::default()
+        },
     };
     let mut goal = None;
     for field in fields {
@@ -105,9 +109,18 @@ fn read_prune(above: &mut Fields<'_>, field: &Field) -> Option<PruneSpec> {
                 ];
                 prune.method = table.choice(field, &known).unwrap_or(prune.method);
             }
-            "stage" => prune.stage = table.text(field).unwrap_or_default(),
-            "metric" => prune.metric = table.text(field).unwrap_or_default(),
-            "resource" => prune.resource = table.text(field).unwrap_or_default(),
+            "stage" => {
+                prune.stage = table.text(field).unwrap_or_default();
+                prune.places.stage = Some(table.at(&field.value));
+            }
+            "metric" => {
+                prune.metric = table.text(field).unwrap_or_default();
+                prune.places.metric = Some(table.at(&field.value));
+            }
+            "resource" => {
+                prune.resource = table.text(field).unwrap_or_default();
+                prune.places.resource = Some(table.at(&field.value));
+            }
             "goal" => goal = table.choice(field, &[("min", Goal::Min), ("max", Goal::Max)]),
             "min" => prune.min = table.number(field).unwrap_or(1.0),
             "max" => prune.max = table.number(field).unwrap_or(0.0),

@@ -10,28 +10,94 @@ use std::collections::HashMap;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use crate::config::{Distribution, Setting};
+use crate::config::{Distribution, Family, Setting};
 use crate::runner::registry::Registry;
 use crate::runner::search::{Parameter, Tpe, Trial, suggestion};
 use crate::tracking::StageOutcome;
 
-use super::axes::{draw, number_setting};
+use super::axes::{draw, number_setting, out_of_range};
 use super::error::SweepError;
 use super::folder::PointLine;
-use super::graph::Graph;
+use super::graph::{Graph, Node};
 use super::prepare::{Sweep, overrides_of};
 use super::results::value_at;
 use super::spec::{Dimension, DimensionValues, SearchMethod, SearchSpec};
 use super::units::UnitSpec;
 
-/// A point of the space, to look at the experiment with.
-pub(super) fn first_point(search: &SearchSpec) -> Vec<Setting> {
+/// Trials that are looked at ahead.
+const MOST_AHEAD: usize = 100;
+
+/// What a search has still to do.
+#[derive(Debug)]
+pub struct Ahead {
+    /// The steps of points like those that it will try.
+    pub graph: Graph,
+    /// How many points it will try for each of these.
+    share: f64,
+    /// Points of a trial.
+    seeds: usize,
+}
+
+impl Ahead {
+    /// Whether all points of a seed have a step: where a search goes beyond that is
+    /// not known.
+    pub fn is_shared(&self, node: &Node) -> bool {
+        node.uses > 1 && node.uses * self.seeds >= self.graph.points.len()
+    }
+
+    /// How many points will have a step like this one.
+    pub fn uses(&self, node: &Node) -> usize {
+        (node.uses as f64 * self.share).round() as usize
+    }
+
+    /// How often a step like this one will be done.
+    pub fn times(&self, node: &Node) -> f64 {
+        match self.is_shared(node) {
+            true => 1.0,
+            false => self.share,
+        }
+    }
+}
+
+/// A point of the space, to look at the experiment with: one whose values go
+/// together, if that is found.
+pub(super) fn first_point(search: &SearchSpec, family: &Family) -> Vec<Setting> {
     let mut random = ChaCha8Rng::seed_from_u64(search.seed);
-    let drawn = search
-        .space
-        .iter()
-        .map(|dimension| draw(dimension, &mut random));
+    let first = drawn_point(search, &mut random);
+    let mut others = (1..MOST_AHEAD).map(|_| drawn_point(search, &mut random));
+    match is_possible(family, &first) {
+        true => first,
+        false => others
+            .find(|point| is_possible(family, point))
+            .unwrap_or(first),
+    }
+}
+
+/// The first point with each of the values that are listed: groups and inputs among
+/// them bring other files and stages.
+pub(super) fn listed_points(search: &SearchSpec, first: &[Setting]) -> Vec<Vec<Setting>> {
+    let mut points = Vec::new();
+    for dimension in &search.space {
+        let DimensionValues::Listed(values) = &dimension.values else {
+            continue;
+        };
+        for value in values {
+            let others = first.iter().filter(|one| one.path != dimension.path);
+            points.push(sorted(others.chain([value]).cloned().collect()));
+        }
+    }
+    points
+}
+
+fn drawn_point(search: &SearchSpec, random: &mut ChaCha8Rng) -> Vec<Setting> {
+    let drawn = search.space.iter().map(|one| draw(one, random));
     sorted(drawn.collect())
+}
+
+/// Whether the values of a point go together.
+fn is_possible(family: &Family, point: &[Setting]) -> bool {
+    let fits = point.iter().all(|one| out_of_range(one).is_none());
+    fits && family.member(&overrides_of(point)).is_ok()
 }
 
 fn sorted(mut settings: Vec<Setting>) -> Vec<Setting> {
@@ -157,10 +223,7 @@ impl Sweep {
     /// Adds a trial: a point for each seed.
     fn add_trial(&mut self, search: &SearchSpec, values: &[f64]) -> Vec<usize> {
         let settings = settings_of(search, values);
-        let seeds: Vec<Option<u64>> = match self.header.seeds.as_slice() {
-            [] => vec![None],
-            seeds => seeds.iter().copied().map(Some).collect(),
-        };
+        let seeds: Vec<Option<u64>> = self.seeds().collect();
         let first = self.points.len();
         for seed in seeds {
             let line = PointLine {
@@ -190,6 +253,50 @@ impl Sweep {
             .iter()
             .filter(|attempt| attempt.loss.is_some())
             .count())
+    }
+
+    /// What a search has still to do: the points that were begun, and as many
+    /// others, drawn from its space, as it has trials left. Where it will go is not
+    /// known, but what its points share, and what they cost.
+    ///
+    /// # Errors
+    /// What points came to cannot be read.
+    pub fn ahead(&self, graph: &Graph, registry: &Registry) -> Result<Option<Ahead>, SweepError> {
+        let Some(search) = &self.header.search else {
+            return Ok(None);
+        };
+        let attempts = self.attempts(search, graph)?;
+        let left = search.trials.saturating_sub(attempts.len());
+        let open = attempts.iter().filter(|attempt| attempt.loss.is_none());
+        let mut points: Vec<(Vec<Setting>, Option<u64>)> = open
+            .flat_map(|attempt| &attempt.points)
+            .map(|point| (self.settings[*point].clone(), self.points[*point].seed))
+            .collect();
+        let begun = points.len();
+        let mut random = ChaCha8Rng::seed_from_u64(search.seed);
+        for _ in 0..left.min(MOST_AHEAD) {
+            let settings = drawn_point(search, &mut random);
+            if is_possible(&self.family, &settings) {
+                points.extend(self.seeds().map(|seed| (settings.clone(), seed)));
+            }
+        }
+        let seeds = self.seeds().count();
+        let all = left.saturating_mul(seeds) as f64;
+        Ok(Some(Ahead {
+            graph: self.graph_of_points(&points, registry)?,
+            share: match points.len() - begun {
+                0 => 1.0,
+                looked_at => all / looked_at as f64,
+            },
+            seeds,
+        }))
+    }
+
+    /// Seeds of the points of a trial.
+    fn seeds(&self) -> impl Iterator<Item = Option<u64>> + '_ {
+        let seeds = self.header.seeds.iter().copied().map(Some);
+        let unseeded = self.header.seeds.is_empty().then_some(None);
+        seeds.chain(unseeded)
     }
 
     /// The trials so far. Settings that came about twice are trials of their own.

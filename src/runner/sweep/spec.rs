@@ -44,6 +44,28 @@ pub struct SweepSpec {
     pub blocks: Vec<Block>,
     /// How points are searched for, instead of blocks.
     pub search: Option<SearchSpec>,
+    /// Where values of all points stand, by their keys, and metrics, by their
+    /// texts.
+    pub places: Vec<(String, Location)>,
+}
+
+impl SweepSpec {
+    /// Where a key that varies or is set stands, or a metric.
+    pub fn place(&self, name: &str) -> Option<&Location> {
+        let axes = self.blocks.iter().flat_map(|block| &block.axes);
+        let axes = axes.flat_map(|axis| &axis.keys);
+        let axes = axes.map(|(path, place)| (path, Some(place)));
+        let space = self.search.iter().flat_map(|search| &search.space);
+        let space = space.map(|dimension| (&dimension.path, dimension.location.as_ref()));
+        let set = self.blocks.iter().flat_map(|block| &block.places);
+        let set = set
+            .chain(&self.places)
+            .map(|(path, place)| (path, Some(place)));
+        axes.chain(space)
+            .chain(set)
+            .find(|(path, _)| *path == name)
+            .and_then(|(_, place)| place)
+    }
 }
 
 /// Axes whose values are all combined.
@@ -55,6 +77,8 @@ pub struct Block {
     pub fixed: Vec<Setting>,
     /// The axes; the last varies fastest.
     pub axes: Vec<Axis>,
+    /// Where these values stand.
+    pub places: Vec<(String, Location)>,
     /// Points that are left out.
     pub exclusions: Vec<Exclusion>,
 }
@@ -200,6 +224,36 @@ pub struct PruneSpec {
     pub max: f64,
     /// One of so many goes on at every look.
     pub factor: f64,
+    /// Where it stands, if it was just read.
+    #[serde(skip)]
+    pub places: PrunePlaces,
+}
+
+/// Where parts of `[search.prune]` stand.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PrunePlaces {
+    /// The stage, or the table that does not name it.
+    pub stage: Option<Location>,
+    /// The metric.
+    pub metric: Option<Location>,
+    /// What counts how far a trial is.
+    pub resource: Option<Location>,
+}
+
+impl fmt::Display for PruneSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} by {}.{} ({}), looked at from {} {} to {}",
+            self.method.name(),
+            self.stage,
+            self.metric,
+            self.goal.as_str(),
+            self.resource,
+            self.min,
+            self.max
+        )
+    }
 }
 
 /// A method of ending trials early.
@@ -210,4 +264,14 @@ pub enum PruneMethod {
     Asha,
     /// The same with several first looks, which trials share.
     Hyperband,
+}
+
+impl PruneMethod {
+    /// As files write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Asha => "asha",
+            Self::Hyperband => "hyperband",
+        }
+    }
 }

@@ -9,7 +9,7 @@ use crate::runner::Plan;
 use crate::stages::registry;
 use crate::store::{ContentHashes, Project};
 
-use super::graph::{GraphPoint, plan};
+use super::graph::{GraphPoint, Misfits, plan};
 use super::*;
 
 fn settings(texts: &[&str]) -> Vec<Setting> {
@@ -47,7 +47,15 @@ fn same_keys(text: &str, points: &[(&[&str], Option<u64>)]) -> Graph {
             seed: *seed,
         })
         .collect();
-    let graph = plan(&family, &graph_points, &registry(), &project, &hashes).unwrap();
+    let graph = plan(
+        &family,
+        &graph_points,
+        Misfits::Refused,
+        &registry(),
+        &project,
+        &hashes,
+    )
+    .unwrap();
     for (place, point) in graph_points.iter().enumerate() {
         let experiment = family.member(&point.overrides()).unwrap();
         let plan = Plan::without_history(&experiment, &registry(), project.clone()).unwrap();
@@ -154,4 +162,34 @@ fn pieces_of_work_wait_for_what_they_share() {
             ("point 2".to_owned(), vec![0]),
         ]
     );
+}
+
+#[test]
+fn values_that_do_not_go_together_block_their_points() {
+    let dir = tempfile::tempdir().unwrap();
+    let family = family(dir.path(), QUICK);
+    let project = Project::locate(dir.path(), None, None);
+    let hashes = ContentHashes::open(&project, false);
+    let all = [3, 2, 4, -1].map(|heads| {
+        let path = "stage.train.model.heads".to_owned();
+        vec![Setting::of(path, heads.into())]
+    });
+    let points: Vec<_> = all
+        .iter()
+        .map(|settings| GraphPoint {
+            settings,
+            seed: None,
+        })
+        .collect();
+    let planned = |misfits| plan(&family, &points, misfits, &registry(), &project, &hashes);
+    assert!(planned(Misfits::Refused).is_err());
+    let graph = planned(Misfits::Blocked).unwrap();
+    let blocked: Vec<bool> = (0..4)
+        .map(|place| graph.blockage(place).is_some())
+        .collect();
+    assert_eq!(blocked, [true, false, false, true]);
+    let why = graph.blockage(0).unwrap();
+    assert!(why.contains("3 attention heads"), "{why}");
+    let units = units(&graph, &[0, 1, 2, 3]);
+    assert!(units.iter().all(|unit| !matches!(unit.spec.point, 0 | 3)));
 }

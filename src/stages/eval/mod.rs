@@ -58,6 +58,10 @@ impl StageKind for Eval {
         true
     }
 
+    fn rows(&self) -> Option<&'static [&'static [&'static str]]> {
+        None
+    }
+
     fn resources(&self, query: &ResourceQuery<'_>) -> Result<Vec<Resource>, StageError> {
         let mut resources = vec![inputs::embedder(query)?];
         if !query.inputs.iter().any(|kind| is_cache(kind)) {

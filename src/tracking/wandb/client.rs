@@ -26,6 +26,8 @@ const ANSWER_LIMIT: u64 = 1 << 30;
 pub struct Client {
     http: Http,
     base: String,
+    /// The address as people may see it.
+    address: String,
     key: ApiKey,
 }
 
@@ -40,6 +42,20 @@ pub(super) fn host(base_url: &str) -> Result<String, WandbError> {
         ("http" | "https", Some(host)) => Ok(host.to_owned()),
         _ => Err(wrong()),
     }
+}
+
+/// An address as people may see it: without the name and password that it may
+/// have.
+pub(super) fn plain_address(base_url: &str) -> String {
+    let Ok(mut url) = Url::parse(base_url) else {
+        return "the address that is set".to_owned();
+    };
+    // Addresses without a machine have neither.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.set_fragment(None);
+    url.as_str().trim_end_matches('/').to_owned()
 }
 
 /// The certificates of a file.
@@ -86,8 +102,22 @@ impl Client {
         Ok(Client {
             http,
             base: base_url.trim_end_matches('/').to_owned(),
+            address: plain_address(base_url),
             key,
         })
+    }
+
+    /// The address of the service, for people.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// What this service did not do.
+    pub(super) fn trouble(&self, fault: Fault) -> WandbError {
+        WandbError::Service {
+            address: self.address.clone(),
+            fault,
+        }
     }
 
     /// Asks a GraphQL operation; returns its `data`.
@@ -112,10 +142,7 @@ impl Client {
         if errors.is_some_and(|errors| !errors.is_empty()) {
             let text = fault::message(answer.to_string().as_bytes());
             let text = text.unwrap_or_else(|| "the service reports an error".to_owned());
-            return Err(Fault::Refused {
-                status: 200,
-                message: self.key.hide_in(&text),
-            });
+            return Err(Fault::refused(self.key.hide_in(&text)));
         }
         match answer {
             Value::Object(mut answer) => Ok(answer.remove("data").unwrap_or(Value::Null)),
@@ -283,5 +310,13 @@ mod tests {
         for wrong in ["", "api.wandb.ai", "ftp://x", "http://"] {
             assert!(host(wrong).is_err(), "{wrong}");
         }
+        assert_eq!(
+            plain_address("https://me:secret@wandb.lab:8080/sub/?key=secret"),
+            "https://wandb.lab:8080/sub"
+        );
+        assert_eq!(
+            plain_address("https://api.wandb.ai"),
+            "https://api.wandb.ai"
+        );
     }
 }

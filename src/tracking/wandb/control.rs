@@ -1,11 +1,26 @@
 //! What a run and its mirror tell each other: the mirror waits here, and
 //! nobody waits for the mirror longer than he wants to.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Takes lines for people.
 pub type Say = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// Says each text once: several mirrors have the same trouble at the same time.
+pub fn each_once(say: Say) -> Say {
+    let said: Mutex<HashSet<String>> = Mutex::default();
+    Arc::new(move |text: &str| {
+        let is_new = said
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(text.to_owned());
+        if is_new {
+            say(text);
+        }
+    })
+}
 
 /// Called when somebody wants the run to end.
 pub type OnStop = Arc<dyn Fn() + Send + Sync>;
@@ -96,5 +111,23 @@ impl Control {
             told = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         told
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_is_said_once() {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let hears = heard.clone();
+        let say = each_once(Arc::new(move |text: &str| {
+            hears.lock().unwrap().push(text.to_owned());
+        }));
+        for text in ["no key", "no key", "no answer", "no key"] {
+            say(text);
+        }
+        assert_eq!(*heard.lock().unwrap(), ["no key", "no answer"]);
     }
 }

@@ -34,8 +34,13 @@ pub enum WandbError {
     #[error("failed to prepare connections: {0}")]
     Client(String),
     /// The service did not do what was asked.
-    #[error(transparent)]
-    Fault(#[from] Fault),
+    #[error("Weights & Biases at {address}: {fault}")]
+    Service {
+        /// Its address.
+        address: String,
+        /// What it did.
+        fault: Fault,
+    },
     /// The service has no such run.
     #[error("there is no run `{run}` in {entity}/{project}")]
     UnknownRun {

@@ -24,12 +24,12 @@ pub enum Fault {
     /// The request is larger than the service takes.
     #[error("the service does not take requests of this size (413)")]
     TooLarge,
-    /// The service does not want it, now and later.
-    #[error("{message} ({status})")]
+    /// The service does not want it, now and later, or it must not be asked.
+    #[error("{}", told(message, *status))]
     Refused {
-        /// HTTP status; 200 for errors in an answer.
-        status: u16,
-        /// In the words of the service.
+        /// HTTP status; none for errors in an answer, and for what is not asked.
+        status: Option<u16>,
+        /// Why; in the words of the service where it says something.
         message: String,
     },
 }
@@ -43,27 +43,34 @@ impl Fault {
         }
     }
 
-    /// What the service has and what is wanted do not go together.
-    pub(super) fn conflict(message: String) -> Fault {
+    /// Something that is refused whatever the status of the answer, if there is
+    /// one.
+    pub(super) fn refused(message: impl Into<String>) -> Fault {
         Fault::Refused {
-            status: 409,
-            message,
+            status: None,
+            message: message.into(),
         }
     }
 
     /// Of an answer with a status that is no success.
     pub(super) fn of_status(status: u16, retry_after: Option<&str>, body: &[u8]) -> Fault {
-        let message = message(body).unwrap_or_else(|| format!("the answer is {status}"));
+        let message = message(body).unwrap_or_default();
         match status {
             413 => Fault::TooLarge,
             429 => Fault::Passing {
-                why: format!("the service asks to wait (429): {message}"),
+                why: match message.is_empty() {
+                    true => "the service asks to wait (429)".to_owned(),
+                    false => format!("the service asks to wait (429): {message}"),
+                },
                 after: retry_after
                     .and_then(wait)
                     .map(|wait| wait.min(LONGEST_WAIT)),
             },
-            300..=399 | 408 | 409 | 425 | 500.. => Fault::passing(format!("{message} ({status})")),
-            _ => Fault::Refused { status, message },
+            300..=399 | 408 | 409 | 425 | 500.. => Fault::passing(told(&message, Some(status))),
+            _ => Fault::Refused {
+                status: Some(status),
+                message,
+            },
         }
     }
 
@@ -72,7 +79,7 @@ impl Fault {
         matches!(
             self,
             Fault::Refused {
-                status: 401 | 403,
+                status: Some(401 | 403),
                 ..
             }
         )
@@ -80,7 +87,22 @@ impl Fault {
 
     /// Whether the account has nothing left.
     pub fn is_about_the_account(&self) -> bool {
-        matches!(self, Fault::Refused { status: 402, .. })
+        matches!(
+            self,
+            Fault::Refused {
+                status: Some(402),
+                ..
+            }
+        )
+    }
+}
+
+/// A message with the status of the answer, where that says more.
+fn told(message: &str, status: Option<u16>) -> String {
+    match (message, status) {
+        ("", Some(status)) => format!("the answer has status {status}"),
+        (message, Some(status)) => format!("{message} ({status})"),
+        (message, None) => message.to_owned(),
     }
 }
 
@@ -122,6 +144,12 @@ mod tests {
         assert_eq!(of(413), Fault::TooLarge);
         assert!(of(401).is_about_the_key() && !of(404).is_about_the_key());
         assert_eq!(of(404).to_string(), "no (404)");
+        let silent = |status| Fault::of_status(status, None, b"<html>").to_string();
+        assert_eq!(silent(404), "the answer has status 404");
+        assert_eq!(silent(502), "the answer has status 502");
+        assert_eq!(silent(429), "the service asks to wait (429)");
+        // An error in an answer that went well has no status to tell.
+        assert_eq!(Fault::refused("no project").to_string(), "no project");
     }
 
     #[test]

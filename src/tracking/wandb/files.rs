@@ -161,7 +161,9 @@ pub(super) fn upload(mirror: &mut Mirror, names: &[&str]) -> Result<Vec<String>,
         let results = match upload_once(mirror, &left, wait) {
             Ok(results) => results,
             Err(Stop::Refused(fault)) => {
-                mirror.warn(&format!("files are not uploaded: {fault}"));
+                let address = mirror.client.address();
+                let text = format!("{address}: files are not uploaded: {fault}");
+                mirror.warn(&text);
                 return Ok(Vec::new());
             }
             Err(Stop::OutOfTime) => return Ok(left),
@@ -235,18 +237,14 @@ fn put(
     folder: &Path,
     timeout: Duration,
 ) -> Result<(), Fault> {
-    let refused = |message: String| Fault::Refused {
-        status: 404,
-        message,
-    };
     let place = places.iter().find(|place| place.name == name);
-    let place = place.ok_or_else(|| refused("the service names no place for it".to_owned()))?;
+    let place = place.ok_or_else(|| Fault::refused("the service names no place for it"))?;
     let path = folder.join(name);
     let file = File::open(&path).and_then(|file| {
         let length = file.metadata()?.len();
         Ok((file, length))
     });
-    let file =
-        file.map_err(|error| refused(format!("failed to read {}: {error}", path.display())))?;
+    let file = file
+        .map_err(|error| Fault::refused(format!("failed to read {}: {error}", path.display())))?;
     client.put(&place.url, headers, file, timeout)
 }

@@ -78,9 +78,8 @@ impl Mirrors {
             home: runs.parent().unwrap_or(runs).to_path_buf(),
         };
         for wanted in wanted {
-            let stage = wanted.stage.clone();
             if let Err(error) = mirrors.begin(dir, wanted, &on_stop) {
-                (mirrors.say)(&format!("warning: `{stage}` is not mirrored: {error}"));
+                (mirrors.say)(&format!("warning: not mirrored: {error}"));
             }
         }
         mirrors

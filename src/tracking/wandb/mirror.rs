@@ -140,14 +140,14 @@ impl Mirror {
             if let Stop::Refused(fault) = &stop {
                 self.state.progress.refused = Some(fault.to_string());
                 self.state.progress.refused_key = fault.is_about_the_key();
-                self.warn(&format!(
-                    "Weights & Biases does not take run {}: {fault}; the local record goes on",
-                    self.state.run.id
-                ));
+                self.say_refused(fault);
             }
             if let Stop::Error(error) = &stop {
                 self.state.progress.refused = Some(error.to_string());
-                self.warn(&format!("not mirrored: {error}; the local record goes on"));
+                // What is sent late is reported one by one.
+                if !self.late {
+                    self.warn(&format!("not mirrored: {error}; the local record goes on"));
+                }
             }
             let may_pass = matches!(&stop, Stop::Refused(fault) if fault.is_about_the_key());
             let ends = self.late || self.control.finish_by().is_some();
@@ -162,6 +162,28 @@ impl Mirror {
             self.state.progress.refused = None;
             self.state.progress.refused_key = false;
         }
+    }
+
+    /// Says what the service refuses: in the same words for all stages that it
+    /// refuses for the same reason.
+    fn say_refused(&mut self, fault: &Fault) {
+        // What is sent late is reported one by one.
+        if self.late {
+            return;
+        }
+        let address = self.client.address();
+        let text = if fault.is_about_the_key() {
+            format!(
+                "Weights & Biases at {address} does not accept the key: {fault}; the local record \
+                 goes on, and `novic sync` sends it with a key that is accepted"
+            )
+        } else {
+            format!(
+                "Weights & Biases at {address} does not take the run: {fault}; the local record \
+                 goes on"
+            )
+        };
+        self.warn(&text);
     }
 
     /// Makes the run at the service, or finds the one that is there.
@@ -232,7 +254,7 @@ impl Mirror {
                              writes to it",
                             run.id
                         );
-                        return Err(Stop::Refused(Fault::conflict(message)));
+                        return Err(Stop::Refused(Fault::refused(message)));
                     }
                     progress.acknowledged = Counts {
                         history: has.history.saturating_sub(base.history),
@@ -568,10 +590,14 @@ impl Mirror {
 
     pub(super) fn went_wrong(&mut self, why: &str) {
         self.state.progress.last_error = Some(why.to_owned());
-        let is_new = self.warn(&format!(
-            "Weights & Biases does not answer as wished ({why}); the run goes on, the mirror \
-             tries again"
-        ));
+        let then = match self.late {
+            true => "it is asked again",
+            false => "the run goes on, the mirror tries again",
+        };
+        let address = self.client.address();
+        let text =
+            format!("Weights & Biases at {address} does not answer as wished ({why}); {then}");
+        let is_new = self.warn(&text);
         self.troubled |= is_new;
         let _ = self.state.save();
     }

@@ -30,7 +30,7 @@ mod state;
 mod sync;
 
 pub use client::Client;
-pub use control::{OnStop, Say};
+pub use control::{OnStop, Say, each_once};
 pub use encodings::{config_values, plain};
 pub use error::WandbError;
 pub use fault::Fault;

@@ -268,7 +268,7 @@ impl Client {
     /// # Errors
     /// The service does not answer, or has no such file.
     pub fn file_content(&self, file: &RemoteFile) -> Result<Vec<u8>, WandbError> {
-        Ok(patiently(|| self.get(&file.url, TIMEOUT))?)
+        patiently(|| self.get(&file.url, TIMEOUT)).map_err(|fault| self.trouble(fault))
     }
 
     /// Asks with the fields of newer servers, then without.
@@ -280,19 +280,17 @@ impl Client {
     ) -> Result<Value, WandbError> {
         let all = text(&format!("{FIELDS} {NEWER_FIELDS}"));
         match self.ask(operation, &all, variables) {
-            Err(WandbError::Fault(Fault::Refused { message, .. }))
-                if message.contains(NEWER_FIELDS) =>
-            {
-                self.ask(operation, &text(FIELDS), variables)
-            }
+            Err(WandbError::Service {
+                fault: Fault::Refused { message, .. },
+                ..
+            }) if message.contains(NEWER_FIELDS) => self.ask(operation, &text(FIELDS), variables),
             other => other,
         }
     }
 
     fn ask(&self, operation: &str, query: &str, variables: &Value) -> Result<Value, WandbError> {
-        Ok(patiently(|| {
-            self.graphql(operation, query, variables, TIMEOUT)
-        })?)
+        patiently(|| self.graphql(operation, query, variables, TIMEOUT))
+            .map_err(|fault| self.trouble(fault))
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) fn refusal(run: &Description, exists: bool) -> Option<Fault> {
         ),
         _ => return None,
     };
-    Some(Fault::conflict(message))
+    Some(Fault::refused(message))
 }
 
 /// Asks the service about the stages that must not run without the mirror that
@@ -55,7 +55,7 @@ pub fn check_strict(runs: &Path, wanted: &[Wanted]) -> Result<(), WandbError> {
         if let Ok(status) = client.resume_status(entity, &run.project, &run.id, timeout)
             && let Some(fault) = refusal(run, status.is_some())
         {
-            return Err(fault.into());
+            return Err(client.trouble(fault));
         }
     }
     Ok(())

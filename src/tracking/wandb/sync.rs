@@ -197,6 +197,7 @@ fn act(
 fn upload(state: MirrorState, say: &Say, control: &Arc<Control>) -> Result<Synced, WandbError> {
     let client = state.settings.client()?;
     let tell = (say.clone(), Arc::new(|| {}) as Arc<dyn Fn() + Send + Sync>);
+    let address = client.address().to_owned();
     let mut mirror = Mirror::new(state, client, control.clone(), tell, true);
     Ok(match mirror.run() {
         Outcome::Complete if !mirror.state.is_sent() => Synced::Failed {
@@ -213,18 +214,16 @@ fn upload(state: MirrorState, say: &Say, control: &Arc<Control>) -> Result<Synce
                 page: mirror.state.page(),
             }
         }
-        Outcome::Stopped(Stop::OutOfTime) => Synced::Failed {
-            message: mirror
-                .state
-                .progress
-                .last_error
-                .clone()
-                .unwrap_or_else(|| "the service does not answer".to_owned()),
-            key: false,
-            quota: false,
-        },
+        Outcome::Stopped(Stop::OutOfTime) => {
+            let why = mirror.state.progress.last_error.as_deref();
+            Synced::Failed {
+                message: format!("{address}: {}", why.unwrap_or("it does not answer")),
+                key: false,
+                quota: false,
+            }
+        }
         Outcome::Stopped(Stop::Refused(fault)) => Synced::Failed {
-            message: fault.to_string(),
+            message: format!("{address}: {fault}"),
             key: fault.is_about_the_key(),
             quota: fault.is_about_the_account(),
         },

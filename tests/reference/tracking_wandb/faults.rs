@@ -152,7 +152,10 @@ fn a_key_that_is_refused_is_a_warning_for_runs_and_code_4_for_sync() {
         let output = command.output().expect("novic starts");
         (output.status.code(), said(&output))
     };
-    assert_eq!(sync(Some(KEY)).0, Some(4));
+    let (code, text) = sync(Some(KEY));
+    assert_eq!(code, Some(4), "{text}");
+    assert!(text.contains(&server.url), "{text}");
+    assert_eq!(text.matches("invalid key").count(), 1, "{text}");
     let (code, text) = sync(None);
     assert_eq!(code, Some(4), "{text}");
     assert!(
@@ -168,6 +171,40 @@ fn a_key_that_is_refused_is_a_warning_for_runs_and_code_4_for_sync() {
     assert_complete(&server.runs()["tester/p/refused"], "refused");
     assert!(!text.contains(KEY), "{text}");
     assert_no_key(&dir.path().join("store"));
+}
+
+/// An error in an answer that went well: with the address, without a status that
+/// says nothing.
+#[test]
+fn refusals_are_told_as_people_need_them() {
+    let server = Server::start(&json!([{
+        "kind": "graphql", "action": "graphql_error", "message": "project p is closed",
+    }]));
+    let dir = tempfile::tempdir().expect("a folder");
+    let output = server.replay(dir.path(), &script("closed"));
+    let text = said(&output);
+    assert!(output.status.success(), "{text}");
+    let expected = format!(
+        "Weights & Biases at {} does not take the run: project p is closed; the local record",
+        server.url
+    );
+    assert!(text.contains(&expected), "{text}");
+    assert!(!text.contains("(200)"), "{text}");
+    let arguments = ["format-wandb", "--wandb", "tracking.project=p"];
+    let output = server.novic(dir.path(), &arguments).output();
+    let text = said(&output.expect("novic starts"));
+    let expected = format!("{}: project p is closed", server.url);
+    assert!(text.contains(&expected), "{text}");
+    // Both names in one: with the way out, before anything is recorded.
+    let mut both = script("both");
+    both["run"]["project"] = json!("lab/p");
+    let dir = tempfile::tempdir().expect("a folder");
+    let output = server.replay(dir.path(), &both);
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    let parts = r#"write "entity": "lab", "project": "p""#;
+    assert!(text.contains(parts), "{text}");
+    assert!(!dir.path().join("store").exists());
 }
 
 /// No file of a folder holds the key.

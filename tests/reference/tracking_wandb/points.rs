@@ -100,6 +100,32 @@ fn points_of_sweeps_are_mirrored_while_they_run() {
     assert_eq!(apart.filter(|run| run["jobType"] == "train").count(), 2);
 }
 
+/// Points and stages have the same trouble, which is said once.
+#[test]
+fn trouble_of_many_stages_is_said_once() {
+    let refused = json!([{
+        "kind": "graphql", "action": "status", "status": 401, "body": "{\"error\": \"no\"}",
+    }]);
+    let server = Server::start(&refused);
+    let dir = folder();
+    let more = ["noise.vec_norm=1,1.5", "--name", "refused"];
+    let output = tiny(&server, dir.path(), &["sweep", "run"], &more).output();
+    let output = output.expect("novic starts");
+    let text = said(&output);
+    assert!(output.status.success(), "{text}");
+    assert!(server.log().len() > 2, "{text}");
+    let warning = format!("Weights & Biases at {} does not accept the key", server.url);
+    assert_eq!(text.matches(&warning).count(), 1, "{text}");
+    // Nor is it said for each that there is no key.
+    let dir = folder();
+    let mut run = tiny(&server, dir.path(), &["run"], &["--until", "drawings"]);
+    run.env("HOME", dir.path()).env_remove("WANDB_API_KEY");
+    let output = run.output().expect("novic starts");
+    let text = said(&output);
+    assert!(output.status.success(), "{text}");
+    assert_eq!(text.matches("there is no API key").count(), 1, "{text}");
+}
+
 #[test]
 fn a_point_that_is_stopped_at_the_service_leaves_the_others_alone() {
     let server = Server::start(&json!([]));
