@@ -13,6 +13,7 @@ use crate::ops::tape::{PageRef, host};
 
 use super::cache::{KeyValueCache, NewRow};
 use super::hypothesis::Hypothesis;
+use super::stop::Stop;
 use super::successors::{Place, Rules};
 use super::trie::{END, NodeId, NounTrie};
 
@@ -188,12 +189,14 @@ struct Search<'p, 'a> {
     found: Vec<Found>,
 }
 
-/// The `topk` best guide nouns of each sample of `embeds` `[B, F]`.
+/// The `topk` best guide nouns of each sample of `embeds` `[B, F]`; nouns with
+/// the same tokens are one.
 pub(super) fn search(
     decoder: &Decoder,
     plan: &Plan<'_>,
     topk: usize,
     embeds: &Tensor,
+    stop: &Stop,
 ) -> Result<Vec<Vec<Hypothesis>>, DecoderError> {
     let (mut cache, logits) = KeyValueCache::start(decoder, embeds)?;
     let width = logits.dim(1)?;
@@ -202,7 +205,7 @@ pub(super) fn search(
         .map(|row| {
             let mut search = Search {
                 plan,
-                topk: topk.min(plan.trie.len()),
+                topk: topk.min(plan.trie.distinct()),
                 open: BinaryHeap::new(),
                 visited: Vec::new(),
                 found: Vec::new(),
@@ -213,6 +216,7 @@ pub(super) fn search(
         .collect::<Result<Vec<_>, DecoderError>>()?;
 
     loop {
+        stop.check()?;
         let active = searches
             .iter()
             .filter(|search| search.next_bound().is_some())
@@ -220,10 +224,10 @@ pub(super) fn search(
         if active == 0 {
             break;
         }
-        let share = (ROWS / active).clamp(1, topk.max(8));
+        let room = (ROWS / active).max(1);
         let chosen: Vec<Vec<(Open, Vec<PageRef>)>> = searches
             .iter_mut()
-            .map(|search| search.take(share))
+            .map(|search| search.take(room.min(search.share())))
             .collect();
         let rows: Vec<NewRow<'_>> = chosen
             .iter()
@@ -283,6 +287,13 @@ impl Search<'_, '_> {
     fn may_rank(&self, bound: f64) -> bool {
         let worst = self.found.last().filter(|_| self.found.len() == self.topk);
         bound > f64::NEG_INFINITY && worst.is_none_or(|worst| bound + SLACK >= worst.score)
+    }
+
+    /// How many nodes to look at next: few at first, since complete nouns prune
+    /// the rest; where they do not, a quarter of what was looked at, so that at
+    /// most a quarter of the work is in vain and no step is small for long.
+    fn share(&self) -> usize {
+        self.topk.max(8).max(self.visited.len() / 4)
     }
 
     /// Takes the `count` most promising nodes, with the pages of the tokens
@@ -354,22 +365,24 @@ impl Search<'_, '_> {
         if score.is_nan() || score == f64::NEG_INFINITY {
             return;
         }
-        for &noun in self.plan.trie.nouns(leaf) {
-            let before =
-                |found: &Found| found.score > score || (found.score == score && found.noun < noun);
-            let at = self.found.partition_point(before);
-            if at < self.topk {
-                self.found.insert(
-                    at,
-                    Found {
-                        score,
-                        noun,
-                        last,
-                        end_log_prob,
-                    },
-                );
-                self.found.truncate(self.topk);
-            }
+        // Nouns with the same tokens are one result.
+        let Some(&noun) = self.plan.trie.nouns(leaf).first() else {
+            return;
+        };
+        let before =
+            |found: &Found| found.score > score || (found.score == score && found.noun < noun);
+        let at = self.found.partition_point(before);
+        if at < self.topk {
+            self.found.insert(
+                at,
+                Found {
+                    score,
+                    noun,
+                    last,
+                    end_log_prob,
+                },
+            );
+            self.found.truncate(self.topk);
         }
     }
 
