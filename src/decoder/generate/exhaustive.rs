@@ -224,10 +224,10 @@ pub(super) fn search(
         if active == 0 {
             break;
         }
-        let room = (ROWS / active).max(1);
+        let share = (ROWS / active).clamp(1, topk.max(8));
         let chosen: Vec<Vec<(Open, Vec<PageRef>)>> = searches
             .iter_mut()
-            .map(|search| search.take(room.min(search.share())))
+            .map(|search| search.take(share))
             .collect();
         let rows: Vec<NewRow<'_>> = chosen
             .iter()
@@ -287,13 +287,6 @@ impl Search<'_, '_> {
     fn may_rank(&self, bound: f64) -> bool {
         let worst = self.found.last().filter(|_| self.found.len() == self.topk);
         bound > f64::NEG_INFINITY && worst.is_none_or(|worst| bound + SLACK >= worst.score)
-    }
-
-    /// How many nodes to look at next: few at first, since complete nouns prune
-    /// the rest; where they do not, a quarter of what was looked at, so that at
-    /// most a quarter of the work is in vain and no step is small for long.
-    fn share(&self) -> usize {
-        self.topk.max(8).max(self.visited.len() / 4)
     }
 
     /// Takes the `count` most promising nodes, with the pages of the tokens
