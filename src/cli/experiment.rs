@@ -7,7 +7,7 @@ use super::{CliError, Exit};
 use crate::config::schema::Needs;
 use crate::config::{ConfigErrors, Experiment, Problem, Request, StageSpec, render};
 use crate::reports::experiment::{plot_specs, table_specs};
-use crate::runner::{Slots, excessive_needs, unread_overrides};
+use crate::runner::{Slots, excessive_needs, unread_in_tables, unread_overrides};
 use crate::stages::{self, input_problems};
 use crate::tracking::Environment;
 
@@ -24,7 +24,9 @@ pub(super) fn load_request(request: &Request) -> Result<Experiment, CliError> {
         return Err(report(ConfigErrors { problems }));
     }
     let mut warnings = experiment.warnings.clone();
-    warnings.extend(unread_overrides(&experiment, &stages::registry()));
+    let registry = stages::registry();
+    warnings.extend(unread_in_tables(&experiment, &registry));
+    warnings.extend(unread_overrides(&experiment, &registry));
     warn(&warnings);
     Ok(experiment)
 }

@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
+use std::num::ParseIntError;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
@@ -50,32 +52,43 @@ pub struct ServeArgs {
     #[arg(long, value_name = "TEXT")]
     token: Option<String>,
     /// Inputs that are worked on or wait; more are refused with status 503
-    #[arg(long, default_value_t = 256, value_name = "N")]
+    #[arg(long, default_value_t = 256, value_parser = at_least_one::<usize>, value_name = "N")]
     queue: usize,
     /// Inputs that are embedded together
-    #[arg(long, default_value_t = 32, value_name = "N")]
+    #[arg(long, default_value_t = 32, value_parser = at_least_one::<usize>, value_name = "N")]
     max_batch: usize,
     /// How long a batch waits for further inputs
     #[arg(long, default_value_t = 2, value_name = "MS")]
     max_wait_ms: u64,
     /// Inputs of one request
-    #[arg(long, default_value_t = 64, value_name = "N")]
+    #[arg(long, default_value_t = 64, value_parser = at_least_one::<usize>, value_name = "N")]
     max_inputs: usize,
     /// Size of one request
-    #[arg(long, default_value_t = 32, value_name = "MIB")]
+    #[arg(long, default_value_t = 32, value_parser = at_least_one::<usize>, value_name = "MIB")]
     max_body: usize,
     /// Size of one picture in millions of pixels
-    #[arg(long, default_value_t = 50, value_name = "N")]
+    #[arg(long, default_value_t = 50, value_parser = at_least_one::<u64>, value_name = "N")]
     max_megapixels: u64,
     /// Time for a request
-    #[arg(long, default_value_t = 60, value_name = "S")]
+    #[arg(long, default_value_t = 60, value_parser = at_least_one::<u64>, value_name = "S")]
     timeout: u64,
     /// Connections at a time
-    #[arg(long, default_value_t = 256, value_name = "N")]
+    #[arg(long, default_value_t = 256, value_parser = at_least_one::<usize>, value_name = "N")]
     connections: usize,
     /// Print the address as JSON
     #[arg(long)]
     json: bool,
+}
+
+/// A limit; one of 0 would refuse everything.
+fn at_least_one<T: FromStr<Err = ParseIntError> + From<u8> + PartialEq>(
+    text: &str,
+) -> Result<T, String> {
+    match text.parse::<T>() {
+        Ok(limit) if limit == T::from(0) => Err("it must be at least 1".to_owned()),
+        Ok(limit) => Ok(limit),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Serves until it is interrupted.
@@ -111,10 +124,10 @@ pub fn cmd_serve(args: &ServeArgs) -> Result<Exit, CliError> {
             max_bytes: max_bytes as u64,
             max_pixels: args.max_megapixels.saturating_mul(1_000_000),
         },
-        timeout: Duration::from_secs(args.timeout.max(1)),
+        timeout: Duration::from_secs(args.timeout),
         max_batch: args.max_batch,
         max_wait: Duration::from_millis(args.max_wait_ms),
-        connections: args.connections.max(1),
+        connections: args.connections,
         ..ServeOptions::default()
     };
     let interrupt = Interrupt::of_signals().map_err(CliError::failed)?;

@@ -75,6 +75,9 @@ pub enum DecoderError {
         /// What is wrong and what is allowed.
         reason: String,
     },
+    /// Decoding was told to stop.
+    #[error("decoding was interrupted")]
+    Interrupted,
     /// Tokens could not be turned into text.
     #[error("failed to read generated tokens: {reason}")]
     Detokenize {

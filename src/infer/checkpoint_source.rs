@@ -11,10 +11,6 @@ use crate::decoder::checkpoint::Checkpoint;
 use crate::store::Project;
 use crate::train::exchange;
 
-/// The decoder in the program; `extras/decoder/README.md` tells how it was
-/// trained.
-static EMBEDDED: &[u8] = include_bytes!("../../extras/decoder/embedded.safetensors");
-
 /// Where a decoder comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckpointSource {
@@ -33,7 +29,7 @@ impl FromStr for CheckpointSource {
 
     fn from_str(text: &str) -> Result<Self, Infallible> {
         Ok(match text {
-            "embedded" => Self::Embedded,
+            exchange::EMBEDDED_NAME => Self::Embedded,
             "latest" => Self::Latest,
             _ if text.contains('/')
                 || exchange::Form::of_name(Path::new(text)).is_some()
@@ -49,7 +45,7 @@ impl FromStr for CheckpointSource {
 impl fmt::Display for CheckpointSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Embedded => f.write_str("embedded"),
+            Self::Embedded => f.write_str(exchange::EMBEDDED_NAME),
             Self::Latest => f.write_str("latest"),
             Self::File(path) => write!(f, "{}", path.display()),
             Self::Run(run) => f.write_str(run),
@@ -67,10 +63,7 @@ impl CheckpointSource {
     /// program.
     pub(super) fn load(&self) -> Result<(Checkpoint, PathBuf), InferError> {
         let path = match self {
-            Self::Embedded => {
-                let path = PathBuf::from("embedded");
-                return Ok((Checkpoint::from_bytes(&path, EMBEDDED)?, path));
-            }
+            Self::Embedded => PathBuf::from(exchange::EMBEDDED_NAME),
             Self::File(path) if path.is_dir() => {
                 newest_in(path).ok_or_else(|| InferError::NoCheckpoint {
                     wanted: self.to_string(),

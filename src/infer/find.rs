@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::store::{Manifest, Project};
-use crate::train::exchange::Form;
+use crate::train::exchange::{EMBEDDED_NAME, Form};
 
 /// Checkpoints named by a configuration.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,12 +33,17 @@ pub struct SearchPlaces<'a> {
 impl CheckpointNames<'_> {
     /// The files, newest first: by directory, then by the chunk and the time in
     /// their names. A name that is nothing that exists is taken as a file, so
-    /// that reading it says what is wrong.
+    /// that reading it says what is wrong; `embedded` is the decoder in the
+    /// program and stays as it is.
     pub fn find(&self, places: &SearchPlaces<'_>) -> Vec<PathBuf> {
         let mut found: Vec<PathBuf> = Vec::new();
         let names = self.load_many.iter().map(String::as_str);
         for name in [self.load].into_iter().chain(names) {
             if name.is_empty() {
+                continue;
+            }
+            if name == EMBEDDED_NAME {
+                found.push(PathBuf::from(name));
                 continue;
             }
             let path = places.resolve(name);
@@ -243,6 +248,25 @@ mod tests {
             ]
         );
         assert_eq!(find(dir.path(), &["d", "d"], 1).len(), 1);
+    }
+
+    #[test]
+    fn the_decoder_in_the_program_is_no_file() {
+        let dir = folder(&["embedded/ovod_chunk0001_20260101_000000.train", "a.model"]);
+        let found = CheckpointNames {
+            load: "embedded",
+            load_many: &["a.model".to_owned(), "embedded".to_owned()],
+            per_dir: 1,
+        };
+        let found = found.find(&SearchPlaces {
+            working_dir: dir.path(),
+            outputs: dir.path(),
+            trainings: None,
+        });
+        assert_eq!(
+            found,
+            [dir.path().join("a.model"), PathBuf::from("embedded")]
+        );
     }
 
     #[test]

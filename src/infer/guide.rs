@@ -5,7 +5,9 @@ use std::path::Path;
 
 use super::error::InferError;
 use crate::config::nearest;
-use crate::decoder::generate::{DropReason, DroppedNoun, EncodedNouns, NounTrie};
+use crate::decoder::generate::{
+    DropReason, DroppedNoun, EncodedNouns, GenerationConfig, Guiding, NounTrie,
+};
 
 /// Largest guide list that is read, in bytes.
 const MAX_BYTES: u64 = 256 << 20;
@@ -21,6 +23,8 @@ pub struct Guide {
     trie: NounTrie,
     dropped: Vec<DroppedNoun>,
     outside: Vec<String>,
+    /// Nouns with the tokens of an earlier one, and that one.
+    merged: Vec<(String, String)>,
 }
 
 impl Guide {
@@ -35,11 +39,17 @@ impl Guide {
             .cloned()
             .collect();
         outside.sort();
+        let trie = encoded.trie()?;
+        let noun = |place: u32| nouns[encoded.indices[place as usize]].clone();
+        let merged = (trie.repeated().into_iter())
+            .map(|(other, first)| (noun(other), noun(first)))
+            .collect();
         Ok(Self {
             known: nouns.iter().cloned().collect(),
-            trie: encoded.trie()?,
+            trie,
             dropped: encoded.dropped.clone(),
             outside,
+            merged,
             nouns,
         })
     }
@@ -75,7 +85,7 @@ impl Guide {
     pub fn warnings(&self, vocabulary: &[String]) -> Vec<String> {
         let mut warnings = Vec::new();
         if !self.outside.is_empty() {
-            let named = self.outside.iter().take(NAMED).map(|noun| {
+            let named = self.outside.iter().map(|noun| {
                 let near = nearest(noun, vocabulary.iter().map(String::as_str));
                 match near {
                     Some(near) => format!("{noun} (near: {near})"),
@@ -89,30 +99,56 @@ impl Guide {
             ));
         }
         if !self.dropped.is_empty() {
-            let named = self
-                .dropped
-                .iter()
-                .take(NAMED)
-                .map(|dropped| match &dropped.reason {
-                    DropReason::UnknownToken => dropped.noun.clone(),
-                    DropReason::TooLong { tokens } => {
-                        format!("{} (too long: {tokens} tokens)", dropped.noun)
-                    }
-                });
+            let named = self.dropped.iter().map(|dropped| match &dropped.reason {
+                DropReason::UnknownToken => dropped.noun.clone(),
+                DropReason::TooLong { tokens } => {
+                    format!("{} (too long: {tokens} tokens)", dropped.noun)
+                }
+            });
             warnings.push(format!(
                 "{} guide nouns are left out, because the model has no tokens for them: {}",
                 self.dropped.len(),
                 shortened(named, self.dropped.len())
             ));
         }
+        if !self.merged.is_empty() {
+            let named = self
+                .merged
+                .iter()
+                .map(|(other, first)| format!("{other} = {first}"));
+            warnings.push(format!(
+                "{} guide nouns have the tokens of others and count once with them: {}",
+                self.merged.len(),
+                shortened(named, self.merged.len())
+            ));
+        }
         warnings
+    }
+
+    /// What a user should know who asks for more results than there are nouns.
+    pub fn shortage(&self, config: &GenerationConfig) -> Option<String> {
+        let usable = self.trie.distinct();
+        (config.guide != Guiding::None && config.topk > usable).then(|| {
+            format!(
+                "{config} asks for {} results, but only {usable} nouns can be generated: there \
+                 are no more results",
+                config.topk
+            )
+        })
+    }
+
+    /// Nouns that the model was not trained on, but whose lower-case form it was.
+    pub fn capitalised<'a>(&'a self, vocabulary: &'a Guide) -> impl Iterator<Item = &'a str> {
+        let outside = self.outside.iter().map(String::as_str);
+        outside.filter(move |noun| vocabulary.contains(&noun.to_lowercase()))
     }
 }
 
-fn shortened(named: impl Iterator<Item = String>, count: usize) -> String {
-    let mut text = named.collect::<Vec<_>>().join(", ");
+/// The first of `count` names, and how many more there are.
+pub(super) fn shortened(named: impl Iterator<Item = String>, count: usize) -> String {
+    let mut text = named.take(NAMED).collect::<Vec<_>>().join(", ");
     if count > NAMED {
-        text.push_str(", …");
+        text.push_str(&format!(" and {} more", count - NAMED));
     }
     text
 }
@@ -134,6 +170,17 @@ impl NounList {
         } else {
             self.nouns.push(noun.to_owned());
         }
+    }
+
+    /// What was given again, in words; nothing if nothing was.
+    pub fn note(&self) -> Option<String> {
+        let count = self.repeated.len();
+        (count > 0).then(|| {
+            format!(
+                "{count} guide nouns are given more than once and count once: {}",
+                shortened(self.repeated.iter().cloned(), count)
+            )
+        })
     }
 
     /// Reads a text with one noun per line: blanks around nouns, empty lines
@@ -184,6 +231,54 @@ impl NounList {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::infer::{CheckpointSource, NovicModel};
+
+    #[test]
+    fn warnings_say_what_they_leave_out() {
+        let model = NovicModel::load(&CheckpointSource::Embedded).unwrap();
+        let decoder = model.decoder();
+        let list = |nouns: &[&str]| {
+            nouns
+                .iter()
+                .map(|&noun| noun.to_owned())
+                .collect::<Vec<_>>()
+        };
+        let words = model.vocabulary().iter().take(23);
+        let nouns: Vec<String> = words.map(|word| format!("{word} fox key")).collect();
+        let guide = decoder.guide(&nouns).unwrap();
+        let warning = &guide.warnings(model.vocabulary())[0];
+        assert!(
+            warning.starts_with("23 guide nouns are not in") && warning.ends_with(" and 3 more"),
+            "{warning}"
+        );
+        // Spellings that are written alike are one noun.
+        let guide = decoder.guide(&list(&["key", "fox", "Fox", "FOX"])).unwrap();
+        assert_eq!(guide.trie().distinct(), 2);
+        let warnings = guide.warnings(model.vocabulary());
+        let merged = "2 guide nouns have the tokens of others and count once with them: \
+                      Fox = fox, FOX = fox";
+        assert!(
+            warnings.iter().any(|warning| warning == merged),
+            "{warnings:?}"
+        );
+        let capitalised: Vec<&str> = guide.capitalised(decoder.vocabulary()).collect();
+        assert_eq!(capitalised, ["FOX", "Fox"]);
+        let config = |name: &str| name.parse::<GenerationConfig>().unwrap();
+        assert!(
+            guide
+                .shortage(&config("all_k3_gp"))
+                .unwrap()
+                .contains("only 2 nouns")
+        );
+        assert_eq!(guide.shortage(&config("all_k2_gp")), None);
+        assert_eq!(guide.shortage(&config("beam_k3_gn")), None);
+        // Each is one result.
+        let model = model.with_generation(config("all_k4_gp")).unwrap();
+        let model = model.with_guide(std::sync::Arc::new(guide)).unwrap();
+        let labels = &model.classify_texts(&["a fox"]).unwrap()[0];
+        let nouns: Vec<&str> = labels.iter().map(|label| label.noun.as_str()).collect();
+        assert_eq!(nouns, ["fox", "key"]);
+    }
 
     #[test]
     fn lists_are_read_line_by_line() {

@@ -17,7 +17,7 @@ use super::stream::{ClassifyStream, StreamOptions};
 use super::task::DecodingTask;
 use super::trained_decoder::TrainedDecoder;
 use crate::decoder::checkpoint::CheckpointHeader;
-use crate::decoder::generate::GenerationConfig;
+use crate::decoder::generate::{GenerationConfig, Stop};
 
 /// A trained classifier without candidate labels.
 ///
@@ -42,6 +42,7 @@ pub struct NovicModel {
     guide: Arc<Guide>,
     generation: GenerationConfig,
     with_tokens: bool,
+    stop: Stop,
 }
 
 /// How a [`NovicModel`] is made.
@@ -172,6 +173,7 @@ impl NovicModel {
             decoder,
             generation: GenerationConfig::default(),
             with_tokens: false,
+            stop: Stop::default(),
         })
     }
 
@@ -200,6 +202,14 @@ impl NovicModel {
     #[must_use]
     pub fn with_token_log_probs(mut self, with_tokens: bool) -> Self {
         self.with_tokens = with_tokens;
+        self
+    }
+
+    /// The same whose decoding may be stopped while it is under way; it then
+    /// fails with [`DecoderError::Interrupted`](crate::decoder::DecoderError).
+    #[must_use]
+    pub fn with_stop(mut self, stop: Stop) -> Self {
+        self.stop = stop;
         self
     }
 
@@ -244,7 +254,9 @@ impl NovicModel {
     /// A configuration that has no meaning.
     pub fn task(&self) -> Result<DecodingTask<'_>, InferError> {
         let task = self.decoder.task(self.generation, &self.guide)?;
-        Ok(task.with_tokens(self.with_tokens))
+        Ok(task
+            .with_tokens(self.with_tokens)
+            .with_stop(self.stop.clone()))
     }
 
     /// Loads the weights of the embedder now, so that the first picture does

@@ -2,10 +2,8 @@
 
 use std::collections::HashSet;
 
+use super::guide::shortened;
 use crate::nouns::{TargetAlignment, VariantMap};
-
-/// Replacements that a note names.
-const NAMED: usize = 20;
 
 /// A noun list in the spellings of a model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,18 +55,12 @@ impl KnownSpellings {
         if self.replaced.is_empty() {
             return None;
         }
-        let named: Vec<String> = (self.replaced.iter().take(NAMED))
-            .map(|(given, known)| format!("{given} → {known}"))
-            .collect();
+        let count = self.replaced.len();
+        let named = self.replaced.iter();
+        let named = named.map(|(given, known)| format!("{given} → {known}"));
         Some(format!(
-            "{} guide nouns are written as the model knows them: {}{}",
-            self.replaced.len(),
-            named.join(", "),
-            if self.replaced.len() > NAMED {
-                ", …"
-            } else {
-                ""
-            }
+            "{count} guide nouns are written as the model knows them: {}",
+            shortened(named, count)
         ))
     }
 }

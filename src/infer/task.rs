@@ -7,7 +7,9 @@ use super::guide::Guide;
 use super::label::Label;
 use super::noun_decoder::NounDecoder;
 use crate::decoder::DecoderError;
-use crate::decoder::generate::{GenerationConfig, Generator, GreedyLoss, Guiding, Prediction};
+use crate::decoder::generate::{
+    GenerationConfig, Generator, GreedyLoss, Guiding, Prediction, Stop,
+};
 use crate::evaluate::PredictionType;
 
 /// Embeddings that are decoded together.
@@ -49,6 +51,14 @@ impl<'a> DecodingTask<'a> {
         self
     }
 
+    /// The same that may be stopped while it decodes; it then fails with
+    /// [`DecoderError::Interrupted`].
+    #[must_use]
+    pub fn with_stop(mut self, stop: Stop) -> Self {
+        self.generator = self.generator.with_stop(stop);
+        self
+    }
+
     /// Its configuration.
     pub fn config(&self) -> &GenerationConfig {
         self.generator.config()
@@ -63,13 +73,14 @@ impl<'a> DecodingTask<'a> {
     /// as many as the configuration says, fewer where the guide has fewer.
     ///
     /// # Errors
-    /// Embeddings that do not fit the model, are not finite or all zero.
+    /// Embeddings that do not fit the model, are not finite or all zero; a stop.
     pub fn labels(&self, embeds: &Tensor) -> Result<Vec<Vec<Label>>, InferError> {
         let rows = self.rows(embeds)?;
+        let batch = self.generator.batch_size(BATCH);
         let mut labels = Vec::with_capacity(rows);
-        for start in (0..rows).step_by(BATCH) {
+        for start in (0..rows).step_by(batch) {
             let part = embeds
-                .narrow(0, start, BATCH.min(rows - start))
+                .narrow(0, start, batch.min(rows - start))
                 .map_err(DecoderError::from)?;
             for hypotheses in self.generator.generate(&part)? {
                 let predictions = self
@@ -181,5 +192,48 @@ impl<'a> DecodingTask<'a> {
             in_vocabulary,
             tokens,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::infer::{CheckpointSource, NovicModel};
+
+    #[test]
+    fn a_stop_is_heard_within_a_batch() {
+        let model = NovicModel::load(&CheckpointSource::Embedded).unwrap();
+        let embeds = model.embedder().embed_texts(&["a fox", "a key"]).unwrap();
+        for name in ["beam_k5_gn", "beam_k5_gp", "all_k5_gp"] {
+            let config: GenerationConfig = name.parse().unwrap();
+            let asked = Arc::new(AtomicUsize::new(0));
+            let counted = asked.clone();
+            // The second step of the first batch does not happen.
+            let stop = Stop::when(move || counted.fetch_add(1, Ordering::Relaxed) == 1);
+            let stopped = (model.clone().with_generation(config).unwrap()).with_stop(stop);
+            let error = stopped.classify_embeddings(&embeds).unwrap_err();
+            assert!(
+                matches!(error, InferError::Decoder(DecoderError::Interrupted)),
+                "{name}: {error}"
+            );
+            assert_eq!(asked.load(Ordering::Relaxed), 2);
+        }
+    }
+
+    #[test]
+    fn wide_beams_are_refused_and_large_ones_decoded_in_parts() {
+        let model = NovicModel::load(&CheckpointSource::Embedded).unwrap();
+        let task = |name: &str| {
+            let config: GenerationConfig = name.parse().unwrap();
+            let task = model.decoder().task(config, model.guide());
+            task.map(|task| task.generator.batch_size(BATCH))
+        };
+        assert_eq!(task("beam_k10_gp").unwrap(), BATCH);
+        assert!(task("beam_k1000_gn").unwrap() < BATCH);
+        let error = task("beam_k1000000_gn").unwrap_err().to_string();
+        assert!(error.contains("use at most k"), "{error}");
     }
 }

@@ -135,6 +135,11 @@ impl StageContext<'_> {
         self.interrupt.is_raised()
     }
 
+    /// That, for work that looks at it on its own.
+    pub fn interrupt(&self) -> Interrupt {
+        self.interrupt.clone()
+    }
+
     /// The same as an error, for use with `?`.
     pub fn check_interrupt(&self) -> Result<(), StageError> {
         if self.is_interrupted() {

@@ -71,6 +71,6 @@ pub use show::{plan_json, plan_text};
 pub use slots::{Slots, excessive_needs};
 pub use summary::{RunSummary, StepResult};
 pub use terminal::TerminalDisplay;
-pub use unread::{unread_by_chosen, unread_overrides};
+pub use unread::{unread_by_chosen, unread_in_tables, unread_overrides};
 pub use verify::{Extent, Verdict, verify};
 pub use why::{Reason, Why, why_json, why_text};

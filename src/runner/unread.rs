@@ -1,4 +1,5 @@
-//! Overrides of the command line that no stage reads.
+//! Values that nobody reads: overrides that are meant for no stage of an
+//! experiment, and keys in the table of a stage whose kind does not read them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -79,6 +80,58 @@ fn overrides(
         .collect()
 }
 
+/// A warning for every key that the table of a stage gives, in a file, although
+/// its kind does not read it. What stages have of sections that they share is
+/// meant for others, and silent.
+pub fn unread_in_tables(experiment: &Experiment, registry: &Registry) -> Vec<Problem> {
+    let mut problems: Vec<Problem> = Vec::new();
+    for stage in &experiment.stages {
+        // Stages of kind `nothing` read nothing and stand for others.
+        if stage.kind.action().is_none() {
+            continue;
+        }
+        let reads = keys_of(stage, registry);
+        for key in schema::keys() {
+            if reads.contains(key.path) {
+                continue;
+            }
+            let shared = experiment.origins.given(key.path);
+            let own = stage.origins.given(key.path).iter().filter(|given| {
+                given.location.source.is_file()
+                    && !shared.iter().any(|other| other.location == given.location)
+            });
+            for given in own {
+                let title = format!(
+                    "stage `{}` of kind `{}` does not read `{}`: the value has no effect",
+                    stage.name,
+                    stage.kind.as_str(),
+                    key.path
+                );
+                let problem = Problem::warning(title).at(given.location.clone(), "");
+                problems.push(problem.help(readers(key, experiment, registry)));
+            }
+        }
+    }
+    problems
+}
+
+/// Who reads a key: stages of the experiment, else kinds.
+fn readers(key: &Key, experiment: &Experiment, registry: &Registry) -> String {
+    let stages = experiment.stages.iter();
+    let stages = stages.filter(|stage| keys_of(stage, registry).contains(key.path));
+    let names: Vec<String> = stages.map(|stage| format!("`{}`", stage.name)).collect();
+    match names.is_empty() {
+        true => kinds(key),
+        false => format!("here it is read by {}", names.join(", ")),
+    }
+}
+
+/// Kinds that read a key.
+fn kinds(key: &Key) -> String {
+    let names: Vec<_> = key.readers.iter().map(|action| action.as_str()).collect();
+    format!("it is read by stages of kind {}", names.join(", "))
+}
+
 /// A warning for `run.seed` where the seeds of the experiment take its place.
 fn unread_seed(experiment: &Experiment, registry: &Registry) -> Option<Problem> {
     let given = experiment.origins.given("run.seed").last()?;
@@ -116,11 +169,10 @@ pub(super) fn keys_of(stage: &StageSpec, registry: &Registry) -> BTreeSet<&'stat
 }
 
 fn warning(key: &Key, location: Location) -> Problem {
-    let names: Vec<_> = key.readers.iter().map(|action| action.as_str()).collect();
     Problem::warning(format!(
         "no stage of this experiment reads {}: the override has no effect",
         key.path
     ))
     .at(location, "")
-    .help(format!("it is read by stages of kind {}", names.join(", ")))
+    .help(kinds(key))
 }

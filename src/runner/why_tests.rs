@@ -112,6 +112,40 @@ fn overrides_that_only_other_stages_read_are_reported_for_a_choice() {
 }
 
 #[test]
+fn keys_in_the_table_of_a_stage_that_its_kind_does_not_read_are_reported() {
+    let shared = "[train]\nlr.init = 0.5\n[captions]\ntemplates = 4\n";
+    let text = EXPERIMENT.replace(
+        "kind = \"merge_caches\"\n",
+        "kind = \"merge_caches\"\ntrain.lr.init = 0.25\ncaptions.templates = 5\nneeds.cpus = 1\n",
+    );
+    let bench = Bench::new(&format!("{text}{shared}"));
+    // Sections and overrides are not meant for this stage alone.
+    let experiment = experiment_in(bench.dir.path(), &["stage.joined.noise.mix_ratio=0.5"]);
+    let found = unread_in_tables(&experiment, &registry());
+    let place = format!("{}/", bench.dir.path().display());
+    insta::assert_snapshot!(
+        crate::config::render(&found, false).replace(&place, ""),
+        @r"
+    warning: stage `joined` of kind `merge_caches` does not read `captions.templates`: the value has no effect
+      --> test.toml:16:22
+       |
+    16 | captions.templates = 5
+       |                      ^
+       |
+       = help: it is read by stages of kind cache_captions
+
+    warning: stage `joined` of kind `merge_caches` does not read `train.lr.init`: the value has no effect
+      --> test.toml:15:17
+       |
+    15 | train.lr.init = 0.25
+       |                 ^^^^
+       |
+       = help: here it is read by `first`, `second`
+    "
+    );
+}
+
+#[test]
 fn a_seed_that_the_seeds_of_the_experiment_replace_is_reported() {
     let bench = Bench::new(&EXPERIMENT.replace("title =", "seeds = [1, 2]\ntitle ="));
     let experiment = experiment_in(bench.dir.path(), &["run.seed=7"]);

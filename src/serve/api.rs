@@ -18,7 +18,7 @@ use super::ServeOptions;
 use super::admission::{Admission, HeldBody, Places};
 use super::batcher::{Batcher, How, Jobs, Ready};
 use super::error::ApiError;
-use super::guides::{Chosen, Guides};
+use super::guides::{Chosen, Given, Guides};
 use super::metrics::Metrics;
 use super::request::{ClassifyRequest, Input, Item, chosen, read_json};
 use crate::infer::{Classified, Guide, NounList, NovicModel, RecordOptions, Timings, record};
@@ -73,7 +73,7 @@ impl Server {
         (Arc::new(server), batcher)
     }
 
-    async fn guide(self: &Arc<Self>, chosen: Chosen) -> Result<Arc<Guide>, ApiError> {
+    async fn guide(self: &Arc<Self>, chosen: Chosen) -> Result<Given, ApiError> {
         if !matches!(chosen, Chosen::Nouns(_)) {
             return self.guides.get(&chosen);
         }
@@ -94,10 +94,10 @@ impl Server {
         let request = ClassifyRequest::parse(parts, body.bytes.clone(), self.max_inputs).await?;
         let places = self.admission.places(request.items.len())?;
         let options = request.options;
-        let guide = self.guide(options.guide).await?;
+        let given = self.guide(options.guide).await?;
         let config = options.config.unwrap_or(*self.model.generation());
         let how = How {
-            guide,
+            guide: given.guide,
             config,
             with_tokens: options.tokens,
         };
@@ -106,6 +106,11 @@ impl Server {
             top: options.top,
             min_prob: options.min_prob,
             without_times: false,
+        };
+        let shown = Shown {
+            records,
+            with_embedding: options.embedding,
+            guide_warnings: given.warnings,
         };
         let count = request.items.len();
         let mut tasks = JoinSet::new();
@@ -121,7 +126,7 @@ impl Server {
             _body: body,
         };
         if streams {
-            return Ok(stream(results, records, options.embedding, self.timeout));
+            return Ok(stream(results, shown, self.timeout));
         }
         let all = results.all().await?;
         if let (true, Some(Err(error))) = (request.is_single, all.first().map(|one| &one.outcome)) {
@@ -136,10 +141,7 @@ impl Server {
         } else {
             StatusCode::OK
         };
-        let list: Vec<Value> = all
-            .iter()
-            .map(|one| to_record(one, &records, options.embedding))
-            .collect();
+        let list: Vec<Value> = all.iter().map(|one| shown.record(one)).collect();
         Ok(json_response(status, &list.into()))
     }
 
@@ -269,29 +271,37 @@ impl Results {
     }
 }
 
-fn to_record(one: &Classified, options: &RecordOptions, with_embedding: bool) -> Value {
-    let mut value = record(one, options);
-    if let (true, Some(embedding), Some(object)) =
-        (with_embedding, &one.embedding, value.as_object_mut())
-    {
-        object.insert("embedding".to_owned(), json!(embedding));
+/// What records of a request hold.
+struct Shown {
+    records: RecordOptions,
+    with_embedding: bool,
+    /// Of a guide list that the request gives.
+    guide_warnings: Arc<[String]>,
+}
+
+impl Shown {
+    fn record(&self, one: &Classified) -> Value {
+        let mut value = record(one, &self.records);
+        if let Some(object) = value.as_object_mut() {
+            if let (true, Some(embedding)) = (self.with_embedding, &one.embedding) {
+                object.insert("embedding".to_owned(), json!(embedding));
+            }
+            if !self.guide_warnings.is_empty() {
+                object.insert("guide_warnings".to_owned(), json!(*self.guide_warnings));
+            }
+        }
+        value
     }
-    value
 }
 
 /// A line per result, sent when it is there.
-fn stream(
-    mut results: Results,
-    options: RecordOptions,
-    with_embedding: bool,
-    timeout: Duration,
-) -> Response {
+fn stream(mut results: Results, shown: Shown, timeout: Duration) -> Response {
     let (mut sender, body) = Channel::<Bytes, Infallible>::new(4);
     tokio::spawn(async move {
         let send = async {
             while let Some(one) = results.next().await {
                 let value = match one {
-                    Ok(one) => to_record(&one, &options, with_embedding),
+                    Ok(one) => shown.record(&one),
                     Err(error) => {
                         json!({ "error": { "kind": error.kind, "message": error.message } })
                     }
@@ -373,7 +383,7 @@ pub(super) async fn alternatives(State(server): State<Arc<Server>>, request: Req
         let body = server.admission.read(&parts.headers, body).await?;
         let request: Alternatives = read_json(&body.bytes)?;
         let _places = server.admission.places(1)?;
-        let guide = server.guide(chosen(request.guide.clone())?).await?;
+        let guide = server.guide(chosen(request.guide.clone())?).await?.guide;
         let own = server.clone();
         let value = tokio::task::spawn_blocking(move || own.alternatives(&request, &guide))
             .await
@@ -393,22 +403,23 @@ pub(super) async fn put_guide(
         let body = server.admission.read(&parts.headers, body).await?;
         let is_json = is_json(&parts.headers);
         let own = server.clone();
-        let guide = tokio::task::spawn_blocking(move || {
-            let nouns = if is_json {
+        let given = tokio::task::spawn_blocking(move || {
+            let nouns: Vec<String> = if is_json {
                 read_json(&body.bytes)?
             } else {
                 let text = std::str::from_utf8(&body.bytes)
                     .map_err(|_| ApiError::bad("the list is no UTF-8"))?;
-                NounList::parse(text).nouns
+                let list = NounList::parse(text);
+                [list.nouns, list.repeated].concat()
             };
-            own.guides.put(&name, nouns)
+            own.guides.put(&name, &nouns)
         })
         .await
         .map_err(|_| ApiError::internal("reading the guide list failed"))??;
         let answer = json!({
-            "nouns": guide.nouns().len(),
-            "usable": guide.trie().len(),
-            "warnings": guide.warnings(server.model.vocabulary()),
+            "nouns": given.guide.nouns().len(),
+            "usable": given.guide.trie().distinct(),
+            "warnings": *given.warnings,
         });
         Ok(json_response(StatusCode::OK, &answer))
     };

@@ -28,10 +28,28 @@ pub(super) struct Guides {
     held: Mutex<Held>,
 }
 
+/// A list that was given within a request.
+#[derive(Clone)]
+pub(super) struct Given {
+    pub guide: Arc<Guide>,
+    /// What whoever gave it should know of it; nothing of registered lists,
+    /// which are told of when they are registered.
+    pub warnings: Arc<[String]>,
+}
+
+impl Given {
+    fn silent(guide: Arc<Guide>) -> Self {
+        Self {
+            guide,
+            warnings: Arc::new([]),
+        }
+    }
+}
+
 #[derive(Default)]
 struct Held {
     named: BTreeMap<String, Arc<Guide>>,
-    inline: HashMap<blake3::Hash, Arc<Guide>>,
+    inline: HashMap<blake3::Hash, Given>,
     /// Oldest first.
     order: VecDeque<blake3::Hash>,
 }
@@ -40,7 +58,7 @@ impl Held {
     /// Leaves so many lists that were given within requests, and nouns in
     /// them.
     fn forget_old(&mut self, lists: usize, nouns: usize) {
-        let count = |guide: &Arc<Guide>| guide.nouns().len();
+        let count = |given: &Given| given.guide.nouns().len();
         let mut held: usize = self.inline.values().map(count).sum();
         while self.order.len() > lists || held > nouns {
             let Some(oldest) = self.order.pop_front() else {
@@ -75,22 +93,22 @@ impl Guides {
     }
 
     /// The list of a request. May take a while for a long list.
-    pub(super) fn get(&self, chosen: &Chosen) -> Result<Arc<Guide>, ApiError> {
+    pub(super) fn get(&self, chosen: &Chosen) -> Result<Given, ApiError> {
         match chosen {
-            Chosen::Default => Ok(self.default.clone()),
-            Chosen::Named(name) => self.named(name),
+            Chosen::Default => Ok(Given::silent(self.default.clone())),
+            Chosen::Named(name) => Ok(Given::silent(self.named(name)?)),
             Chosen::Nouns(nouns) => {
                 let hash = hash(nouns);
-                if let Some(guide) = self.lock().inline.get(&hash) {
-                    return Ok(guide.clone());
+                if let Some(given) = self.lock().inline.get(&hash) {
+                    return Ok(given.clone());
                 }
-                let guide = self.make(nouns.clone())?;
+                let given = self.make(nouns)?;
                 let mut held = self.lock();
-                if held.inline.insert(hash, guide.clone()).is_none() {
+                if held.inline.insert(hash, given.clone()).is_none() {
                     held.order.push_back(hash);
                 }
                 held.forget_old(MAX_INLINE, MAX_HELD);
-                Ok(guide)
+                Ok(given)
             }
         }
     }
@@ -129,7 +147,7 @@ impl Guides {
     }
 
     /// Registers a list; one of that name is replaced.
-    pub(super) fn put(&self, name: &str, nouns: Vec<String>) -> Result<Arc<Guide>, ApiError> {
+    pub(super) fn put(&self, name: &str, nouns: &[String]) -> Result<Given, ApiError> {
         let is_name = !name.is_empty()
             && name.len() <= 64
             && name
@@ -140,7 +158,8 @@ impl Guides {
                 "names of guide lists have 1 to 64 letters, digits, and - _ .",
             ));
         }
-        let guide = self.make(nouns)?;
+        let given = self.make(nouns)?;
+        let guide = &given.guide;
         let mut held = self.lock();
         if held.named.len() >= MAX_NAMED && !held.named.contains_key(name) {
             return Err(ApiError::too_large(format!(
@@ -153,7 +172,7 @@ impl Guides {
             )));
         }
         held.named.insert(name.to_owned(), guide.clone());
-        Ok(guide)
+        Ok(given)
     }
 
     /// Forgets a list; whether there was one.
@@ -161,7 +180,7 @@ impl Guides {
         self.lock().named.remove(name).is_some()
     }
 
-    fn make(&self, nouns: Vec<String>) -> Result<Arc<Guide>, ApiError> {
+    fn make(&self, nouns: &[String]) -> Result<Given, ApiError> {
         if nouns.len() > MAX_NOUNS {
             return Err(ApiError::too_large(format!(
                 "a guide list has at most {MAX_NOUNS} nouns, not {}",
@@ -176,10 +195,13 @@ impl Guides {
         }
         let mut seen = std::collections::HashSet::new();
         let mut list = NounList::default();
-        for noun in &nouns {
-            let noun = noun.trim();
-            if !noun.is_empty() && seen.insert(noun) {
-                list.nouns.push(noun.to_owned());
+        for noun in nouns.iter().map(|noun| noun.trim()) {
+            if !noun.is_empty() {
+                let of = match seen.insert(noun) {
+                    true => &mut list.nouns,
+                    false => &mut list.repeated,
+                };
+                of.push(noun.to_owned());
             }
         }
         let guide = self
@@ -191,7 +213,12 @@ impl Guides {
                 }
                 _ => ApiError::internal(error.to_string()),
             })?;
-        Ok(Arc::new(guide))
+        let mut warnings = guide.warnings(self.decoder.vocabulary().nouns());
+        warnings.extend(list.note());
+        Ok(Given {
+            guide: Arc::new(guide),
+            warnings: warnings.into(),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {
@@ -218,7 +245,8 @@ mod tests {
     fn old_lists_make_room_for_new_ones() {
         let model = NovicModel::load(&CheckpointSource::Embedded).unwrap();
         let guides = Guides::new(model.decoder().clone(), model.guide().clone());
-        let list = |nouns: &[&str]| nouns.iter().map(|&noun| noun.to_owned()).collect();
+        let list =
+            |nouns: &[&str]| -> Vec<String> { nouns.iter().map(|&noun| noun.to_owned()).collect() };
         for nouns in [&["fox", "cat"][..], &["key", "dog", "fox"], &["cat"]] {
             guides.get(&Chosen::Nouns(list(nouns))).unwrap();
         }
@@ -232,8 +260,8 @@ mod tests {
         assert_eq!(held(), (2, 2));
         guides.lock().forget_old(1, 5);
         assert_eq!(held(), (1, 1));
-        guides.put("a", list(&["fox", "key"])).unwrap();
-        guides.put("b", list(&["fox"])).unwrap();
+        guides.put("a", &list(&["fox", "key"])).unwrap();
+        guides.put("b", &list(&["fox"])).unwrap();
         assert_eq!(guides.lock().registered_beside("a"), 1);
     }
 }

@@ -104,6 +104,16 @@ function showLabels(item, record, chosen) {
   }
 }
 
+/* What is the matter with the nouns to choose from. */
+function showGuideWarnings(item, record) {
+  for (const warning of record.guide_warnings ?? []) {
+    const line = document.createElement("p");
+    line.className = "guide-warning";
+    line.textContent = `Guide: ${warning}`;
+    item.querySelector(".labels").append(line);
+  }
+}
+
 async function toggleWords(button, words, record, prediction, chosen) {
   const wasOpen = button.getAttribute("aria-expanded") === "true";
   for (const other of button.closest("tbody").querySelectorAll("button")) {
@@ -175,6 +185,7 @@ async function classify(blob, name) {
     if (byId("gencfg").value) request.gencfg = byId("gencfg").value;
     if (chosen) request.guide = chosen;
     const [record] = await ask("/v1/classify", JSON.stringify(request), { "Content-Type": "application/json" });
+    showGuideWarnings(item, record);
     if (record.error) throw new Error(record.error.message);
     showLabels(item, record, chosen);
     const best = record.predictions[0];

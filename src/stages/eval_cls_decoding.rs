@@ -5,6 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use super::class_lists::{ClassLists, ClassNames};
+use super::grid_progress::GridProgress;
 use super::image_set::ImageSet;
 use super::inputs;
 use super::pictures;
@@ -87,7 +88,14 @@ impl StageKind for EvalClsDecoding {
             ..Output::default()
         };
         let mut first_error = None;
-        for (place, (asked, dataset)) in pictures::open_named(context)?.iter().enumerate() {
+        let datasets = pictures::open_named(context)?;
+        let limit = config.eval.samples_max;
+        let pictures = datasets
+            .iter()
+            .map(|(_, dataset)| limited(dataset.len(), limit));
+        let total = pictures.sum::<usize>() * models.open.len() * configurations.len();
+        let progress = GridProgress::new(context, total);
+        for (place, (asked, dataset)) in datasets.iter().enumerate() {
             let evaluation = Evaluation {
                 context,
                 place,
@@ -95,6 +103,7 @@ impl StageKind for EvalClsDecoding {
                 dataset: dataset.as_ref(),
                 configurations: &configurations,
                 variants: &variants,
+                progress: &progress,
             };
             match evaluation.run(asked, &mut output) {
                 Ok(()) => {}
@@ -127,6 +136,15 @@ struct Evaluation<'a, 'c> {
     dataset: &'a dyn ClassificationDataset,
     configurations: &'a [GenerationConfig],
     variants: &'a VariantMap,
+    progress: &'a GridProgress<'a, 'c>,
+}
+
+/// How many pictures of so many are taken.
+fn limited(pictures: usize, limit: usize) -> usize {
+    match limit {
+        0 => pictures,
+        limit => pictures.min(limit),
+    }
 }
 
 #[derive(Default)]
@@ -240,12 +258,21 @@ impl Evaluation<'_, '_> {
             EvalGuide::Classes => decoder.guide(&lists.nouns)?,
         };
         let (mut all, mut times) = (Vec::new(), Vec::new());
+        let limit = context.config().eval.samples_max;
+        let lacking = limited(self.dataset.len(), limit).saturating_sub(images.len());
+        self.progress.leave_out(lacking * self.configurations.len());
+        self.progress.begin();
         for (place, configuration) in self.configurations.iter().enumerate() {
             let kept = self.kept_path(number, place);
             let start = std::time::Instant::now();
             let predictions = match self.read_kept(&kept, configuration, images, lists) {
-                Some(predictions) => predictions,
+                Some(predictions) => {
+                    self.progress.skip(images.len());
+                    predictions
+                }
                 None => {
+                    self.progress
+                        .configuration(place, self.configurations.len());
                     let predictions = self.predict(number, &guide, configuration, images, lists)?;
                     let rows = serde_json::to_vec(predictions.rows())?;
                     replace_file(&kept, &rows)?;
@@ -339,16 +366,16 @@ impl Evaluation<'_, '_> {
         lists: &ClassLists,
     ) -> Result<Predictions, StageError> {
         let context = self.context;
-        let task = self.models[number].decoder.task(*configuration, guide)?;
+        let decoder = &self.models[number].decoder;
+        let task = trained::task(context, decoder, *configuration, guide)?;
         let mut predictions = Predictions::new(*configuration, lists.lists.len());
-        context.begin("pictures", 0, Some(images.len() as u64));
         for (batch, labels) in images.labels.chunks(BATCH).enumerate() {
             context.check_interrupt()?;
             let embeds = images.embeds.narrow(0, batch * BATCH, labels.len())?;
-            for (nouns, &label) in task.labels(&embeds)?.into_iter().zip(labels) {
+            for (nouns, &label) in trained::labels(&task, &embeds)?.into_iter().zip(labels) {
                 predictions.add(nouns, Some((label, &lists.accepted[label])))?;
             }
-            context.advance(labels.len() as u64);
+            self.progress.advance(labels.len());
         }
         Ok(predictions)
     }

@@ -9,6 +9,7 @@ use image::RgbImage;
 use serde_json::{Map, Value, json};
 
 use super::eval_cls_decoding::guesses;
+use super::grid_progress::GridProgress;
 use super::inputs;
 use super::pictures;
 use super::trained::{self, Model, Models};
@@ -18,8 +19,8 @@ use crate::decoder::generate::{GenerationConfig, select};
 use crate::evaluate::PredictionDetails;
 use crate::images::{DecodeOptions, ImageError, decode_file, in_batches, pictures_in};
 use crate::infer::{
-    EmbeddingModel, Guide, NounDecoder, NounList, Predictions, RankedNoun, best_table,
-    known_spellings, prediction_file,
+    DecodingTask, EmbeddingModel, Guide, NounDecoder, NounList, Predictions, RankedNoun,
+    best_table, known_spellings, prediction_file,
 };
 use crate::nouns::VariantMap;
 use crate::reports::page::{Gallery, Picture};
@@ -130,6 +131,9 @@ impl StageKind for Infer {
         let mut files = Vec::new();
         let mut records = Vec::new();
         let mut first: Option<Vec<Vec<RankedNoun>>> = None;
+        let count = inputs.texts.len() + inputs.files.len();
+        let each = configurations.len() * models.open.len();
+        let progress = GridProgress::new(context, count * each);
         for (number, model) in models.open.iter().enumerate() {
             let shared = sets
                 .iter()
@@ -145,8 +149,10 @@ impl StageKind for Infer {
                     &sets[sets.len() - 1].1
                 }
             };
+            progress.leave_out((count - samples.keys.len()) * configurations.len());
+            progress.begin();
             let predictions = predict_all(
-                context,
+                (context, &progress),
                 number,
                 model,
                 (guide_nouns.as_deref(), variants.as_ref()),
@@ -197,7 +203,7 @@ fn record(tracked: &Map<String, Value>) -> Record {
 
 /// One model under all configurations.
 fn predict_all(
-    context: &StageContext<'_>,
+    (context, progress): (&StageContext<'_>, &GridProgress<'_, '_>),
     number: usize,
     model: &Model,
     (guide_nouns, variants): (Option<&[String]>, Option<&VariantMap>),
@@ -223,9 +229,16 @@ fn predict_all(
             for warning in guide.warnings(decoder.vocabulary().nouns()) {
                 context.warn(&format!("{}: {warning}", decoder.tail()));
             }
+            if variants.is_none() {
+                tell_capitals(context, decoder, &guide);
+            }
             guide
         }
     };
+    let mut shortages = configurations.iter().filter_map(|c| guide.shortage(c));
+    if let Some(shortage) = shortages.next_back() {
+        context.warn(&format!("{}: {shortage}", decoder.tail()));
+    }
     let infer = &context.config().infer;
     let batches = samples.keys.len().div_ceil(BATCH);
     let (mut all, mut times) = (Vec::new(), Vec::new());
@@ -235,9 +248,14 @@ fn predict_all(
             .join(format!("predictions_{number}_{place}.json"));
         let start = std::time::Instant::now();
         let predictions = match read_kept(&kept, configuration, samples.keys.len()) {
-            Some(predictions) => predictions,
+            Some(predictions) => {
+                progress.skip(samples.keys.len());
+                predictions
+            }
             None => {
-                let predictions = predict(context, decoder, &guide, configuration, samples)?;
+                progress.configuration(place, configurations.len());
+                let task = trained::task(context, decoder, *configuration, &guide)?;
+                let predictions = predict((context, progress), &task, samples)?;
                 replace_file(&kept, &serde_json::to_vec(predictions.rows())?)?;
                 predictions
             }
@@ -293,24 +311,32 @@ fn read_kept(path: &Path, configuration: &GenerationConfig, samples: usize) -> O
     Some(predictions)
 }
 
+/// Says how nouns with capitals are written as the model knows them.
+fn tell_capitals(context: &StageContext<'_>, decoder: &NounDecoder, guide: &Guide) {
+    let names: Vec<&str> = guide.capitalised(decoder.vocabulary()).collect();
+    if let Some(first) = names.first() {
+        context.note(&format!(
+            "{} guide nouns are known to the model in lower case alone, such as {first}: \
+             infer.guide_canonical = true writes them so",
+            names.len()
+        ));
+    }
+}
+
 fn predict(
-    context: &StageContext<'_>,
-    decoder: &NounDecoder,
-    guide: &Guide,
-    configuration: &GenerationConfig,
+    (context, progress): (&StageContext<'_>, &GridProgress<'_, '_>),
+    task: &DecodingTask<'_>,
     samples: &Samples,
 ) -> Result<Predictions, StageError> {
-    let task = decoder.task(*configuration, guide)?;
-    let mut predictions = Predictions::new(*configuration, 0);
-    context.begin("samples", 0, Some(samples.keys.len() as u64));
+    let mut predictions = Predictions::new(*task.config(), 0);
     for start in (0..samples.keys.len()).step_by(BATCH) {
         context.check_interrupt()?;
         let count = BATCH.min(samples.keys.len() - start);
         let embeds = samples.embeds.narrow(0, start, count)?;
-        for labels in task.labels(&embeds)? {
+        for labels in trained::labels(task, &embeds)? {
             predictions.add(labels, None)?;
         }
-        context.advance(count as u64);
+        progress.advance(count);
     }
     Ok(predictions)
 }
@@ -352,11 +378,8 @@ fn guide_nouns(
     } else {
         return Ok(None);
     }
-    if !list.repeated.is_empty() {
-        context.warn(&format!(
-            "guide nouns that are given twice count once: {}",
-            list.repeated.join(", ")
-        ));
+    if let Some(note) = list.note() {
+        context.warn(&note);
     }
     Ok(Some(list.nouns))
 }

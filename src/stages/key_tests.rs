@@ -7,7 +7,7 @@ use std::path::Path;
 use super::registry;
 use crate::config::schema::{self, Action, Key, Kind};
 use crate::config::{Experiment, Request, keys_read};
-use crate::runner::Plan;
+use crate::runner::{Plan, unread_in_tables};
 use crate::store::Project;
 
 /// Every kind of the program, linked where stages can be.
@@ -173,6 +173,28 @@ fn check(
             key.path
         );
     }
+}
+
+#[test]
+fn stages_of_the_shipped_experiments_read_what_their_tables_give() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).expect("experiments") {
+        let file = entry.expect("an entry").path();
+        if file.extension().is_none_or(|ending| ending != "toml") {
+            continue;
+        }
+        let request = Request {
+            file,
+            ..Request::default()
+        };
+        let experiment = Experiment::load(&request).expect("a valid experiment");
+        let unread = unread_in_tables(&experiment, &registry());
+        let titles: Vec<_> = unread.into_iter().map(|problem| problem.title).collect();
+        assert!(titles.is_empty(), "{titles:#?}");
+        count += 1;
+    }
+    assert!(count > 5);
 }
 
 #[test]

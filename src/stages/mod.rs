@@ -16,6 +16,7 @@ mod eval_cls;
 mod eval_cls_decoding;
 mod format_preds;
 mod format_wandb;
+mod grid_progress;
 mod image_set;
 mod infer;
 mod input_kinds;

@@ -4,15 +4,21 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use candle_core::Tensor;
 use serde_json::{Map, Value, json};
 
 use super::inputs;
 use crate::config::schema::Config;
+use crate::decoder::DecoderError;
+use crate::decoder::generate::{GenerationConfig, Stop};
 use crate::embedders::{Embedder, EmbedderSpec};
 use crate::evaluate::PredictionFile;
-use crate::infer::{CheckpointNames, InferError, NounDecoder, ProjectPlaces, TrainedDecoder};
+use crate::infer::{
+    CheckpointNames, DecodingTask, Guide, InferError, Label, NounDecoder, ProjectPlaces,
+    TrainedDecoder,
+};
 use crate::runner::{Resource, ResourceQuery, StageContext, StageError};
-use crate::store::{Project, replace_file};
+use crate::store::{ContentHash, Project, replace_file};
 use crate::tracking;
 use crate::train::exchange;
 
@@ -29,10 +35,20 @@ pub(super) fn all_resources(query: &ResourceQuery<'_>) -> Result<Vec<Resource>, 
     if query.inputs.contains(&"train") {
         return Ok(Vec::new());
     }
-    all_named(query.project, query.config)
+    usable(all_named(query.project, query.config))
         .iter()
         .map(|path| resource(query, path))
         .collect()
+}
+
+/// Those of several that are there: an evaluation leaves out the others, and
+/// says so. What cannot be used at all is missing as a whole.
+fn usable(paths: Vec<PathBuf>) -> Vec<PathBuf> {
+    let is_here = |path: &PathBuf| exchange::embedded(path).is_some() || path.exists();
+    match paths.iter().any(is_here) {
+        true => paths.into_iter().filter(is_here).collect(),
+        false => paths,
+    }
 }
 
 /// The checkpoints and their embedders, for the plan of a stage that cannot do
@@ -41,7 +57,7 @@ pub(super) fn model_resources(query: &ResourceQuery<'_>) -> Result<Vec<Resource>
     if query.inputs.contains(&"train") {
         return Ok(vec![inputs::embedder(query)?]);
     }
-    let paths = all_named(query.project, query.config);
+    let paths = usable(all_named(query.project, query.config));
     if paths.is_empty() {
         return Err(StageError::failed(NO_MODEL));
     }
@@ -65,18 +81,28 @@ pub(super) fn model_resources(query: &ResourceQuery<'_>) -> Result<Vec<Resource>
 }
 
 const NO_MODEL: &str = "no decoder to use: give the stage `inputs = [\"train\"]` or set \
-                        checkpoint.load or checkpoint.load_many";
+                        checkpoint.load or checkpoint.load_many (`embedded` is the one in the \
+                        program)";
 
 fn stored_spec(config: &Value) -> Option<String> {
     Some(config.get("embedder")?.get("spec")?.as_str()?.to_owned())
 }
 
 fn resource(query: &ResourceQuery<'_>, path: &Path) -> Result<Resource, StageError> {
+    if let Some(content) = exchange::embedded(path) {
+        let identity = ContentHash::of(content);
+        return Ok(Resource::present(
+            "checkpoint",
+            exchange::EMBEDDED_NAME,
+            None,
+            identity,
+        ));
+    }
     inputs::file(query, "checkpoint", &path.display().to_string())
 }
 
-/// The file that a name stands for: a path, a run, or the newest of a
-/// directory.
+/// The file that a name stands for: a path, a run, the newest of a directory,
+/// or `embedded`.
 pub(super) fn named(project: &Project, name: &str) -> PathBuf {
     if name.starts_with("$SOURCE") {
         return inputs::path(project, name);
@@ -213,6 +239,29 @@ fn open_model(
     }
     let decoder = NounDecoder::new(trained, embedder.tokenizer())?;
     Ok(Model { embedder, decoder })
+}
+
+/// A way of decoding that ends when the stage is to stop.
+pub(super) fn task<'a>(
+    context: &StageContext<'_>,
+    decoder: &'a NounDecoder,
+    configuration: GenerationConfig,
+    guide: &'a Guide,
+) -> Result<DecodingTask<'a>, StageError> {
+    let interrupt = context.interrupt();
+    let stop = Stop::when(move || interrupt.is_raised());
+    Ok(decoder.task(configuration, guide)?.with_stop(stop))
+}
+
+/// The labels of a task of [`task`].
+pub(super) fn labels(
+    task: &DecodingTask<'_>,
+    embeds: &Tensor,
+) -> Result<Vec<Vec<Label>>, StageError> {
+    task.labels(embeds).map_err(|error| match error {
+        InferError::Decoder(DecoderError::Interrupted) => StageError::Interrupted,
+        error => error.into(),
+    })
 }
 
 /// Records values that belong together, each under its name.

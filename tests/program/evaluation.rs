@@ -3,12 +3,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::folder::{Call, Folder, repository};
+use crate::folder::{Call, Folder, interrupt, repository};
 
 /// The shrunken quick start with evaluations of two decoders.
 const STAGES: &str = r#"
@@ -68,8 +68,8 @@ fn find(folder: &Path, name: &str) -> Option<PathBuf> {
     })
 }
 
-/// Starts a run and kills it when a file is there, which is returned.
-fn kill_at(folder: &Folder, stage: &str, name: &str) -> PathBuf {
+/// Starts a run and waits until it has written a file, which is returned.
+fn run_to(folder: &Folder, stage: &str, name: &str) -> (Child, PathBuf) {
     let mut child = folder
         .command(&["run", "mine.toml", "--only", stage])
         .stdout(Stdio::null())
@@ -85,9 +85,75 @@ fn kill_at(folder: &Folder, stage: &str, name: &str) -> PathBuf {
         assert!(Instant::now() < until, "{name} does not come");
         std::thread::sleep(Duration::from_millis(2));
     };
+    (child, found)
+}
+
+/// The same, killed then.
+fn kill_at(folder: &Folder, stage: &str, name: &str) -> PathBuf {
+    let (mut child, found) = run_to(folder, stage, name);
     child.kill().unwrap();
     child.wait().unwrap();
     found
+}
+
+/// Evaluations with decoders that are named.
+const NAMED: &str = r#"
+[embedder]
+spec = "openclip:novic/drawings"
+[nouns]
+vocab_path = "embedded"
+
+[stage.several]
+kind = "eval_cls"
+cls.dataset = "fluent-emoji-flat"
+eval.samples_max = 40
+checkpoint.load_many = ["embedded", "gone.safetensors"]
+
+[stage.alone]
+kind = "infer"
+infer.all_images_dir = "demo"
+infer.predictions_json = true
+checkpoint.load = "embedded"
+
+[stage.missing]
+kind = "eval_cls"
+cls.dataset = "fluent-emoji-flat"
+checkpoint.load_many = ["gone.safetensors", "gone too.safetensors"]
+"#;
+
+#[test]
+fn a_missing_model_is_left_out_and_the_one_in_the_program_needs_no_file() {
+    let folder = Folder::new();
+    fs::write(folder.path("named.toml"), NAMED).unwrap();
+    let run = |stage: &str| folder.call(&["run", "named.toml", "--only", stage]);
+    let call = run("several").expect(3);
+    assert!(
+        call.err.contains("model left out:") && call.err.contains("gone.safetensors"),
+        "{}",
+        call.err
+    );
+    let results = json_of(&find(&folder.output_of("eval_cls"), "results.json").unwrap());
+    let [result] = &results["results"].as_array().unwrap()[..] else {
+        panic!("{results}");
+    };
+    assert_eq!(result["model"], "embedded");
+    // The same labels as those of the command.
+    run("alone").expect(0);
+    let file = find(&folder.path("outputs"), "infer_embedded.json").unwrap();
+    let file = json_of(&file);
+    assert_eq!(file["model_path"], "embedded");
+    let words = ["infer", "demo", "--format", "predictions", "--gencfg"];
+    let name = file["predictions"].as_object().unwrap().keys().next();
+    let name = name.unwrap().as_str();
+    let own = folder.call(&[&words[..], &[name]].concat());
+    let own: Value = serde_json::from_str(&own.expect(0).out).unwrap();
+    let nouns = |file: &Value| file["predictions"][name]["pred"].clone();
+    assert_eq!(nouns(&file), nouns(&own));
+    // Nothing can be evaluated.
+    let call = run("missing").expect(1);
+    assert!(call.err.contains("gone too.safetensors"), "{}", call.err);
+    let info = folder.call(&["checkpoint", "info", "embedded"]).expect(0);
+    assert!(info.out.contains("weights only"), "{}", info.out);
 }
 
 fn json_of(path: &Path) -> Value {
@@ -135,6 +201,25 @@ fn a_killed_grid_goes_on_with_the_next_configuration() {
             .unwrap()
             .len(),
         2
+    );
+}
+
+#[test]
+fn a_grid_says_how_much_of_all_is_done() {
+    let folder = project();
+    let (mut child, kept) = run_to(&folder, "grid", "predictions_0_0_1.json");
+    // Within a batch, too.
+    interrupt(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let partial = kept.ancestors().nth(2).unwrap().join("partial.json");
+    let progress = json_of(&partial)["progress"].clone();
+    assert_eq!(progress["unit"], "decodings");
+    let number = |name: &str| progress[name].as_u64().unwrap();
+    let pictures = number("total") / 17;
+    assert_eq!(number("total"), 17 * pictures);
+    assert!(
+        (pictures..17 * pictures).contains(&number("done")),
+        "{progress}"
     );
 }
 

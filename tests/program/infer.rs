@@ -146,6 +146,8 @@ fn files_folders_patterns_and_lists_keep_their_order() {
         &["infer"][..],
         &["infer", "-", "--stdin-jsonl"],
         &["infer", "demo", "--gencfg", "beam_k0"],
+        &["infer", "demo", "--gencfg", "beam"],
+        &["infer", "demo", "--gencfg", "beam_k1000000_gn"],
         &["infer", "demo", "--top-k", "0"],
         &["infer", "demo", "--min-prob", "2"],
         &["infer", "demo", "--guide", "nowhere"],
@@ -193,10 +195,50 @@ fn what_cannot_be_read_is_told_of_in_its_place() {
         .call(&["infer", "demo", "--format", "csv", "--top-k", "2"])
         .expect(3);
     assert_eq!(csv.out.lines().count(), 1 + 2 * 3 + 2, "{}", csv.out);
+    // Pictures whose labels are all too unlikely have a line without one.
+    let unlikely = [
+        "infer",
+        "demo/fox.png",
+        "demo/key.png",
+        "--min-prob",
+        "1",
+        "--format",
+        "csv",
+    ];
+    let csv = folder.call(&unlikely).expect(0);
+    let lines: Vec<&str> = csv.out.lines().skip(1).collect();
+    assert_eq!(
+        lines,
+        [
+            "0,demo/fox.png,,,,,,,embedded,beam_k10_vnone_gp_t1_a0",
+            "1,demo/key.png,,,,,,,embedded,beam_k10_vnone_gp_t1_a0"
+        ]
+    );
     let predictions = folder
         .call(&["infer", "demo", "--format", "predictions"])
         .expect(3);
     let file: Value = serde_json::from_str(&predictions.out).unwrap();
+    // The flat configuration of such a stage, as a whole.
+    let infer_cfg = file["infer_cfg"].as_object().unwrap();
+    assert_eq!(
+        infer_cfg.keys().collect::<Vec<_>>(),
+        file["model_cfg"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .collect::<Vec<_>>()
+    );
+    for (name, value) in [
+        ("action", json!("infer")),
+        ("embedder_spec", json!("openclip:novic/drawings")),
+        ("load_model", json!("embedded")),
+        ("gencfg", json!("beam_k10_vnone_gp_t1_a0")),
+        ("infer_all_images_dir", json!("demo")),
+        ("infer_images", json!([])),
+        ("infer_pred_json", json!(true)),
+    ] {
+        assert_eq!(infer_cfg[name], value, "{name}");
+    }
     assert_eq!(
         file["samples"],
         json!(["demo/fox.png", "demo/key.png", "demo/snail.png"])
@@ -472,10 +514,21 @@ fn guides_come_from_files_lists_and_caches_in_any_spelling() {
         "snails",
     ];
     let foreign = folder.call(&words).expect(0);
+    for part in [
+        "not in the model's vocabulary",
+        "such as KEY in lower case alone: --guide-canonical",
+    ] {
+        assert!(foreign.err.contains(part), "{}", foreign.err);
+    }
+    assert!(!foreign.err.contains("asks for"), "{}", foreign.err);
+    let wide = folder
+        .call(&[&words[..], &["--gencfg", "all_k5_gp"]].concat())
+        .expect(0);
     assert!(
-        foreign.err.contains("not in the model's vocabulary"),
+        wide.err
+            .contains("all_k5_vnone_gp_t1_a0 asks for 5 results, but only 3 nouns"),
         "{}",
-        foreign.err
+        wide.err
     );
     let canonical = folder
         .call(&[&words[..], &["--guide-canonical"]].concat())

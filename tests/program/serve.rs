@@ -312,6 +312,21 @@ fn guide_lists_are_kept_by_name() {
         assert_eq!(first(&fox[0]), "fox", "{fox}");
         assert!(fox[0]["predictions"].as_array().unwrap().len() <= 3);
     }
+    // What is the matter with a list of a request is in its answer.
+    let given = server.classify(&json!({
+        "texts": ["a fox", "a key"],
+        "guide": ["fox", "key", "Fox", "zzqx vv", "key"],
+    }));
+    for record in given.json().as_array().unwrap() {
+        let warnings = record["guide_warnings"].to_string();
+        for part in ["zzqx vv", "Fox = fox", "more than once"] {
+            assert!(warnings.contains(part), "{warnings}");
+        }
+    }
+    for guide in [json!("mine"), json!(["fox", "key"]), Value::Null] {
+        let silent = server.classify(&json!({ "texts": ["a fox"], "guide": guide }));
+        assert!(silent.json()[0].get("guide_warnings").is_none(), "{guide}");
+    }
     for (method, path, body, status) in [
         ("PUT", "/v1/guides/none", "", 422),
         ("PUT", "/v1/guides/a%20b", "fox", 400),
@@ -519,6 +534,27 @@ fn malformed_huge_and_hostile_requests_are_refused() {
     for status in [500, 502, 504] {
         let line = format!("novic_requests_total{{path=\"/v1/classify\",status=\"{status}\"}}");
         assert_eq!(server.counter(&line), 0.0);
+    }
+}
+
+#[test]
+fn limits_of_nothing_are_mistakes() {
+    let folder = Folder::new();
+    for option in [
+        "--queue",
+        "--max-batch",
+        "--max-inputs",
+        "--max-body",
+        "--max-megapixels",
+        "--timeout",
+        "--connections",
+    ] {
+        let call = folder.call(&["serve", option, "0"]).expect(2);
+        assert!(
+            call.err.contains(option) && call.err.contains("at least 1"),
+            "{}",
+            call.err
+        );
     }
 }
 

@@ -100,13 +100,15 @@ fn pictures_come_by_choosing_dropping_pasting_and_examples() {
     // A guide of one's own.
     browser.value("document.querySelector('details').open = true");
     browser.value("document.getElementById('guide').focus()");
-    browser.type_text("wolf\nfox\n");
+    browser.type_text("wolf\nfox\nfox snail\n");
     browser.value("document.querySelector('#examples img[alt=fox]').parentElement.click()");
     results(&mut browser, 1);
     assert_eq!(
         browser.value("document.querySelectorAll('#results tbody tr').length"),
-        2
+        3
     );
+    let warning = browser.text("#results .guide-warning");
+    assert!(warning.contains("fox snail"), "{warning}");
     browser.expect_accessible();
     browser.expect_tidy();
 }

@@ -32,27 +32,21 @@ pub(super) fn nouns(
         return Ok(None);
     }
     let mut seen = HashSet::new();
-    let (mut nouns, mut repeated) = (Vec::new(), Vec::new());
+    let mut all = NounList::default();
     for list in lists {
-        repeated.extend(list.repeated);
+        all.repeated.extend(list.repeated);
         for noun in list.nouns {
             if seen.insert(noun.clone()) {
-                nouns.push(noun);
+                all.nouns.push(noun);
             } else {
-                repeated.push(noun);
+                all.repeated.push(noun);
             }
         }
     }
-    if !repeated.is_empty() {
-        let named: Vec<&str> = repeated.iter().take(20).map(String::as_str).collect();
-        log(&format!(
-            "warning: {} guide nouns are given more than once and count once: {}{}",
-            repeated.len(),
-            named.join(", "),
-            if repeated.len() > 20 { ", …" } else { "" }
-        ));
+    if let Some(note) = all.note() {
+        log(&format!("warning: {note}"));
     }
-    Ok(Some(nouns))
+    Ok(Some(all.nouns))
 }
 
 /// Nouns as a model knows them: those that it does not know are looked up in

@@ -5,6 +5,7 @@ mod guide;
 mod inputs;
 mod labels;
 mod output;
+mod recorded;
 
 use std::io::{BufRead, IsTerminal as _, Write};
 use std::path::PathBuf;
@@ -20,7 +21,8 @@ use self::inputs::Inputs;
 use self::labels::LabelFile;
 use self::output::Output;
 use super::{CliError, Exit, complete};
-use crate::decoder::generate::GenerationConfig;
+use crate::decoder::DecoderError;
+use crate::decoder::generate::{GenerationConfig, Stop};
 use crate::device;
 use crate::images::DecodeOptions;
 use crate::infer::{
@@ -308,6 +310,14 @@ pub fn infer(
             |builder| build(builder.device(device.clone())),
             io.log,
         )?;
+        if !args.gencfg.is_empty() || args.top_k.is_some() {
+            let mut shortages = generations.iter().filter_map(|g| model.guide().shortage(g));
+            if let Some(shortage) = shortages.next_back() {
+                (io.log)(&format!("warning: {shortage}"));
+            }
+        }
+        let interrupt = io.interrupt.clone();
+        let model = model.with_stop(Stop::when(move || interrupt.is_raised()));
         let place = Place {
             model: &model,
             progress: &io.progress,
@@ -349,6 +359,13 @@ fn model(
     let guide = model.decoder().guide(&nouns).map_err(failed)?;
     for warning in guide.warnings(model.vocabulary()) {
         log(&format!("warning: {warning}"));
+    }
+    let capitalised = guide.capitalised(model.decoder().vocabulary()).next();
+    if let Some(noun) = capitalised {
+        log(&format!(
+            "the model knows nouns such as {noun} in lower case alone: --guide-canonical writes \
+             them so"
+        ));
     }
     model.with_guide(Arc::new(guide)).map_err(failed)
 }
@@ -508,7 +525,10 @@ impl Run<'_> {
         progress.enable_steady_tick(Duration::from_millis(200));
         let start = Instant::now();
         let (mut count, mut failed, mut batches) = (0usize, 0usize, 0usize);
-        self.output.begin(model);
+        self.output.begin(
+            model,
+            recorded::infer_cfg(self.args, self.generations, model),
+        );
         progress.set_position(0);
         let mut stream = model
             .stream_each(inputs.samples, stream_options, self.generations)
@@ -524,8 +544,18 @@ impl Run<'_> {
                 }
                 Polled::Ended => break,
             };
-            let mut classified =
-                classified.map_err(|error| CliError::from_error(Exit::Failed, &error))?;
+            let mut classified = match classified {
+                Ok(classified) => classified,
+                Err(InferError::Decoder(DecoderError::Interrupted)) => {
+                    self.total.end = Some(Exit::Interrupted);
+                    break;
+                }
+                // A configuration that does not fit the model is told when it is used.
+                Err(InferError::Decoder(error)) if error.is_usage() => {
+                    return Err(CliError::from_error(Exit::Usage, &error));
+                }
+                Err(error) => return Err(CliError::from_error(Exit::Failed, &error)),
+            };
             batches = batches.max(classified.batch + 1);
             if classified.index == count {
                 count += 1;

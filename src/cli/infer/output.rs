@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
-use serde_json::{Map, json};
+use serde_json::{Map, Value};
 
 use super::Format;
 use crate::cli::CliError;
@@ -33,6 +33,8 @@ pub(super) struct Output {
     printed: usize,
     table: TextTable,
     model: Option<NovicModel>,
+    /// How prediction files say that they were made.
+    infer_cfg: Map<String, Value>,
     predictions: Vec<Predictions>,
     samples: Vec<String>,
     embeddings: Option<(PathBuf, Vec<f32>)>,
@@ -60,6 +62,7 @@ impl Output {
             shown,
             printed: 0,
             model: None,
+            infer_cfg: Map::new(),
             predictions: Vec::new(),
             samples: Vec::new(),
             embeddings: save_embeddings.map(|path| (path, Vec::new())),
@@ -67,7 +70,8 @@ impl Output {
     }
 
     /// What follows is of this model.
-    pub(super) fn begin(&mut self, model: &NovicModel) {
+    pub(super) fn begin(&mut self, model: &NovicModel, infer_cfg: Map<String, Value>) {
+        self.infer_cfg = infer_cfg;
         self.options.model = model.decoder().tail();
         self.model = Some(model.clone());
     }
@@ -121,21 +125,12 @@ impl Output {
                     self.predictions
                         .push(Predictions::new(*model.generation(), 0));
                 }
-                let names: Vec<String> = (self.predictions.iter())
-                    .map(|part| part.config().to_string())
-                    .collect();
-                let mut cfg = Map::new();
-                cfg.insert("action".to_owned(), json!("infer"));
-                match &names[..] {
-                    [name] => cfg.insert("gencfg".to_owned(), json!(name)),
-                    names => cfg.insert("gencfgs".to_owned(), json!(names)),
-                };
                 let samples = std::mem::take(&mut self.samples);
                 let file = prediction_file(
                     model.decoder(),
                     model.guide(),
                     samples,
-                    cfg,
+                    std::mem::take(&mut self.infer_cfg),
                     &self.predictions,
                 );
                 file.to_text()
@@ -233,6 +228,11 @@ impl Output {
                     model,
                     "",
                 ],
+                &mut text,
+            ),
+            // No picture disappears: one without labels has a line without.
+            Ok(labels) if self.options.shown(labels).next().is_none() => csv_line(
+                &[&index, &input, "", "", "", "", "", "", model, &gencfg],
                 &mut text,
             ),
             Ok(labels) => {

@@ -18,9 +18,9 @@ choice! {
 section! {
     /// Loading, resuming and saving of checkpoints.
     pub struct Checkpoint("checkpoint") {
-        /// One checkpoint to start from.
+        /// One checkpoint to start from: a file, a directory, a run, or `embedded`, the one in the program.
         load: String = String::new() => path().flat("load_model").read_by(readers::CHECKPOINT);
-        /// Checkpoint files and directories of them.
+        /// Checkpoint files, directories of them, runs, and `embedded`.
         load_many: Vec<String> = Vec::new() => or_text().path().flat("load_models").read_by(readers::CHECKPOINTS);
         /// Newest files taken of a directory; 0: all.
         per_dir: usize = 1 => flat("load_models_dirnum").read_by(readers::CHECKPOINTS);

@@ -9,6 +9,7 @@ use crate::ops::tape::{PageRef, host};
 
 use super::cache::{KeyValueCache, NewRow};
 use super::hypothesis::Hypothesis;
+use super::stop::Stop;
 use super::successors::{Place, Rules, Successor};
 use super::trie::END;
 
@@ -54,6 +55,7 @@ pub(super) fn search(
     rules: &Rules<'_>,
     topk: usize,
     embeds: &Tensor,
+    stop: &Stop,
     mut observe: impl FnMut(usize, usize, &[Survivor]),
 ) -> Result<Vec<Vec<Hypothesis>>, DecoderError> {
     let max_steps = decoder.architecture().dimensions.token_length - 1;
@@ -76,6 +78,7 @@ pub(super) fn search(
         })
         .collect();
     for step in 1..=max_steps {
+        stop.check()?;
         let width = logits.dim(1)?;
         let successors: Vec<Vec<Successor>> = {
             let live: Vec<&Candidate> = beams

@@ -58,6 +58,9 @@ pub struct GenerationConfig {
     pub length_alpha: f64,
 }
 
+/// Results of a configuration, at most.
+const MAX_TOPK: usize = 1_000_000;
+
 impl Default for GenerationConfig {
     /// That of the inference library: `beam_k10_vnone_gp_t1_a0`.
     fn default() -> Self {
@@ -107,8 +110,8 @@ impl FromStr for GenerationConfig {
     type Err = DecoderError;
 
     /// Parses a name; parts behind the method come in any order, later ones
-    /// win, and all but `k` may be missing. The canonical name is that of
-    /// [`Display`](fmt::Display).
+    /// win, and all may be missing but `k`, which greedy decoding alone does not
+    /// need. The canonical name is that of [`Display`](fmt::Display).
     fn from_str(name: &str) -> Result<Self, DecoderError> {
         let fail = |reason: String| DecoderError::Generation {
             name: name.to_owned(),
@@ -126,7 +129,8 @@ impl FromStr for GenerationConfig {
                 )));
             }
         };
-        let mut topk = None;
+        // Greedy decoding has one result.
+        let mut topk = (method == Method::Greedy).then_some(1);
         let mut config = Self {
             method,
             topk: 1,
@@ -140,8 +144,13 @@ impl FromStr for GenerationConfig {
             let (kind, value) = (chars.next(), chars.as_str());
             match kind {
                 Some('k') => {
-                    let count = value.parse::<usize>().ok().filter(|&count| count >= 1);
-                    let reason = || fail(format!("k needs a whole number from 1, not {value:?}"));
+                    let count = value.parse::<usize>().ok();
+                    let count = count.filter(|count| (1..=MAX_TOPK).contains(count));
+                    let reason = || {
+                        fail(format!(
+                            "k needs a whole number from 1 to {MAX_TOPK}, not {value:?}"
+                        ))
+                    };
                     topk = Some(count.ok_or_else(reason)?);
                 }
                 Some('v') => config.prior = parse_prior(value).map_err(fail)?,
@@ -161,7 +170,11 @@ impl FromStr for GenerationConfig {
                 }
             }
         }
-        config.topk = topk.ok_or_else(|| fail("k is missing, for example _k10".to_owned()))?;
+        config.topk = topk.ok_or_else(|| {
+            fail(format!(
+                "the number of results, k, is missing: for example {method}_k10"
+            ))
+        })?;
         if config.temperature <= 0.0 {
             return Err(fail("the temperature t must be positive".to_owned()));
         }
@@ -244,5 +257,27 @@ impl GenerationConfig {
             return fail("priors need the vocabulary: give it, or use vnone");
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_names_say_what_is_lacking() {
+        let name = |name: &str| match name.parse::<GenerationConfig>() {
+            Ok(config) => config.to_string(),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(name("greedy"), "greedy_k1_vnone_gn_t1_a0");
+        assert_eq!(name("greedy_gp"), "greedy_k1_vnone_gp_t1_a0");
+        assert_eq!(name("all_gr_k3"), "all_k3_vnone_gr_t1_a0");
+        assert!(name("beam").contains("k, is missing: for example beam_k10"));
+        assert!(name("all_gp").contains("k, is missing: for example all_k10"));
+        assert!(name("beam_k1000001").contains("from 1 to 1000000"));
+        let unguided: GenerationConfig = "all_k3".parse().unwrap();
+        let error = unguided.check(true, true).unwrap_err().to_string();
+        assert!(error.contains("use gp or gr"), "{error}");
     }
 }

@@ -13,6 +13,7 @@ use crate::ops::tape::{PageRef, host};
 
 use super::cache::{KeyValueCache, NewRow};
 use super::hypothesis::Hypothesis;
+use super::stop::Stop;
 use super::successors::{Place, Rules};
 use super::trie::{END, NodeId, NounTrie};
 
@@ -188,12 +189,14 @@ struct Search<'p, 'a> {
     found: Vec<Found>,
 }
 
-/// The `topk` best guide nouns of each sample of `embeds` `[B, F]`.
+/// The `topk` best guide nouns of each sample of `embeds` `[B, F]`; nouns with
+/// the same tokens are one.
 pub(super) fn search(
     decoder: &Decoder,
     plan: &Plan<'_>,
     topk: usize,
     embeds: &Tensor,
+    stop: &Stop,
 ) -> Result<Vec<Vec<Hypothesis>>, DecoderError> {
     let (mut cache, logits) = KeyValueCache::start(decoder, embeds)?;
     let width = logits.dim(1)?;
@@ -202,7 +205,7 @@ pub(super) fn search(
         .map(|row| {
             let mut search = Search {
                 plan,
-                topk: topk.min(plan.trie.len()),
+                topk: topk.min(plan.trie.distinct()),
                 open: BinaryHeap::new(),
                 visited: Vec::new(),
                 found: Vec::new(),
@@ -213,6 +216,7 @@ pub(super) fn search(
         .collect::<Result<Vec<_>, DecoderError>>()?;
 
     loop {
+        stop.check()?;
         let active = searches
             .iter()
             .filter(|search| search.next_bound().is_some())
@@ -354,22 +358,24 @@ impl Search<'_, '_> {
         if score.is_nan() || score == f64::NEG_INFINITY {
             return;
         }
-        for &noun in self.plan.trie.nouns(leaf) {
-            let before =
-                |found: &Found| found.score > score || (found.score == score && found.noun < noun);
-            let at = self.found.partition_point(before);
-            if at < self.topk {
-                self.found.insert(
-                    at,
-                    Found {
-                        score,
-                        noun,
-                        last,
-                        end_log_prob,
-                    },
-                );
-                self.found.truncate(self.topk);
-            }
+        // Nouns with the same tokens are one result.
+        let Some(&noun) = self.plan.trie.nouns(leaf).first() else {
+            return;
+        };
+        let before =
+            |found: &Found| found.score > score || (found.score == score && found.noun < noun);
+        let at = self.found.partition_point(before);
+        if at < self.topk {
+            self.found.insert(
+                at,
+                Found {
+                    score,
+                    noun,
+                    last,
+                    end_log_prob,
+                },
+            );
+            self.found.truncate(self.topk);
         }
     }
 

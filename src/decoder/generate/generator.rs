@@ -11,6 +11,8 @@ use super::config::{GenerationConfig, Method};
 use super::exhaustive::{self, NounTerms, Plan};
 use super::greedy::{self, GreedyOutput};
 use super::hypothesis::Hypothesis;
+use super::memory::Memory;
+use super::stop::Stop;
 use super::successors::Rules;
 use super::trie::NounTrie;
 
@@ -21,6 +23,8 @@ pub struct Generator<'a> {
     config: GenerationConfig,
     rules: Rules<'a>,
     plan: Option<Plan<'a>>,
+    memory: Memory,
+    stop: Stop,
 }
 
 impl<'a> Generator<'a> {
@@ -28,7 +32,8 @@ impl<'a> Generator<'a> {
     /// is read only if the configuration uses it.
     ///
     /// # Errors
-    /// Combinations that have no meaning, missing tables.
+    /// Combinations that have no meaning, missing tables; beams that are too wide
+    /// for any memory.
     pub fn new(
         decoder: &'a Decoder,
         config: GenerationConfig,
@@ -48,6 +53,13 @@ impl<'a> Generator<'a> {
             }
         }
         let rules = Rules::new(&config, guide, vocabulary);
+        let memory = Memory::of(decoder.architecture(), &config, &rules);
+        if let Some(reason) = memory.excess() {
+            return Err(DecoderError::Generation {
+                name: config.to_string(),
+                reason,
+            });
+        }
         let plan = match (config.method, rules.guide) {
             (Method::All, Some(guide)) => Some(Plan::new(guide, rules)),
             _ => None,
@@ -57,7 +69,22 @@ impl<'a> Generator<'a> {
             config,
             rules,
             plan,
+            memory,
+            stop: Stop::default(),
         })
+    }
+
+    /// The same that may be stopped while it decodes.
+    #[must_use]
+    pub fn with_stop(mut self, stop: Stop) -> Self {
+        self.stop = stop;
+        self
+    }
+
+    /// How many embeddings to decode together, at most `most`: fewer where beams
+    /// are so wide that they take much memory.
+    pub fn batch_size(&self, most: usize) -> usize {
+        self.memory.together(most)
     }
 
     /// The configuration.
@@ -70,7 +97,7 @@ impl<'a> Generator<'a> {
     ///
     /// # Errors
     /// Embeddings that do not fit the model; a model whose output is not a
-    /// number.
+    /// number; [`DecoderError::Interrupted`] if it was told to stop.
     pub fn generate(&self, embeds: &Tensor) -> Result<Vec<Vec<Hypothesis>>, DecoderError> {
         self.generate_observed(embeds, |_, _, _| {})
     }
@@ -90,7 +117,7 @@ impl<'a> Generator<'a> {
         }
         match (self.config.method, &self.plan) {
             (Method::All, Some(plan)) => {
-                exhaustive::search(self.decoder, plan, self.config.topk, embeds)
+                exhaustive::search(self.decoder, plan, self.config.topk, embeds, &self.stop)
             }
             (Method::Greedy, _) => {
                 let outputs = greedy::search(self.decoder, &self.rules, embeds, false)?;
@@ -99,7 +126,10 @@ impl<'a> Generator<'a> {
                     .map(|output| vec![output.hypothesis])
                     .collect())
             }
-            _ => beam::search(self.decoder, &self.rules, self.config.topk, embeds, observe),
+            _ => {
+                let topk = self.config.topk;
+                beam::search(self.decoder, &self.rules, topk, embeds, &self.stop, observe)
+            }
         }
     }
 

@@ -12,9 +12,11 @@ mod exhaustive;
 mod generator;
 mod greedy;
 mod hypothesis;
+mod memory;
 mod nouns;
 mod prior;
 mod selection;
+mod stop;
 mod successors;
 mod trie;
 
@@ -26,4 +28,5 @@ pub use greedy::{GreedyLoss, GreedyOutput};
 pub use hypothesis::{Hypothesis, NounReader, Prediction};
 pub use nouns::{DropReason, DroppedNoun, EncodedNouns};
 pub use selection::select;
+pub use stop::Stop;
 pub use trie::{END, NodeId, NounTrie};

@@ -102,7 +102,7 @@ impl<'a> Rules<'a> {
     ) -> Result<Vec<Successor>, DecoderError> {
         let norm = self.log_norm(logits, place)?;
         let mut best = Best {
-            kept: Vec::with_capacity(count + 1),
+            kept: Vec::with_capacity(count.min(logits.len()) + 1),
             count,
         };
         let log_prob = |token: u32| f64::from(logits[token as usize]) / self.temperature - norm;

@@ -34,6 +34,8 @@ pub struct NounTrie {
     nodes: Vec<Node>,
     /// Noun indices in lexicographic order of their tokens.
     order: Vec<u32>,
+    /// Different rows of tokens.
+    distinct: usize,
     max_len: usize,
 }
 
@@ -102,7 +104,10 @@ impl NounTrie {
             level = end..nodes.len();
             depth += 1;
         }
+        // Every noun is closed by an end token, and nothing else has one.
+        let ends = nodes[1..].iter().filter(|node| node.token == END);
         Ok(Self {
+            distinct: ends.count(),
             nodes,
             order,
             max_len: depth - 1,
@@ -127,6 +132,25 @@ impl NounTrie {
     /// Number of nouns.
     pub fn len(&self) -> usize {
         self.order.len()
+    }
+
+    /// Number of nouns with different tokens: what can be generated.
+    pub fn distinct(&self) -> usize {
+        self.distinct
+    }
+
+    /// Nouns that have the tokens of an earlier noun, each with that one.
+    pub fn repeated(&self) -> Vec<(u32, u32)> {
+        let ends = self
+            .nodes()
+            .skip(1)
+            .filter(|&node| self.child_count(node) == 0);
+        let mut repeated: Vec<(u32, u32)> = ends
+            .filter_map(|node| self.nouns(node).split_first())
+            .flat_map(|(&first, others)| others.iter().map(move |&other| (other, first)))
+            .collect();
+        repeated.sort_unstable();
+        repeated
     }
 
     /// Always false: a trie has at least one noun.
@@ -226,6 +250,14 @@ mod tests {
                         prop_assert!(nouns[noun as usize].starts_with(&probe));
                     }
                 }
+            }
+            let different: std::collections::BTreeSet<_> = nouns.iter().collect();
+            prop_assert_eq!(trie.distinct(), different.len());
+            let repeated = trie.repeated();
+            prop_assert_eq!(repeated.len(), nouns.len() - different.len());
+            for (other, first) in repeated {
+                prop_assert!(first < other);
+                prop_assert_eq!(&nouns[other as usize], &nouns[first as usize]);
             }
             prop_assert_eq!(trie.max_len(), nouns.iter().map(Vec::len).max().unwrap());
         }

@@ -208,7 +208,7 @@ pub fn image_set(infer_cfg: &Map<String, Value>) -> Option<String> {
     let named = |key: &str| infer_cfg.get(key).and_then(Value::as_str);
     let path = named("infer_all_images_dir")
         .filter(|path| !path.is_empty())
-        .or_else(|| named("infer_image_dir"))?;
+        .or_else(|| named("infer_image_dir").filter(|path| !path.is_empty()))?;
     let name = path.trim_end_matches('/').rsplit('/').next()?;
     Some(match name.to_lowercase().as_str() {
         "world" => "World".to_owned(),

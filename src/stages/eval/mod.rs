@@ -4,7 +4,7 @@
 mod dataset;
 mod report;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -84,7 +84,7 @@ impl StageKind for Eval {
                  checkpoint.load or checkpoint.load_many",
             );
         }
-        let models = models(context, self, &embedder, &paths)?;
+        let (models, failed) = models(context, self, &embedder, &paths)?;
         let datasets = dataset_files(context)?;
         let mut records = Vec::new();
         let mut summary = Vec::new();
@@ -109,7 +109,10 @@ impl StageKind for Eval {
             }
         }
         pictures::write_records(context, &records)?;
-        Ok(StageOutput::of(json!({ "summary": summary.join("; ") })))
+        Ok(StageOutput {
+            results: json!({ "summary": summary.join("; ") }),
+            parked: (failed > 0).then(|| format!("{failed} models left out")),
+        })
     }
 }
 
@@ -142,38 +145,62 @@ fn dataset_files(context: &StageContext<'_>) -> Result<Vec<(String, PathBuf)>, S
     Ok(named.map(|name| (name.clone(), path(&name))).collect())
 }
 
+/// The decoders, and how many of several cannot be used.
 fn models(
     context: &StageContext<'_>,
     kind: &Eval,
     embedder: &Embedder,
     paths: &[PathBuf],
-) -> Result<Vec<TrainedDecoder>, StageError> {
-    let identity = embedder.identity()?.to_hex();
-    let read = keys_read(kind.reads())?;
+) -> Result<(Vec<TrainedDecoder>, usize), StageError> {
     let mut models = Vec::with_capacity(paths.len());
+    let mut first_error = None;
     for path in paths {
-        let used = context.config();
-        let given = |key: &Key| compare::differs_from_default(used, key);
-        let model = TrainedDecoder::load(path, used, given)?;
-        let name = model.path.display();
-        if model.is_of_other_embedder(identity.as_str()) || model.header.embed_dim != embedder.dim()
-        {
-            return Err(StageError::failed(format!(
-                "{name} was trained on another embedder than {}",
-                context.config().embedder.spec
-            )));
-        }
-        for note in &model.notes {
-            context.warn(&format!("{name}: {note}"));
-        }
-        let loaded = &model.header.cfg_flat;
-        for difference in compare::differences(loaded, &model.config, Action::Eval) {
-            let is_read = read.iter().any(|key| key.path == difference.key.path);
-            if is_read && difference.weight <= Weight::Relevant {
-                context.warn(&format!("{name}: {difference}"));
+        match model(context, kind, embedder, path) {
+            Ok(model) => models.push(model),
+            Err(error) => {
+                if paths.len() > 1 {
+                    context.warn(&format!("model left out: {error}"));
+                }
+                first_error.get_or_insert(error);
             }
         }
-        models.push(model);
     }
-    Ok(models)
+    match first_error {
+        Some(error) if models.is_empty() => Err(error),
+        _ => {
+            let failed = paths.len() - models.len();
+            Ok((models, failed))
+        }
+    }
+}
+
+fn model(
+    context: &StageContext<'_>,
+    kind: &Eval,
+    embedder: &Embedder,
+    path: &Path,
+) -> Result<TrainedDecoder, StageError> {
+    let read = keys_read(kind.reads())?;
+    let used = context.config();
+    let given = |key: &Key| compare::differs_from_default(used, key);
+    let model = TrainedDecoder::load(path, used, given)?;
+    let name = model.path.display();
+    let identity = embedder.identity()?.to_hex();
+    if model.is_of_other_embedder(identity.as_str()) || model.header.embed_dim != embedder.dim() {
+        return Err(StageError::failed(format!(
+            "{name} was trained on another embedder than {}",
+            context.config().embedder.spec
+        )));
+    }
+    for note in &model.notes {
+        context.warn(&format!("{name}: {note}"));
+    }
+    let loaded = &model.header.cfg_flat;
+    for difference in compare::differences(loaded, &model.config, Action::Eval) {
+        let is_read = read.iter().any(|key| key.path == difference.key.path);
+        if is_read && difference.weight <= Weight::Relevant {
+            context.warn(&format!("{name}: {difference}"));
+        }
+    }
+    Ok(model)
 }

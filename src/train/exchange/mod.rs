@@ -59,6 +59,9 @@ impl Form {
     /// # Errors
     /// A file that cannot be read.
     pub fn of_file(path: &Path) -> Result<Self, DecoderError> {
+        if embedded(path).is_some() {
+            return Ok(Self::Native);
+        }
         match Archive::is_archive(path) {
             Ok(true) => Ok(Self::Original),
             Ok(false) => Ok(Self::Native),
@@ -67,12 +70,27 @@ impl Form {
     }
 }
 
-/// Reads a checkpoint of either form.
+/// The decoder in the program; `extras/decoder/README.md` tells how it was
+/// trained.
+static EMBEDDED: &[u8] = include_bytes!("../../../extras/decoder/embedded.safetensors");
+
+/// What stands for the decoder in the program where a checkpoint is named.
+pub const EMBEDDED_NAME: &str = "embedded";
+
+/// The file of the decoder in the program, if a path stands for it.
+pub fn embedded(path: &Path) -> Option<&'static [u8]> {
+    (path == Path::new(EMBEDDED_NAME)).then_some(EMBEDDED)
+}
+
+/// Reads a checkpoint of either form; `embedded` is the one in the program.
 ///
 /// # Errors
 /// Missing, truncated and foreign files; files of a newer program; files whose
 /// configuration does not belong to their weights.
 pub fn load(path: &Path) -> Result<Checkpoint, DecoderError> {
+    if let Some(content) = embedded(path) {
+        return Checkpoint::from_bytes(path, content);
+    }
     match Form::of_file(path)? {
         Form::Native => Checkpoint::load(path),
         Form::Original => {
@@ -89,6 +107,7 @@ pub fn load(path: &Path) -> Result<Checkpoint, DecoderError> {
 /// As [`load`].
 pub fn load_header(path: &Path) -> Result<CheckpointHeader, DecoderError> {
     match Form::of_file(path)? {
+        Form::Native if embedded(path).is_some() => Ok(load(path)?.header),
         Form::Native => CheckpointHeader::load(path),
         Form::Original => {
             let archive = open(path)?;
