@@ -19,6 +19,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use self::inputs::Inputs;
 use self::labels::LabelFile;
 use self::output::Output;
+use super::dtype::Dtype;
 use super::{CliError, Exit, complete};
 use crate::decoder::generate::GenerationConfig;
 use crate::device;
@@ -131,6 +132,9 @@ pub struct InferArgs {
         help_heading = "Model"
     )]
     device: String,
+    /// Precision in which the embedder keeps its matrices; f16 and bf16 take half the memory
+    #[arg(long, value_enum, default_value_t = Dtype::Auto, help_heading = "Model")]
+    dtype: Dtype,
     /// Has no effect; the original has it
     #[arg(long, alias = "torch_compile", hide = true)]
     torch_compile: bool,
@@ -305,7 +309,13 @@ pub fn infer(
             checkpoint,
             generations[0],
             guide.as_deref(),
-            |builder| build(builder.device(device.clone())),
+            |builder| {
+                build(
+                    builder
+                        .device(device.clone())
+                        .precision(args.dtype.precision()),
+                )
+            },
             io.log,
         )?;
         let place = Place {
@@ -526,6 +536,9 @@ impl Run<'_> {
             };
             let mut classified =
                 classified.map_err(|error| CliError::from_error(Exit::Failed, &error))?;
+            for warning in model.embedder().take_warnings() {
+                log(&warning);
+            }
             batches = batches.max(classified.batch + 1);
             if classified.index == count {
                 count += 1;
