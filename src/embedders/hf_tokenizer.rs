@@ -54,6 +54,10 @@ impl HfTokenizer {
     pub fn open(files: &ModelFiles, settings: TokenizerSettings) -> Result<Self, EmbedderError> {
         let special = SpecialTokens::read(files)?;
         let (content, names) = if files.has(TOKENIZER) {
+            if !matches!(files, ModelFiles::Embedded(_)) {
+                // Where the library meets bad JSON inside a decoder, it panics.
+                files.read_json(TOKENIZER)?;
+            }
             (files.read(TOKENIZER)?, vec![TOKENIZER])
         } else if files.has(VOCABULARY) && files.has(MERGES) {
             let path = files.path(VOCABULARY);
