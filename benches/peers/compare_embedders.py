@@ -86,7 +86,7 @@ def compare(name, bench, folder, options):
         else:
             line += " " * 22
         print(f"{line}   {peer.loss:.4f}", flush=True)
-    others = [peer.greeting for peer in peers[1:] if abs(peer.loss - peers[0].loss) > 2e-3 * max(1, abs(peers[0].loss))]
+    others = [peer.greeting for peer in peers[1:] if abs(peer.loss - peers[0].loss) > 5e-3 * max(1, abs(peers[0].loss))]
     if others:
         sys.exit(f"{name}: not the same work: {', '.join(others)}")
 
