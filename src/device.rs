@@ -34,6 +34,14 @@ pub struct ComputeSettings {
     pub embedder_amp: bool,
     /// `embedder.amp_bf16`: in bf16, else in f16.
     pub embedder_amp_bf16: bool,
+    /// `embedder.compile` and `embedder.optimum`, which have no effect here.
+    pub embedder_ignored: [(&'static str, bool); 2],
+    /// `embedder.batch_token`: texts per call of the tokenizer.
+    pub embedder_batch_token: usize,
+    /// `embedder.batch_text`: most texts that are embedded together.
+    pub embedder_batch_text: usize,
+    /// `embedder.batch_image`: most pictures that are embedded together.
+    pub embedder_batch_image: usize,
 }
 
 impl From<&Config> for ComputeSettings {
@@ -44,6 +52,13 @@ impl From<&Config> for ComputeSettings {
             deterministic: config.run.deterministic,
             embedder_amp: config.embedder.amp,
             embedder_amp_bf16: config.embedder.amp_bf16,
+            embedder_ignored: [
+                ("embedder.compile", config.embedder.compile),
+                ("embedder.optimum", config.embedder.optimum),
+            ],
+            embedder_batch_token: config.embedder.batch_token,
+            embedder_batch_text: config.embedder.batch_text,
+            embedder_batch_image: config.embedder.batch_image,
         }
     }
 }

@@ -10,6 +10,7 @@ __all__ = [
     "run_command",
     "Model",
     "decode_image",
+    "device_warning",
     "Metrics",
     "Record",
     "list_runs",
@@ -65,7 +66,13 @@ _Progress = Optional[Callable[[int, int], object]]
 @final
 class Model:
     def __new__(
-        cls, checkpoint: str, generation: str, embedder: Optional[str], tokens: bool
+        cls,
+        checkpoint: str,
+        generation: str,
+        embedder: Optional[str],
+        tokens: bool,
+        device: str,
+        dtype: str,
     ) -> Model: ...
     def with_generation(self, name: str) -> Model: ...
     def with_guide(self, nouns: Optional[list[str]]) -> Model: ...
@@ -132,6 +139,7 @@ class Metrics:
     def values(self, group: int, name: str) -> list[Any]: ...
 
 def decode_image(input: Any, rotate: bool) -> tuple[int, int, bytes]: ...
+def device_warning(name: str) -> Optional[str]: ...
 def list_runs(folder: str, filters: list[str]) -> list[str]: ...
 def open_record(folder: str, run: str) -> Record: ...
 def read_metrics(path: Union[str, PathLike[str]]) -> Metrics: ...

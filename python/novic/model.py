@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import json
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +14,7 @@ from typing import Any, Callable, Iterable, Iterator, NamedTuple, Optional, Sequ
 import numpy as np
 import numpy.typing as npt
 
-from ._novic import InputError, Model, decode_image
+from ._novic import InputError, Model, decode_image, device_warning
 
 PathLike = Union[str, "os.PathLike[str]"]
 #: A path, the bytes of a file, a PIL image, or an array `[H, W, 3]`, `[H, W, 4]` or `[H, W]`
@@ -91,6 +92,7 @@ class NovicModel:
         embedder: Optional[str] = None,
         batch_size: int = 128,
         device: str = "cpu",
+        dtype: str = "auto",
         exif_rotate: bool = False,
         token_log_probs: bool = False,
         torch_compile: bool = False,
@@ -101,11 +103,20 @@ class NovicModel:
         `embedded` (the decoder that comes with the program). `guide_targets`
         are the nouns to choose from, or a file with one per line. `embedder`
         replaces the one that the checkpoint names. `exif_rotate` turns pictures
-        as their files say. `device` and `torch_compile` are accepted for
-        programs of the original; everything runs on the processor.
+        as their files say. `device` is where pictures are embedded: `cpu`,
+        `cuda` or `cuda:N`; without such a GPU a warning says that the processor
+        is used. `dtype` is the precision in which the embedder keeps its
+        matrices: `f32`, `f16` and `bf16` (half the memory), or `auto` (`f32` on
+        processors). `torch_compile` has no effect; the original has it.
         """
-        del device, torch_compile
-        self._model = Model(os.fspath(checkpoint), gencfg, embedder, token_log_probs)
+        del torch_compile
+        device = str(device)
+        warning = device_warning(device)
+        if warning is not None:
+            warnings.warn(warning, stacklevel=2)
+        self._model = Model(
+            os.fspath(checkpoint), gencfg, embedder, token_log_probs, device, dtype
+        )
         self._rotate = exif_rotate
         self._tokens = token_log_probs
         self._entered = 0

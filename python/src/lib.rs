@@ -24,7 +24,7 @@ mod _novic {
     #[pymodule_export]
     use super::command::run_command;
     #[pymodule_export]
-    use super::model::{Model, decode_image};
+    use super::model::{Model, decode_image, device_warning};
     #[pymodule_export]
     use super::records::{Metrics, Record, list_runs, open_record, read_metrics};
     #[pymodule_export]

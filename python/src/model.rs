@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use image::RgbImage;
 use novic::decoder::generate::GenerationConfig;
-use novic::embedders::{Embedder, EmbedderSpec};
+use novic::device;
+use novic::embedders::{Embedder, EmbedderSpec, OpenOptions, Precision};
 use novic::images::{DecodeOptions, decode_bytes, decode_file};
 use novic::infer::{CheckpointSource, Content, Label, NounList, NovicModel, Sample, StreamOptions};
 use pyo3::prelude::*;
@@ -63,23 +64,41 @@ impl Model {
         generation: &str,
         embedder: Option<&str>,
         tokens: bool,
+        device: &str,
+        dtype: &str,
     ) -> PyResult<Self> {
         let source: CheckpointSource = match checkpoint.parse() {
             Ok(source) => source,
             Err(never) => match never {},
         };
         let generation = parse(generation)?;
+        // Whether the device is there, `device_warning` has told.
+        let device = py.detach(|| device::open(device)).0;
+        let precision = match dtype {
+            "auto" => None,
+            name => Some(Precision::named(name).ok_or_else(|| {
+                OptionError::new_err(format!("dtype {name:?} is not auto, f32, f16 or bf16"))
+            })?),
+        };
         let embedder = match embedder {
             None => None,
             Some(text) => {
                 let spec: EmbedderSpec = text.parse().map_err(|e| errors::embedder(&e))?;
-                let opened = py.detach(|| Embedder::open(&spec));
+                let options = OpenOptions {
+                    precision: precision
+                        .unwrap_or_else(|| Precision::automatic(&device, true, false)),
+                    device: device.clone(),
+                    ..OpenOptions::default()
+                };
+                let opened = py.detach(|| Embedder::open_with(&spec, &options));
                 Some(opened.map_err(|e| errors::embedder(&e))?)
             }
         };
         let mut builder = NovicModel::builder(&source)
             .generation(generation)
-            .token_log_probs(tokens);
+            .token_log_probs(tokens)
+            .device(device)
+            .precision(precision);
         if let Some(embedder) = embedder {
             builder = builder.embedder(Arc::new(embedder));
         }
@@ -335,6 +354,13 @@ impl Outcome {
                 .collect(),
         }
     }
+}
+
+/// Why the processor is used although another device was named; none if it is
+/// there.
+#[pyfunction]
+pub fn device_warning(py: Python<'_>, name: &str) -> Option<String> {
+    py.detach(|| device::open(name)).1
 }
 
 /// Width, height and RGB values of a picture file or its bytes.

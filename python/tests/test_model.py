@@ -49,6 +49,19 @@ def assert_equal(output: Predictions, answers: list[dict[str, Any]]) -> None:
         assert output.types[row, :count].tolist() == [NAMES[label["type"]] for label in labels]
 
 
+def test_half_precision_and_devices_that_are_not_there(
+    model: NovicModel, project: Project
+) -> None:
+    single = model.classify_images(project.pictures)
+    for dtype in ("f16", "bf16"):
+        half = NovicModel(dtype=dtype).classify_images(project.pictures)
+        assert (half.embeds != single.embeds).any()
+        assert ((half.embeds * single.embeds).sum(axis=1) > 0.999).all()
+    with pytest.warns(UserWarning, match="cuda:77 is not here"):
+        elsewhere = NovicModel(device="cuda:77", dtype="f32")
+    assert elsewhere.classify_images(project.pictures).preds == single.preds
+
+
 def test_a_first_program(project: Project) -> None:
     from novic import NOVICModel
 
@@ -218,6 +231,8 @@ def test_errors_say_what_is_wrong(project: Project, model: NovicModel, tmp_path:
         NovicModel(gencfg="beam")
     with pytest.raises(OptionError):
         NovicModel(guide_targets=[])
+    with pytest.raises(OptionError, match="bf16"):
+        NovicModel(dtype="f8")
     with pytest.raises(EmbedderError, match="openclip"):
         NovicModel(embedder="no embedder")
     with pytest.raises(ValueError, match="batch_size"):

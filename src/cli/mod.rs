@@ -11,6 +11,7 @@ mod complete;
 mod config;
 mod diff;
 mod doctor;
+mod dtype;
 mod embed;
 mod error;
 mod experiment;

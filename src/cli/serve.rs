@@ -9,8 +9,10 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
+use super::dtype::Dtype;
 use super::{CliError, Exit};
 use crate::decoder::generate::GenerationConfig;
+use crate::device;
 use crate::images::ImageLimits;
 use crate::infer::{CheckpointSource, InferError, NounList, NovicModel};
 use crate::runner::Interrupt;
@@ -42,6 +44,13 @@ pub struct ServeArgs {
     /// Nouns to choose from in requests that name none: a file with one per line
     #[arg(long, value_name = "FILE")]
     guide: Option<std::path::PathBuf>,
+    /// Where pictures are embedded: cpu, cuda or cuda:N; without such a GPU,
+    /// the processor
+    #[arg(long, default_value = "cpu", value_name = "DEVICE")]
+    device: String,
+    /// Precision in which the embedder keeps its matrices; f16 and bf16 take half the memory
+    #[arg(long, value_enum, default_value_t = Dtype::Auto)]
+    dtype: Dtype,
     /// Address to listen on
     #[arg(long, default_value = "127.0.0.1", value_name = "IP")]
     address: IpAddr,
@@ -104,7 +113,14 @@ pub fn cmd_serve(args: &ServeArgs) -> Result<Exit, CliError> {
             args.address
         );
     }
-    let mut builder = NovicModel::builder(&args.checkpoint).generation(args.gencfg);
+    let (device, warning) = device::open(&args.device);
+    if let Some(warning) = warning {
+        eprintln!("{warning}");
+    }
+    let mut builder = NovicModel::builder(&args.checkpoint)
+        .generation(args.gencfg)
+        .device(device)
+        .precision(args.dtype.precision());
     if let Some(path) = &args.guide {
         let list = NounList::read(path).map_err(|e| CliError::from_error(Exit::Usage, &e))?;
         builder = builder.guide(list.nouns);

@@ -57,6 +57,11 @@ pub trait ClassificationDataset: Send + Sync {
         let _ = i;
         None
     }
+
+    /// Remarks on its files that are worth showing once.
+    fn notices(&self) -> &[String] {
+        &[]
+    }
 }
 
 /// Which samples of a dataset.

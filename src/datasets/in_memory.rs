@@ -26,6 +26,7 @@ pub struct InMemory {
     /// Bytes of a picture.
     size: usize,
     decode: fn(&[u8]) -> Option<RgbImage>,
+    notices: Vec<String>,
 }
 
 impl InMemory {
@@ -55,7 +56,14 @@ impl InMemory {
             blocks,
             size,
             decode,
+            notices: Vec::new(),
         })
+    }
+
+    /// The same with remarks on its files.
+    pub(super) fn with_notices(mut self, notices: Vec<String>) -> Self {
+        self.notices = notices;
+        self
     }
 
     fn find(&self, mut i: usize) -> Option<(&Block, usize)> {
@@ -106,5 +114,9 @@ impl ClassificationDataset for InMemory {
 
     fn image_name(&self, i: usize) -> String {
         format!("{} {i}", self.name)
+    }
+
+    fn notices(&self) -> &[String] {
+        &self.notices
     }
 }

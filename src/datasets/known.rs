@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::cifar::{self, Cifar};
+use super::cifar;
 use super::dataset::{ClassificationDataset, Split};
 use super::error::DatasetError;
 use super::folder::{class_folders, labelled_folder};
@@ -35,6 +35,9 @@ struct Known {
     /// Below the root; also what `novic hub get` knows it by, if it does.
     folder: &'static str,
     resource: Option<&'static str>,
+    /// Name of the archive as it is published; what is fetched by id has its
+    /// name in the address.
+    archive: Option<&'static str>,
     layout: Layout,
 }
 
@@ -68,36 +71,42 @@ const KNOWN: &[Known] = &[
         name: "MNIST",
         folder: "MNIST/raw",
         resource: None,
+        archive: None,
         layout: Layout::Idx(DIGITS),
     },
     Known {
         name: "FashionMNIST",
         folder: "FashionMNIST/raw",
         resource: None,
+        archive: None,
         layout: Layout::Idx(CLOTHES),
     },
     Known {
         name: "CIFAR10",
         folder: "CIFAR/cifar-10-batches-py",
         resource: Some("cifar10"),
+        archive: None,
         layout: Layout::Cifar(&cifar::CIFAR10),
     },
     Known {
         name: "CIFAR100",
         folder: "CIFAR/cifar-100-python",
         resource: Some("cifar100"),
+        archive: None,
         layout: Layout::Cifar(&cifar::CIFAR100),
     },
     Known {
         name: "Food101",
         folder: "Food101/food-101",
         resource: Some("food101"),
+        archive: None,
         layout: Layout::Food101,
     },
     Known {
         name: "TinyImageNet",
         folder: "TinyImageNet/tiny-imagenet-200",
         resource: None,
+        archive: Some("tiny-imagenet-200.zip"),
         layout: Layout::Folders {
             train: Some("train"),
             valid: "val",
@@ -107,6 +116,7 @@ const KNOWN: &[Known] = &[
         name: "Imagenette",
         folder: "Imagenette/imagenette2-320",
         resource: Some("imagenette"),
+        archive: None,
         layout: Layout::Folders {
             train: Some("train"),
             valid: "val",
@@ -116,6 +126,7 @@ const KNOWN: &[Known] = &[
         name: "Imagewoof",
         folder: "Imagewoof/imagewoof2-320",
         resource: None,
+        archive: Some("imagewoof2-320.tgz"),
         layout: Layout::Folders {
             train: Some("train"),
             valid: "val",
@@ -125,6 +136,7 @@ const KNOWN: &[Known] = &[
         name: "ImageNet1K",
         folder: "ImageNet1K/ILSVRC-CLS",
         resource: Some("imagenet-val"),
+        archive: None,
         layout: Layout::Folders {
             train: Some("train"),
             valid: "val",
@@ -134,12 +146,14 @@ const KNOWN: &[Known] = &[
         name: "ImageNet1KVal",
         folder: "",
         resource: Some("imagenet-val"),
+        archive: None,
         layout: Layout::Synsets,
     },
     Known {
         name: "ImageNet-A",
         folder: "ImageNet-A/imagenet-a",
         resource: None,
+        archive: Some("imagenet-a.tar"),
         layout: Layout::Folders {
             train: None,
             valid: "",
@@ -149,6 +163,7 @@ const KNOWN: &[Known] = &[
         name: "ImageNet-R",
         folder: "ImageNet-R/imagenet-r",
         resource: None,
+        archive: Some("imagenet-r.tar"),
         layout: Layout::Folders {
             train: None,
             valid: "",
@@ -161,11 +176,17 @@ pub fn known_names() -> impl Iterator<Item = &'static str> {
     KNOWN.iter().map(|known| known.name)
 }
 
-/// Where a dataset lies below a root (case-insensitive name), and the id of the
+/// Where a dataset lies below a root (case-insensitive name), be it an archive
+/// that is read as it was downloaded, and the id of the
 /// download that brings it, if there is one.
 pub fn known_place(name: &str, root: &Path) -> Option<(PathBuf, Option<&'static str>)> {
     let known = find(name)?;
-    Some((root.join(known.folder), known.resource))
+    let folder = root.join(known.folder);
+    let place = match (known.readable_archive(root, &folder), folder.is_dir()) {
+        (Some(archive), false) => archive,
+        _ => folder,
+    };
+    Some((place, known.resource))
 }
 
 fn find(name: &str) -> Option<&'static Known> {
@@ -187,13 +208,23 @@ impl Known {
     /// The archive as it was downloaded, if it lies in the root or beside where
     /// the dataset belongs.
     fn archive(&self, root: &Path, folder: &Path) -> Option<PathBuf> {
-        let address = known_resource(self.resource?)?.address;
-        let name = address.rsplit('/').next()?;
+        let name = match self.resource {
+            Some(id) => known_resource(id)?.address.rsplit('/').next()?,
+            None => self.archive?,
+        };
         [Some(root), folder.parent()]
             .into_iter()
             .flatten()
             .map(|place| place.join(name))
             .find(|path| path.is_file())
+    }
+
+    /// The same, if it can be read without unpacking it.
+    fn readable_archive(&self, root: &Path, folder: &Path) -> Option<PathBuf> {
+        match self.layout {
+            Layout::Cifar(_) => self.archive(root, folder),
+            _ => None,
+        }
     }
 
     fn open(
@@ -203,6 +234,12 @@ impl Known {
     ) -> Result<Box<dyn ClassificationDataset>, DatasetError> {
         let folder = root.join(self.folder);
         if !folder.is_dir() {
+            if let (Layout::Cifar(files), Some(archive)) =
+                (&self.layout, self.readable_archive(root, &folder))
+            {
+                let place = cifar::Place::Archive(archive);
+                return Ok(Box::new(cifar::open(self.name, place, files, split)?));
+            }
             return Err(DatasetError::NotThere {
                 name: self.name,
                 resource: self.resource,
@@ -212,7 +249,10 @@ impl Known {
         }
         match &self.layout {
             Layout::Idx(classes) => Ok(Box::new(idx::open(self.name, &folder, classes, split)?)),
-            Layout::Cifar(files) => Ok(Box::new(Cifar::open(self.name, &folder, files, split)?)),
+            Layout::Cifar(files) => {
+                let place = cifar::Place::Folder(folder);
+                Ok(Box::new(cifar::open(self.name, place, files, split)?))
+            }
             Layout::Food101 => Ok(Box::new(food101::open(self.name, &folder, split)?)),
             Layout::Folders { train, valid } => {
                 if let (true, Some(files)) = (
@@ -388,5 +428,46 @@ mod tests {
         let train = [own("n01_0", 0), own("n02_0", 1)];
         assert_eq!(seen(Split::Train), train);
         assert_eq!(seen(Split::All), [&valid[..], &train].concat());
+    }
+
+    #[test]
+    fn archives_are_read_in_place_or_advice_says_where_they_are_unpacked() {
+        let root = tempfile::tempdir().unwrap();
+        let put = |name: &str| std::fs::write(root.path().join(name), b"no archive").unwrap();
+        let error = |name: &str| {
+            let opened = open(name, root.path(), Split::Valid).unwrap();
+            opened.err().unwrap().to_string()
+        };
+        for (name, archive, folder) in [
+            ("TinyImageNet", "tiny-imagenet-200.zip", "TinyImageNet"),
+            ("Imagewoof", "imagewoof2-320.tgz", "Imagewoof"),
+            ("ImageNet-A", "imagenet-a.tar", "ImageNet-A"),
+            ("ImageNet-R", "imagenet-r.tar", "ImageNet-R"),
+        ] {
+            assert!(
+                error(name).contains("put your copy there"),
+                "{}",
+                error(name)
+            );
+            put(archive);
+            let place = root.path().join(folder).display().to_string();
+            let wanted = format!("{archive} is here: unpack it in {place}");
+            assert!(error(name).contains(&wanted), "{}", error(name));
+        }
+        let folder = root.path().join("CIFAR/cifar-100-python");
+        let place = |name| known_place(name, root.path()).unwrap().0;
+        assert_eq!(place("CIFAR100"), folder);
+        put("cifar-100-python.tar.gz");
+        assert_eq!(
+            place("CIFAR100"),
+            root.path().join("cifar-100-python.tar.gz")
+        );
+        assert!(
+            error("CIFAR100").contains("damaged"),
+            "{}",
+            error("CIFAR100")
+        );
+        std::fs::create_dir_all(&folder).unwrap();
+        assert_eq!(place("CIFAR100"), folder);
     }
 }

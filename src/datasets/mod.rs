@@ -4,6 +4,7 @@
 //!
 //! Knows nothing of embedders.
 
+mod archive;
 mod cifar;
 mod dataset;
 mod drawings;

@@ -7,6 +7,35 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::error::EmbedderError;
 use crate::device;
 
+/// Most inputs that an embedder takes at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BatchSizes {
+    /// Texts per call of the tokenizer.
+    pub tokens: usize,
+    /// Texts that go through the tower together.
+    pub texts: usize,
+    /// Pictures that go through the tower together; on processors at most
+    /// [`BatchSizes::ON_PROCESSORS`], because more are no faster there and take
+    /// more memory.
+    pub images: usize,
+}
+
+impl BatchSizes {
+    /// Most pictures that go through a tower together on a processor.
+    pub const ON_PROCESSORS: usize = 64;
+}
+
+impl Default for BatchSizes {
+    /// Those of `embedder.batch_token`, `batch_text` and `batch_image`.
+    fn default() -> Self {
+        Self {
+            tokens: 2048,
+            texts: 512,
+            images: 256,
+        }
+    }
+}
+
 /// Largest number of inputs that go through a tower together. When the device
 /// has no memory for so many, half of them are tried, and it stays so.
 #[derive(Debug)]
@@ -16,6 +45,11 @@ impl BatchLimit {
     /// At most `count` together.
     pub const fn new(count: usize) -> Self {
         Self(AtomicUsize::new(count))
+    }
+
+    /// The limit now, at least 1.
+    pub fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed).max(1)
     }
 
     /// Calls `forward` with ranges of `0..count`, one after the other; `halved`
@@ -28,8 +62,7 @@ impl BatchLimit {
     ) -> Result<(), EmbedderError> {
         let mut start = 0;
         while start < count {
-            let limit = self.0.load(Ordering::Relaxed).max(1);
-            let end = count.min(start + limit);
+            let end = count.min(start + self.get());
             match forward(start..end) {
                 Ok(()) => start = end,
                 Err(error) if end - start > 1 && is_out_of_memory(&error) => {

@@ -10,7 +10,7 @@ use image::RgbImage;
 use rayon::prelude::*;
 use serde_json::Value;
 
-use super::batches::{BatchLimit, is_out_of_memory};
+use super::batches::{BatchLimit, BatchSizes, is_out_of_memory};
 use super::description::Description;
 use super::error::EmbedderError;
 use super::families;
@@ -22,11 +22,6 @@ use super::towers::tap::{Tap, recorded};
 use super::towers::{ImageTower, TextTower};
 use super::weights::Weights;
 use crate::images::ImageTransform;
-
-/// Most texts that go through the tower together.
-const TEXT_BATCH: usize = 512;
-/// Most pictures that go through the tower together.
-const IMAGE_BATCH: usize = 64;
 
 /// What opening a model may need beside its files.
 #[derive(Clone, Debug)]
@@ -42,6 +37,8 @@ pub struct OpenOptions {
     pub precision: Precision,
     /// Where the towers compute.
     pub device: Device,
+    /// Most inputs that it takes at once.
+    pub batches: BatchSizes,
 }
 
 impl Default for OpenOptions {
@@ -51,6 +48,7 @@ impl Default for OpenOptions {
             openai_merges: None,
             precision: Precision::default(),
             device: Device::Cpu,
+            batches: BatchSizes::default(),
         }
     }
 }
@@ -78,6 +76,8 @@ pub struct Embedder {
     identity: Mutex<Option<blake3::Hash>>,
     precision: Precision,
     device: Device,
+    /// Texts per call of the tokenizer.
+    token_batch: usize,
     text_batch: BatchLimit,
     image_batch: BatchLimit,
     /// What happened since somebody asked.
@@ -93,6 +93,15 @@ impl Embedder {
     /// The same with options.
     pub fn open_with(spec: &EmbedderSpec, options: &OpenOptions) -> Result<Self, EmbedderError> {
         let (files, description) = families::describe(spec, options)?;
+        let BatchSizes {
+            tokens,
+            texts,
+            images,
+        } = options.batches;
+        let images = match options.device.is_cpu() {
+            true => images.min(BatchSizes::ON_PROCESSORS),
+            false => images,
+        };
         Ok(Self {
             spec: spec.clone(),
             files,
@@ -102,8 +111,9 @@ impl Embedder {
             identity: Mutex::new(None),
             precision: options.precision,
             device: options.device.clone(),
-            text_batch: BatchLimit::new(TEXT_BATCH),
-            image_batch: BatchLimit::new(IMAGE_BATCH),
+            token_batch: tokens.max(1),
+            text_batch: BatchLimit::new(texts),
+            image_batch: BatchLimit::new(images),
             happened: Mutex::default(),
         })
     }
@@ -143,6 +153,12 @@ impl Embedder {
         &self.device
     }
 
+    /// Most pictures that go through the tower together, for those who prepare
+    /// them in batches.
+    pub fn image_batch(&self) -> usize {
+        self.image_batch.get()
+    }
+
     /// What happened while embedding that is worth showing, such as batches
     /// that became smaller, since this was asked the last time.
     pub fn take_warnings(&self) -> Vec<String> {
@@ -154,7 +170,10 @@ impl Embedder {
     pub fn embed_texts(&self, texts: &[&str]) -> Result<Tensor, EmbedderError> {
         let tokenizer = &self.description.tokenizer;
         let length = tokenizer.constants().context_length;
-        let tokens = tokenizer.encode(texts, Some(length))?;
+        let mut tokens = Vec::with_capacity(texts.len());
+        for batch in texts.chunks(self.token_batch) {
+            tokens.extend(tokenizer.encode(batch, Some(length))?);
+        }
         let tokens: Vec<&[i64]> = tokens.iter().map(Vec::as_slice).collect();
         self.embed_tokens(&tokens)
     }
@@ -457,6 +476,8 @@ fn unit_rows(features: &Tensor) -> candle_core::Result<Vec<f32>> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     /// A tower whose device has room for some inputs only.
@@ -480,6 +501,72 @@ mod tests {
     impl ImageTower for Small {
         fn forward(&self, pixels: &Tensor) -> candle_core::Result<Tensor> {
             Small::forward(self, pixels.dim(0)?)
+        }
+    }
+
+    /// A tower that keeps the largest number of inputs it was given.
+    #[derive(Clone, Default)]
+    struct Counted(Arc<AtomicUsize>);
+
+    impl Counted {
+        fn forward(&self, count: usize) -> candle_core::Result<Tensor> {
+            self.0.fetch_max(count, Ordering::Relaxed);
+            Tensor::ones((count, 256), DType::F32, &Device::Cpu)
+        }
+
+        fn largest(&self) -> usize {
+            self.0.swap(0, Ordering::Relaxed)
+        }
+    }
+
+    impl TextTower for Counted {
+        fn forward(&self, texts: &[&[i64]]) -> candle_core::Result<Tensor> {
+            Counted::forward(self, texts.len())
+        }
+    }
+
+    impl ImageTower for Counted {
+        fn forward(&self, pixels: &Tensor) -> candle_core::Result<Tensor> {
+            Counted::forward(self, pixels.dim(0)?)
+        }
+    }
+
+    #[test]
+    fn no_more_inputs_than_asked_for_go_through_a_tower_together() {
+        let spec = "openclip:novic/drawings".parse().unwrap();
+        let texts: Vec<String> = (0..50).map(|i| format!("fox {i}")).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let pictures = vec![RgbImage::new(8, 8); 70];
+        let mut vectors = Vec::new();
+        for (batches, most) in [
+            (BatchSizes::default(), (50, BatchSizes::ON_PROCESSORS)),
+            (
+                BatchSizes {
+                    tokens: 7,
+                    texts: 20,
+                    images: 5,
+                },
+                (20, 5),
+            ),
+        ] {
+            let options = OpenOptions {
+                batches,
+                ..OpenOptions::default()
+            };
+            let embedder = Embedder::open_with(&spec, &options).unwrap();
+            let rows = embedder.embed_texts(&texts).unwrap();
+            vectors.push(rows.to_vec2::<f32>().unwrap());
+            let tower = Counted::default();
+            *lock(&embedder.text) = Some(Arc::new(tower.clone()));
+            *lock(&embedder.vision) = Some(Arc::new(tower.clone()));
+            embedder.embed_texts(&texts).unwrap();
+            assert_eq!(tower.largest(), most.0);
+            assert_eq!(embedder.image_batch(), most.1);
+            embedder.embed_images(&pictures).unwrap();
+            assert_eq!(tower.largest(), most.1);
+        }
+        for (a, b) in vectors[0].iter().flatten().zip(vectors[1].iter().flatten()) {
+            assert!((a - b).abs() < 1e-5, "{a} {b}");
         }
     }
 

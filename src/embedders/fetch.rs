@@ -5,8 +5,9 @@ use thiserror::Error;
 
 use super::embedder::Embedder;
 use super::error::EmbedderError;
-use super::families::{archive_cache, required};
-use super::files::{ModelFiles, hub_cache};
+use super::families::{archive_cache, named_tokenizer, required};
+use super::files::{ModelFiles, TOKENIZER_FILES, hub_cache};
+use super::hf_tokenizer::HfTokenizer;
 use super::spec::{Backend, EmbedderSpec};
 use crate::net::{
     DownloadError, Downloader, Fetch, Hub, HubError, OPENAI_MODELS, Progress, State, mirrored,
@@ -15,17 +16,6 @@ use crate::net::{
 
 /// Largest archive of OpenAI.
 const MAX_ARCHIVE: u64 = 8 << 30;
-
-/// Tokenizer files, all that a repository has.
-const TOKENIZERS: [&str; 7] = [
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "vocab.json",
-    "merges.txt",
-    "spiece.model",
-    "vocab.txt",
-];
 
 /// Why a model was not fetched.
 #[derive(Debug, Error)]
@@ -69,7 +59,10 @@ pub fn state(spec: &EmbedderSpec) -> State {
     }
     let required = required(spec.backend());
     match ModelFiles::resolve(spec, required) {
-        Ok(_) => State::Present,
+        Ok(_) => match named_tokenizer(spec) {
+            Ok(Some(repository)) if !has_tokenizer(&repository) => State::Partial,
+            _ => State::Present,
+        },
         Err(
             EmbedderError::NotInCache { missing, .. } | EmbedderError::Incomplete { missing, .. },
         ) if missing.len() < required.len() => State::Partial,
@@ -93,7 +86,39 @@ pub enum Renewal {
     Ask,
 }
 
-/// Fetches the files of a model that are not in the cache. A model that is
+/// Whether the tokenizer of a repository is in the cache.
+fn has_tokenizer(repository: &str) -> bool {
+    ModelFiles::of_repository(repository)
+        .is_some_and(|folder| HfTokenizer::is_in(&ModelFiles::Folder(folder)))
+}
+
+/// Fetches the tokenizer of another repository that a model names.
+fn fetch_tokenizer(
+    hub: &Hub,
+    repository: &str,
+    downloader: &Downloader,
+    renewal: Renewal,
+    progress: &mut dyn Progress,
+) -> Result<(), FetchError> {
+    const REVISION: &str = "main";
+    if renewal == Renewal::Missing && has_tokenizer(repository) {
+        return Ok(());
+    }
+    let listing = hub.list(downloader, repository, REVISION)?;
+    let files = tokenizers(&listing.files);
+    if files.is_empty() {
+        return Err(FetchError::NotAModel {
+            repository: repository.to_owned(),
+            kind: Backend::OpenClip.name(),
+            missing: vec!["tokenizer".to_owned()],
+        });
+    }
+    hub.fetch(downloader, repository, REVISION, &listing, &files, progress)?;
+    Ok(())
+}
+
+/// Fetches the files of a model that are not in the cache, with the tokenizer
+/// of another repository if it names one. A model that is
 /// complete is left alone, and nobody is asked about it, unless `renewal` says
 /// so.
 ///
@@ -106,12 +131,15 @@ pub fn fetch(
     renewal: Renewal,
     progress: &mut dyn Progress,
 ) -> Result<(), FetchError> {
-    if spec.local_path().is_some() {
-        return Err(FetchError::IsLocal {
-            spec: spec.to_string(),
-        });
-    }
     let hub = Hub::from_environment(hub_cache());
+    if spec.local_path().is_some() {
+        return match named_tokenizer(spec) {
+            Ok(Some(name)) => fetch_tokenizer(&hub, &name, downloader, renewal, progress),
+            _ => Err(FetchError::IsLocal {
+                spec: spec.to_string(),
+            }),
+        };
+    }
     if spec.backend() == Backend::OpenAi {
         let known = OPENAI_MODELS.iter().find(|known| known.name == spec.name());
         let known = known.ok_or_else(|| FetchError::NotAModel {
@@ -170,7 +198,10 @@ pub fn fetch(
         files.dedup();
         fetch(&files)?;
     }
-    Ok(())
+    match named_tokenizer(spec)? {
+        Some(name) => fetch_tokenizer(&hub, &name, downloader, renewal, progress),
+        None => Ok(()),
+    }
 }
 
 /// Whether a model can be opened without the network, parts of weights
@@ -239,13 +270,15 @@ fn wanted(backend: Backend, files: &[String]) -> Result<Vec<String>, Vec<String>
     if !missing.is_empty() {
         return Err(missing);
     }
-    wanted.extend(
-        TOKENIZERS
-            .iter()
-            .filter(|name| has(name))
-            .map(|name| (*name).to_owned()),
-    );
+    wanted.extend(tokenizers(files));
     Ok(wanted)
+}
+
+/// Files of a repository that belong to its tokenizer.
+fn tokenizers(files: &[String]) -> Vec<String> {
+    let is_there = |name: &&str| files.iter().any(|file| file == name);
+    let names = TOKENIZER_FILES.into_iter().filter(is_there);
+    names.map(str::to_owned).collect()
 }
 
 #[cfg(test)]

@@ -14,6 +14,17 @@ use super::spec::{Backend, EmbedderSpec, suggestion};
 /// Largest configuration or tokenizer file that is read into memory.
 const MAX_TEXT_FILE: u64 = 64 << 20;
 
+/// Files of tokenizers.
+pub(super) const TOKENIZER_FILES: [&str; 7] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
+    "vocab.txt",
+];
+
 /// The files of one model.
 #[derive(Clone, Debug)]
 pub enum ModelFiles {
@@ -21,6 +32,13 @@ pub enum ModelFiles {
     Embedded(&'static EmbeddedModel),
     /// In a folder.
     Folder(PathBuf),
+    /// In a folder, with a tokenizer that lies in another one.
+    WithTokenizer {
+        /// All but the tokenizer.
+        folder: PathBuf,
+        /// The tokenizer.
+        tokenizer: PathBuf,
+    },
 }
 
 /// A required file: any one of these names will do.
@@ -72,11 +90,16 @@ impl ModelFiles {
             .collect()
     }
 
+    /// The files of a repository that are in the hub cache, if there are any.
+    pub fn of_repository(repository: &str) -> Option<PathBuf> {
+        snapshot(&hub_cache(), repository, "main")
+    }
+
     /// Whether the model has this file.
     pub fn has(&self, name: &str) -> bool {
         match self {
             Self::Embedded(model) => model.file(name).is_some(),
-            Self::Folder(folder) => folder.join(name).is_file(),
+            _ => self.path(name).is_file(),
         }
     }
 
@@ -85,6 +108,10 @@ impl ModelFiles {
         match self {
             Self::Embedded(model) => Path::new(model.name).join(name),
             Self::Folder(folder) => folder.join(name),
+            Self::WithTokenizer { folder, tokenizer } => match TOKENIZER_FILES.contains(&name) {
+                true => tokenizer.join(name),
+                false => folder.join(name),
+            },
         }
     }
 
@@ -101,7 +128,7 @@ impl ModelFiles {
                         reason: "not part of the embedded model".to_owned(),
                     })
             }
-            Self::Folder(_) => {
+            _ => {
                 let mut content = Vec::new();
                 let read = File::open(&path)
                     .and_then(|file| file.take(MAX_TEXT_FILE + 1).read_to_end(&mut content));
@@ -131,7 +158,7 @@ impl ModelFiles {
         for name in names {
             let digest = match self {
                 Self::Embedded(_) => blake3::hash(&self.read(name)?),
-                Self::Folder(_) => {
+                _ => {
                     let path = self.path(name);
                     let mut file = blake3::Hasher::new();
                     File::open(&path)
@@ -201,6 +228,26 @@ mod tests {
         assert!(error.contains("open_clip_config.json missing"), "{error}");
         std::fs::write(folder.path().join("open_clip_config.json"), b"{}").unwrap();
         assert!(ModelFiles::resolve(&spec, &REQUIRED).is_ok());
+    }
+
+    #[test]
+    fn a_tokenizer_may_lie_in_another_folder() {
+        let (model, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::write(model.path().join("config.json"), b"model").unwrap();
+        std::fs::write(model.path().join("vocab.txt"), b"a stray file").unwrap();
+        std::fs::write(other.path().join("tokenizer.json"), b"tokenizer").unwrap();
+        std::fs::write(other.path().join("config.json"), b"another model").unwrap();
+        let files = ModelFiles::WithTokenizer {
+            folder: model.path().to_owned(),
+            tokenizer: other.path().to_owned(),
+        };
+        assert_eq!(files.read("config.json").unwrap().as_ref(), b"model");
+        assert_eq!(files.read("tokenizer.json").unwrap().as_ref(), b"tokenizer");
+        assert!(!files.has("vocab.txt"), "that of the model is not used");
+        let names = ["config.json", "tokenizer.json"];
+        let before = files.digest(&names).unwrap();
+        std::fs::write(other.path().join("tokenizer.json"), b"changed").unwrap();
+        assert_ne!(files.digest(&names).unwrap(), before);
     }
 
     #[test]

@@ -54,6 +54,10 @@ impl HfTokenizer {
     pub fn open(files: &ModelFiles, settings: TokenizerSettings) -> Result<Self, EmbedderError> {
         let special = SpecialTokens::read(files)?;
         let (content, names) = if files.has(TOKENIZER) {
+            if !matches!(files, ModelFiles::Embedded(_)) {
+                // Where the library meets bad JSON inside a decoder, it panics.
+                files.read_json(TOKENIZER)?;
+            }
             (files.read(TOKENIZER)?, vec![TOKENIZER])
         } else if files.has(VOCABULARY) && files.has(MERGES) {
             let path = files.path(VOCABULARY);
@@ -87,6 +91,13 @@ impl HfTokenizer {
         Self::new(&content, &path, &special, settings, &names)
     }
 
+    /// Whether a model has files of a tokenizer.
+    pub fn is_in(files: &ModelFiles) -> bool {
+        [TOKENIZER, VOCABULARY, PIECES]
+            .iter()
+            .any(|name| files.has(name))
+    }
+
     /// The same; a model of CLIP's vocabulary without any tokenizer file gets
     /// the built-in one.
     pub fn open_or_clip(
@@ -94,10 +105,7 @@ impl HfTokenizer {
         settings: TokenizerSettings,
         vocab_size: usize,
     ) -> Result<Self, EmbedderError> {
-        let has_files = [TOKENIZER, VOCABULARY, PIECES]
-            .iter()
-            .any(|name| files.has(name));
-        if !has_files && vocab_size == clip_vocabulary::SIZE {
+        if !Self::is_in(files) && vocab_size == clip_vocabulary::SIZE {
             Self::clip(settings)
         } else {
             Self::open(files, settings)

@@ -32,6 +32,7 @@ mod tower_configs;
 mod towers;
 mod weights;
 
+pub use batches::BatchSizes;
 pub use description::{Description, TextArchitecture, VisionArchitecture};
 pub use embedder::{Embedder, OpenOptions, TextToVector};
 pub use error::EmbedderError;

@@ -30,6 +30,9 @@ pub struct OpenClipConfig {
     pub cleaning: Cleaning,
     /// `tokenizer_kwargs.strip_sep_token`: separator ids become the pad id.
     pub strip_separator: bool,
+    /// `hf_tokenizer_name`: the repository whose tokenizer a model takes that
+    /// has none itself.
+    pub tokenizer_repository: Option<String>,
     /// The image transform.
     pub transform: ImageTransform,
     /// Keys that were not understood.
@@ -85,6 +88,9 @@ impl OpenClipConfig {
         notices.extend(fields.notices());
         let mut fields = Fields::new(path, "text_cfg", text)?;
         let (cleaning, strip_separator) = parse_tokenizer(&mut fields)?;
+        let tokenizer_repository = fields.get("hf_tokenizer_name").and_then(Value::as_str);
+        let tokenizer_repository = tokenizer_repository.filter(|name| is_repository(name));
+        let tokenizer_repository = tokenizer_repository.map(str::to_owned);
         let text = parse_text(&mut fields, embed_dim, activation)?;
         notices.extend(fields.notices());
         let empty = Value::Object(Map::new());
@@ -103,10 +109,20 @@ impl OpenClipConfig {
             text,
             cleaning,
             strip_separator,
+            tokenizer_repository,
             transform,
             notices,
         })
     }
+}
+
+/// Whether a name can be that of a repository: `NAME` or `OWNER/NAME`.
+fn is_repository(name: &str) -> bool {
+    let is_plain = |part: &str| {
+        let is_known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        !part.is_empty() && !part.starts_with('.') && part.chars().all(is_known)
+    };
+    name.split('/').count() <= 2 && name.split('/').all(is_plain)
 }
 
 fn parse_vision(
@@ -239,7 +255,6 @@ fn parse_text(
         return Err(fields.bad("hf_model_name", "supported: text towers of the transformers library inside open_clip models cannot be loaded"));
     }
     fields.ignore(&[
-        "hf_tokenizer_name",
         "hf_model_pretrained",
         "pad_id",
         "final_ln_after_pool",
@@ -370,6 +385,25 @@ mod tests {
             config.notices,
             ["text_cfg.new_key is not known and has no effect"]
         );
+    }
+
+    #[test]
+    fn the_repository_of_the_tokenizer_is_a_plain_name_or_none() {
+        for (name, wanted) in [
+            (json!("bert-base-uncased"), Some("bert-base-uncased")),
+            (json!("timm/ViT-B-16-SigLIP"), Some("timm/ViT-B-16-SigLIP")),
+            (json!("../../etc"), None),
+            (json!("a/b/c"), None),
+            (json!("a b"), None),
+            (json!(7), None),
+            (Value::Null, None),
+        ] {
+            let config = parse(json!({"model_cfg": {"embed_dim": 8, "vision_cfg": {},
+                "text_cfg": {"hf_tokenizer_name": name}}}));
+            let config = config.unwrap();
+            assert_eq!(config.tokenizer_repository.as_deref(), wanted);
+            assert!(config.notices.is_empty(), "{:?}", config.notices);
+        }
     }
 
     #[test]

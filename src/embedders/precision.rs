@@ -2,8 +2,8 @@
 
 use candle_core::{DType, Device};
 
-/// Precision of the matrices of linear layers, which are nearly all of a
-/// model's memory; off the CPU also of the products with them. Sums, norms,
+/// Precision of the matrices of linear layers and of the table of tokens, which
+/// are nearly all of a model's memory; off the CPU also of the products with them. Sums, norms,
 /// attention and what comes out are of single precision always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Precision {
@@ -26,6 +26,13 @@ impl Precision {
             (false, true) => Self::Brain,
             (false, false) => Self::Half,
         }
+    }
+
+    /// The precision of this name: `f32`, `f16`, `bf16`.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Single, Self::Half, Self::Brain]
+            .into_iter()
+            .find(|precision| precision.name() == name)
     }
 
     /// The type of the stored values.

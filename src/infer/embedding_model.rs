@@ -75,6 +75,12 @@ pub trait EmbeddingModel: Send + Sync {
 
     /// Frees the weights; they are loaded again when they are needed.
     fn release(&self) {}
+
+    /// What happened while embedding that is worth showing, since this was
+    /// asked the last time.
+    fn take_warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 impl EmbeddingModel for Embedder {
@@ -133,5 +139,9 @@ impl EmbeddingModel for Embedder {
 
     fn release(&self) {
         Embedder::release(self);
+    }
+
+    fn take_warnings(&self) -> Vec<String> {
+        Embedder::take_warnings(self)
     }
 }

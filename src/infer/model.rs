@@ -18,6 +18,7 @@ use super::task::DecodingTask;
 use super::trained_decoder::TrainedDecoder;
 use crate::decoder::checkpoint::CheckpointHeader;
 use crate::decoder::generate::{GenerationConfig, Stop};
+use crate::embedders::Precision;
 
 /// A trained classifier without candidate labels.
 ///
@@ -61,6 +62,7 @@ pub struct NovicModelBuilder {
     source: CheckpointSource,
     embedder: Option<Arc<dyn EmbeddingModel>>,
     device: Device,
+    precision: Option<Precision>,
     generation: GenerationConfig,
     guide: Option<Vec<String>>,
     with_tokens: bool,
@@ -91,6 +93,14 @@ impl NovicModelBuilder {
         self
     }
 
+    /// Precision in which the embedder keeps its matrices; unless given, single
+    /// on the CPU, and on other devices what the checkpoint's configuration says.
+    #[must_use]
+    pub fn precision(mut self, precision: impl Into<Option<Precision>>) -> Self {
+        self.precision = precision.into();
+        self
+    }
+
     /// Another embedder than the one that the checkpoint names.
     #[must_use]
     pub fn embedder(mut self, embedder: Arc<dyn EmbeddingModel>) -> Self {
@@ -117,7 +127,7 @@ impl NovicModelBuilder {
         let trained = TrainedDecoder::of_checkpoint(checkpoint, &path)?;
         let embedder = match self.embedder {
             Some(embedder) => embedder,
-            None => Arc::new(trained.open_embedder(&self.device)?),
+            None => Arc::new(trained.open_embedder(&self.device, self.precision)?),
         };
         let decoder = NounDecoder::new(trained, embedder.tokenizer())?;
         let mut model = NovicModel::new(embedder, Arc::new(decoder))?
@@ -147,6 +157,7 @@ impl NovicModel {
             source: source.clone(),
             embedder: None,
             device: Device::Cpu,
+            precision: None,
             generation: GenerationConfig::default(),
             guide: None,
             with_tokens: false,

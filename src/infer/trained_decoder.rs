@@ -98,15 +98,21 @@ impl TrainedDecoder {
         })
     }
 
-    /// Opens the embedder that it was trained on, on a device.
+    /// Opens the embedder that it was trained on, on a device; with matrices in
+    /// this precision, if one is given.
     ///
     /// # Errors
     /// An embedder that is not here, or another version of it.
-    pub fn open_embedder(&self, device: &Device) -> Result<Embedder, InferError> {
+    pub fn open_embedder(
+        &self,
+        device: &Device,
+        precision: Option<Precision>,
+    ) -> Result<Embedder, InferError> {
         let spec: EmbedderSpec = self.embedder_spec.parse()?;
         let wanted = &self.config.embedder;
         let options = OpenOptions {
-            precision: Precision::automatic(device, wanted.amp, wanted.amp_bf16),
+            precision: precision
+                .unwrap_or_else(|| Precision::automatic(device, wanted.amp, wanted.amp_bf16)),
             device: device.clone(),
             ..OpenOptions::default()
         };

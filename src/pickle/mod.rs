@@ -25,7 +25,7 @@ mod write;
 pub use archive::Archive;
 pub use error::{Fault, PickleError};
 pub use globals::Allow;
-pub use plain::{ByteArray, read_plain};
+pub use plain::{ByteArray, plain_value};
 pub use storage::{Storage, TensorData, TensorInfo};
 pub use value::{Dict, Module, Value};
 pub use write::ArchiveWriter;

@@ -1,11 +1,10 @@
 //! Pickles that are whole files, with arrays of NumPy in them: the form in
 //! which Python 2 left data sets.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use super::calls::NUMPY_ARRAY;
-use super::error::{Fault, PickleError};
+use super::error::Fault;
 use super::globals::Allow;
 use super::machine::Machine;
 use super::value::Value;
@@ -19,19 +18,12 @@ pub struct ByteArray {
     pub bytes: Arc<[u8]>,
 }
 
-/// What the pickle in a file describes.
+/// What a pickle describes.
 ///
 /// # Errors
-/// An unreadable file; names that are not allowed; a damaged pickle.
-pub fn read_plain(path: &Path) -> Result<Value, PickleError> {
-    let failed = |fault| PickleError {
-        path: path.to_owned(),
-        fault,
-    };
-    let content = std::fs::read(path).map_err(|error| failed(error.into()))?;
-    Machine::new(&content, Allow::NumpyArrays, &|_| None)
-        .and_then(Machine::run)
-        .map_err(failed)
+/// Names that are not allowed; a damaged pickle.
+pub fn plain_value(content: &[u8]) -> Result<Value, Fault> {
+    Machine::new(content, Allow::NumpyArrays, &|_| None).and_then(Machine::run)
 }
 
 impl Value {

@@ -22,9 +22,6 @@ use crate::runner::{
     InputEntry, Resource, ResourceQuery, StageContext, StageError, StageKind, StageOutput,
 };
 
-/// Pictures decoded and embedded together.
-const BATCH: usize = 128;
-
 /// Everything that was found, beside the records for tables.
 const REPORT_FILE: &str = "zero_shot.json";
 
@@ -220,7 +217,7 @@ fn embed(
     run: ZeroShotRun,
 ) -> Result<ZeroShotRun, StageError> {
     context.begin("images", 0, Some(dataset.len() as u64));
-    run.over(embedder, dataset, BATCH, |count| {
+    run.over(embedder, dataset, embedder.image_batch(), |count| {
         inputs::tell(context, embedder);
         advance(context, count)
     })

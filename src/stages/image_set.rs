@@ -16,8 +16,6 @@ use crate::infer::{EmbeddingModel, write_tensors};
 use crate::random::{Draws, Purpose};
 use crate::runner::{StageContext, StageError};
 
-/// Pictures embedded together.
-const BATCH: usize = 128;
 /// Pictures kept in one file.
 const PART: usize = 1024;
 
@@ -182,7 +180,7 @@ fn embed(
     let (mut parts, mut indices) = (Vec::new(), Vec::new());
     in_batches(
         wanted.len(),
-        BATCH,
+        model.embedder.image_batch(),
         |place| {
             let picture = dataset.image(wanted[place]);
             picture.map(|picture| embedder.prepare(picture))

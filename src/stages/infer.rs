@@ -28,7 +28,7 @@ use crate::reports::record::Record;
 use crate::runner::{Resource, ResourceQuery, StageContext, StageError, StageKind, StageOutput};
 use crate::store::replace_file;
 
-/// Pictures embedded and decoded together.
+/// Samples decoded together.
 const BATCH: usize = 128;
 /// Pictures on the page.
 const SHOWN: usize = 24;
@@ -455,7 +455,7 @@ impl Samples {
         context.begin("pictures", 0, Some(inputs.files.len() as u64));
         in_batches(
             inputs.files.len(),
-            BATCH,
+            model.embedder.image_batch(),
             |place| {
                 let image = decode_file(&inputs.files[place].1, &DecodeOptions::default())?;
                 // Enough for the page unless most of them cannot be read.

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use crate::cache::{EmbedderSignature, FloatDtype, ReadOrder, TargetOptions};
 use crate::config::{nearest, schema};
-use crate::embedders::{Embedder, EmbedderError, EmbedderSpec, OpenOptions, Precision, embedded};
+use crate::embedders::{
+    BatchSizes, Embedder, EmbedderError, EmbedderSpec, OpenOptions, Precision, embedded,
+};
 use crate::net::{model_repository, resource_at};
 use crate::nouns::{
     ArticleRules, CollectionNames, EMBEDDED, Hypernyms, OnAmbiguity, Prompts, TemplateFile,
@@ -145,6 +147,12 @@ pub(super) fn open_embedder(context: &StageContext<'_>) -> Result<Embedder, Stag
     for notice in embedder.notices() {
         context.note(notice);
     }
+    let ignored = context.compute().embedder_ignored.iter();
+    for (key, _) in ignored.filter(|(_, is_set)| *is_set) {
+        context.note(&format!(
+            "{key} has no effect: towers need no compilation here"
+        ));
+    }
     Ok(embedder)
 }
 
@@ -160,6 +168,11 @@ pub(super) fn open_options(context: &StageContext<'_>) -> OpenOptions {
     OpenOptions {
         precision,
         device,
+        batches: BatchSizes {
+            tokens: compute.embedder_batch_token,
+            texts: compute.embedder_batch_text,
+            images: compute.embedder_batch_image,
+        },
         ..OpenOptions::default()
     }
 }

@@ -25,9 +25,6 @@ use crate::store::Entry;
 /// File beside the cache that names the picture of every row.
 const NAMES_FILE: &str = "pictures.json";
 
-/// Pictures that are decoded and embedded together.
-const BATCH: usize = 128;
-
 /// The picture of a row.
 #[derive(Deserialize, PartialEq, Serialize)]
 pub(super) struct PictureName {
@@ -122,7 +119,7 @@ impl PictureCache<'_> {
         let transform = embedder.preprocess();
         in_batches(
             rest.len(),
-            BATCH,
+            embedder.image_batch(),
             |place| (self.decode)(rest[place]).map(|picture| transform.fit(&picture)),
             |range, pictures| {
                 let pictures = pictures.into_iter().collect::<Result<Vec<_>, _>>()?;

@@ -77,7 +77,7 @@ pub(super) fn resources(query: &ResourceQuery<'_>) -> Result<Vec<Resource>, Stag
             resources.push(Resource::present("dataset", &name, Some(place), identity));
             continue;
         }
-        if is_path(&name) && place.is_file() {
+        if place.is_file() {
             let identity = query.hashes.file(&place)?;
             resources.push(Resource::present("dataset", &name, Some(place), identity));
             continue;
@@ -102,7 +102,7 @@ pub(super) fn open_all(
     context: &StageContext<'_>,
 ) -> Result<Vec<Box<dyn ClassificationDataset>>, StageError> {
     let config = context.config();
-    names(config)
+    let opened: Result<Vec<_>, StageError> = names(config)
         .iter()
         .map(|name| match embedded(name) {
             Some(_) => Ok(open(name)?),
@@ -119,7 +119,12 @@ pub(super) fn open_all(
                 Ok(open_in(name, &root(context.project(), config), split)?)
             }
         })
-        .collect()
+        .collect();
+    let opened = opened?;
+    for notice in opened.iter().flat_map(|dataset| dataset.notices()) {
+        context.warn(notice);
+    }
+    Ok(opened)
 }
 
 /// Whether this is a dataset of drawings in the program.

@@ -5,42 +5,68 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use crate::folder::{Call, Folder, repository};
 
-/// A hub with one repository.
+/// A repository of the hub.
 #[derive(Default)]
 struct Repository {
     commit: String,
     files: BTreeMap<String, Vec<u8>>,
+}
+
+/// A hub with a model, and whatever else is put there.
+#[derive(Default)]
+struct ModelHub {
+    repositories: BTreeMap<&'static str, Repository>,
     /// Method and path of every request.
     requests: Vec<String>,
 }
 
-type Shared = Arc<Mutex<Repository>>;
+impl ModelHub {
+    fn tiny(&mut self) -> &mut Repository {
+        self.repositories.entry("owner/tiny").or_default()
+    }
+}
 
-fn answer(repository: &mut Repository, method: &str, path: &str) -> Vec<u8> {
-    repository.requests.push(format!("{method} {path}"));
+type Shared = Arc<Mutex<ModelHub>>;
+
+/// Puts the files of a folder into a repository, those that are `wanted`.
+fn fill(repository: &mut Repository, folder: &Path, wanted: impl Fn(&str) -> bool) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if wanted(name) {
+            let content = fs::read(&path).unwrap();
+            repository.files.insert(name.to_owned(), content);
+        }
+    }
+}
+
+fn answer(hub: &mut ModelHub, method: &str, path: &str) -> Vec<u8> {
+    hub.requests.push(format!("{method} {path}"));
     let mut headers = String::new();
-    let body = if path.starts_with("/api/models/owner/tiny/revision/") {
-        let files = repository.files.keys();
-        let files: Vec<_> = files
-            .map(|file| serde_json::json!({"rfilename": file}))
-            .collect();
-        let answer = serde_json::json!({"sha": repository.commit, "siblings": files});
-        Some(answer.to_string().into_bytes())
-    } else {
-        let prefix = format!("/owner/tiny/resolve/{}/", repository.commit);
+    let mut body = None;
+    for (name, repository) in &hub.repositories {
+        if path.starts_with(&format!("/api/models/{name}/revision/")) {
+            let files = repository.files.keys();
+            let files: Vec<_> = files
+                .map(|file| serde_json::json!({"rfilename": file}))
+                .collect();
+            let answer = serde_json::json!({"sha": repository.commit, "siblings": files});
+            body = Some(answer.to_string().into_bytes());
+        }
+        let prefix = format!("/{name}/resolve/{}/", repository.commit);
         let file = path.strip_prefix(&prefix);
-        let file = file.and_then(|file| repository.files.get(file));
-        if let Some(content) = file {
+        if let Some(content) = file.and_then(|file| repository.files.get(file)) {
             let tag = blake3::hash(content).to_hex();
             headers = format!("ETag: \"{}\"\r\n", &tag.as_str()[..40]);
+            body = Some(content.clone());
         }
-        file.cloned()
-    };
+    }
     let status = match body {
         Some(_) => "200 OK",
         None => "404 Not Found",
@@ -86,12 +112,8 @@ fn a_model_is_asked_about_only_when_it_is_missing_or_to_be_refreshed() {
     let model = repository("tests/golden/embedders/models/openclip_quickgelu");
     {
         let mut hub = shared.lock().unwrap();
-        hub.commit = "c0ffee01".to_owned();
-        for entry in fs::read_dir(&model).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-            hub.files.insert(name, fs::read(path).unwrap());
-        }
+        hub.tiny().commit = "c0ffee01".to_owned();
+        fill(hub.tiny(), &model, |_| true);
     }
     let address = serve(shared.clone());
     let call = |arguments: &[&str]| {
@@ -117,8 +139,8 @@ fn a_model_is_asked_about_only_when_it_is_missing_or_to_be_refreshed() {
     // The branch moves; the weights stay.
     {
         let mut hub = shared.lock().unwrap();
-        hub.commit = "c0ffee02".to_owned();
-        let config = hub.files.get_mut("open_clip_config.json").unwrap();
+        hub.tiny().commit = "c0ffee02".to_owned();
+        let config = hub.tiny().files.get_mut("open_clip_config.json").unwrap();
         config.push(b'\n');
     }
     call(&["hub", "get", spec]).expect(0);
@@ -133,7 +155,7 @@ fn a_model_is_asked_about_only_when_it_is_missing_or_to_be_refreshed() {
     assert!(call(&info).expect(0).out.contains("c0ffee02"));
 
     // The same from `novic embed`, and a pinned revision stays.
-    shared.lock().unwrap().commit = "c0ffee03".to_owned();
+    shared.lock().unwrap().tiny().commit = "c0ffee03".to_owned();
     let refreshed = call(&["embed", "info", spec, "--json", "--refresh"]).expect(0);
     assert!(refreshed.out.contains("c0ffee03"), "{}", refreshed.out);
     let pinned = format!("{spec}@c0ffee02");
@@ -146,6 +168,79 @@ fn a_model_is_asked_about_only_when_it_is_missing_or_to_be_refreshed() {
     asked();
     call(&["hub", "get", spec]).expect(0);
     assert!(snapshot.join("open_clip_config.json").is_file());
+}
+
+#[test]
+fn the_tokenizer_of_another_repository_is_taken_from_the_cache_or_fetched_when_asked_for() {
+    const NAMED: &str = "bert-base-uncased";
+    let folder = Folder::new();
+    let shared = Shared::default();
+    let model = repository("tests/golden/embedders/models/openclip_clipa");
+    let of_model = |name: &str| name.starts_with("open_clip");
+    {
+        let mut hub = shared.lock().unwrap();
+        hub.tiny().commit = "c0ffee01".to_owned();
+        fill(hub.tiny(), &model, of_model);
+        let other = hub.repositories.entry(NAMED).or_default();
+        other.commit = "dec0de01".to_owned();
+        fill(other, &model, |name| !of_model(name));
+    }
+    // The same model with its tokenizer and without, as folders.
+    for (to, whole) in [("whole", true), ("bare", false)] {
+        fs::create_dir(folder.path(to)).unwrap();
+        for entry in fs::read_dir(&model).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if whole || of_model(name) {
+                fs::copy(&path, folder.path(to).join(name)).unwrap();
+            }
+        }
+    }
+    let address = serve(shared.clone());
+    let call = |offline: &str, arguments: &[&str]| {
+        let mut command = folder.command(arguments);
+        command
+            .env("HF_ENDPOINT", &address)
+            .env("HF_HOME", folder.path("hf"))
+            .env("HF_HUB_OFFLINE", offline)
+            .env_remove("HF_HUB_CACHE");
+        Call::from(command.output().unwrap())
+    };
+    let embed =
+        |spec: &str, out: &str| call("1", &["embed", "texts", spec, "a red fox", "--out", out]);
+    embed("openclip:./whole", "whole.npy").expect(0);
+    let missing = embed("openclip:./bare", "bare.npy").expect(1);
+    for part in [NAMED, "tokenizer.json", "novic hub get openclip:./bare"] {
+        assert!(missing.err.contains(part), "no {part} in {}", missing.err);
+    }
+    let offline = call("1", &["hub", "get", "openclip:./bare"]).expect(1);
+    assert!(offline.err.contains("HF_HUB_OFFLINE"), "{}", offline.err);
+    assert!(shared.lock().unwrap().requests.is_empty());
+    call("0", &["hub", "get", "openclip:./bare"]).expect(0);
+    embed("openclip:./bare", "bare.npy").expect(0);
+    // And of a model of the hub, with which it comes.
+    fs::remove_dir_all(folder.path("hf")).unwrap();
+    call("0", &["hub", "get", "openclip:owner/tiny"]).expect(0);
+    embed("openclip:owner/tiny", "tiny.npy").expect(0);
+    let read = |name: &str| fs::read(folder.path(name)).unwrap();
+    assert_eq!(read("bare.npy"), read("whole.npy"));
+    assert_eq!(read("tiny.npy"), read("whole.npy"));
+    shared.lock().unwrap().requests.clear();
+    call("0", &["hub", "get", "openclip:owner/tiny"]).expect(0);
+    assert!(shared.lock().unwrap().requests.is_empty());
+    // Without it the model is not whole, and fetched again.
+    fs::remove_dir_all(folder.path("hf/hub/models--bert-base-uncased")).unwrap();
+    let missing = embed("openclip:owner/tiny", "tiny.npy").expect(1);
+    assert!(missing.err.contains(NAMED), "{}", missing.err);
+    let download = ["embed", "info", "openclip:owner/tiny", "--download"];
+    call("0", &download).expect(0);
+    embed("openclip:owner/tiny", "tiny.npy").expect(0);
+    // A repository without a tokenizer.
+    fs::remove_dir_all(folder.path("hf/hub/models--bert-base-uncased")).unwrap();
+    let clear = |hub: &mut ModelHub| hub.repositories.get_mut(NAMED).unwrap().files.clear();
+    clear(&mut shared.lock().unwrap());
+    let empty = call("0", &["hub", "get", "openclip:./bare"]).expect(1);
+    assert!(empty.err.contains("has no tokenizer"), "{}", empty.err);
 }
 
 #[test]

@@ -572,6 +572,52 @@ fn guides_come_from_files_lists_and_caches_in_any_spelling() {
 }
 
 #[test]
+fn half_precision_of_the_embedder_gives_nearly_the_same() {
+    let folder = Folder::new();
+    let vectors = |dtype: &str| {
+        let out = format!("{dtype}.safetensors");
+        let call = folder.call(&[
+            "infer",
+            "demo",
+            "--dtype",
+            dtype,
+            "--jsonl",
+            "--save-embeddings",
+            &out,
+        ]);
+        let labels = records(&call.expect(0));
+        let best: Vec<String> = labels
+            .iter()
+            .map(|record| best(record).to_owned())
+            .collect();
+        let bytes = fs::read(folder.path(&out)).unwrap();
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let (_, view) = tensors.tensors().into_iter().next().unwrap();
+        let values = view.data().chunks_exact(4);
+        let values: Vec<f32> = values
+            .map(|value| f32::from_le_bytes(value.try_into().unwrap()))
+            .collect();
+        (best, values)
+    };
+    let (wanted, single) = vectors("f32");
+    assert_eq!(vectors("auto").1, single, "single on processors");
+    for dtype in ["f16", "bf16"] {
+        let (found, half) = vectors(dtype);
+        assert_eq!(found, wanted);
+        assert_ne!(half, single);
+        let rows = wanted.len();
+        let dot: f32 = half.iter().zip(&single).map(|(a, b)| a * b).sum();
+        assert!(dot > 0.999 * rows as f32, "{dtype}: {dot}");
+    }
+    let other = folder.call(&["infer", "demo/fox.png", "--device", "cuda:77"]);
+    let other = other.expect(0);
+    assert!(other.err.contains("cuda:77 is not here"), "{}", other.err);
+    folder
+        .call(&["infer", "demo/fox.png", "--dtype", "f8"])
+        .expect(2);
+}
+
+#[test]
 fn stored_embeddings_have_the_labels_of_what_they_were_made_of() {
     let folder = Folder::new();
     let texts = ["a red fox", "a key", "a red fox"];

@@ -287,6 +287,17 @@ fn pictures_come_in_every_form_and_have_the_labels_of_the_command() {
 }
 
 #[test]
+fn the_embedder_may_keep_half_precision() {
+    let server = Server::start(&["--dtype", "bf16", "--device", "cpu"]);
+    let kind = [("Content-Type", "image/png")];
+    let answer = server.ask("POST", "/v1/classify", &kind, &picture("fox.png"));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let alone = Folder::new().call(&["infer", "demo/fox.png", "--jsonl"]);
+    let alone: Value = serde_json::from_str(&alone.expect(0).out).unwrap();
+    assert_eq!(first(&answer.json()[0]), first(&alone));
+}
+
+#[test]
 fn guide_lists_are_kept_by_name() {
     let server = Server::start(&[]);
     let path = "/v1/guides/mine";

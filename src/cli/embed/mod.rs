@@ -9,9 +9,9 @@ mod zero_shot;
 
 use std::path::PathBuf;
 
-use candle_core::Device;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 
+use super::dtype::Dtype;
 use super::hub::Bar;
 use super::{CliError, Exit};
 use crate::device;
@@ -72,26 +72,6 @@ pub(super) struct EmbedderArgs {
     openai_merges: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Dtype {
-    /// f32 on processors, f16 on GPUs
-    Auto,
-    F32,
-    F16,
-    Bf16,
-}
-
-impl Dtype {
-    fn precision(self, device: &Device) -> Precision {
-        match self {
-            Self::Auto => Precision::automatic(device, true, false),
-            Self::F32 => Precision::Single,
-            Self::F16 => Precision::Half,
-            Self::Bf16 => Precision::Brain,
-        }
-    }
-}
-
 /// Says what happened while embedding.
 pub(super) fn tell(embedder: &Embedder) {
     for warning in embedder.take_warnings() {
@@ -111,8 +91,10 @@ impl EmbedderArgs {
         let options = OpenOptions {
             timm_models: self.timm_models.clone(),
             openai_merges: self.openai_merges.clone(),
-            precision: self.dtype.precision(&device),
+            precision: (self.dtype.precision())
+                .unwrap_or_else(|| Precision::automatic(&device, true, false)),
             device,
+            ..OpenOptions::default()
         };
         let failed = |error: &dyn std::error::Error| CliError::from_error(Exit::Failed, error);
         let fetch = |renewal| {

@@ -169,6 +169,9 @@ fn run(
     let split = Split::from(args.split);
     let opened = open_in(dataset, &expanded(&args.root), split).map_err(|error| failed(&error))?;
     let opened = opened.as_ref();
+    for notice in opened.notices() {
+        eprintln!("{notice}");
+    }
     let names = names_of_classes(
         opened.name(),
         opened.classes(),

@@ -20,6 +20,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use self::inputs::Inputs;
 use self::labels::LabelFile;
 use self::output::Output;
+use super::dtype::Dtype;
 use super::{CliError, Exit, complete};
 use crate::decoder::DecoderError;
 use crate::decoder::generate::{GenerationConfig, Stop};
@@ -133,6 +134,9 @@ pub struct InferArgs {
         help_heading = "Model"
     )]
     device: String,
+    /// Precision in which the embedder keeps its matrices; f16 and bf16 take half the memory
+    #[arg(long, value_enum, default_value_t = Dtype::Auto, help_heading = "Model")]
+    dtype: Dtype,
     /// Has no effect; the original has it
     #[arg(long, alias = "torch_compile", hide = true)]
     torch_compile: bool,
@@ -307,7 +311,13 @@ pub fn infer(
             checkpoint,
             generations[0],
             guide.as_deref(),
-            |builder| build(builder.device(device.clone())),
+            |builder| {
+                build(
+                    builder
+                        .device(device.clone())
+                        .precision(args.dtype.precision()),
+                )
+            },
             io.log,
         )?;
         if !args.gencfg.is_empty() || args.top_k.is_some() {
@@ -556,6 +566,9 @@ impl Run<'_> {
                 }
                 Err(error) => return Err(CliError::from_error(Exit::Failed, &error)),
             };
+            for warning in model.embedder().take_warnings() {
+                log(&warning);
+            }
             batches = batches.max(classified.batch + 1);
             if classified.index == count {
                 count += 1;

@@ -34,11 +34,11 @@ section! {
         compile: bool = false => flat("embedder_compile").read_by(readers::EMBEDDER);
         /// Alternative transformers backend in the original; accepted and ignored.
         optimum: bool = false => flat("embedder_optimum").read_by(readers::EMBEDDER);
-        /// Texts per tokenizer call.
+        /// Texts per call of the tokenizer.
         batch_token: usize = 2048 => flat("batch_size_token").at_least(1.0).read_by(readers::EMBEDDER);
-        /// Texts per embedding call.
+        /// Most texts that are embedded together.
         batch_text: usize = 512 => flat("batch_size_embed").at_least(1.0).read_by(readers::EMBEDDER);
-        /// Images per embedding call; also the batch size of eval_cls, eval_cls_decoding and infer.
+        /// Most images that are embedded together; on processors at most 64. Less where the device has no memory for so many.
         batch_image: usize = 256 => flat("batch_size_image").at_least(1.0).read_by(readers::EMBEDDER);
     }
 }

@@ -28,6 +28,7 @@ pub(super) fn describe(
         Backend::OpenAi => openai::describe(spec, options),
         Backend::OpenClip => {
             let files = ModelFiles::resolve(spec, required(Backend::OpenClip))?;
+            let files = open_clip::with_tokenizer(spec, files)?;
             let description = open_clip::describe(spec, &files, options)?;
             Ok((files, description))
         }
@@ -50,6 +51,14 @@ pub(super) fn describe(
             Ok((files, description))
         }
     }
+}
+
+/// The repository of the tokenizer that a model has not itself but names.
+pub(super) fn named_tokenizer(spec: &EmbedderSpec) -> Result<Option<String>, EmbedderError> {
+    if spec.backend() != Backend::OpenClip {
+        return Ok(None);
+    }
+    open_clip::named_tokenizer(&ModelFiles::resolve(spec, required(Backend::OpenClip))?)
 }
 
 /// Files without which no model of a kind can be opened.

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use crate::embedders::clip_vocabulary;
 use crate::embedders::description::{Description, Layout, TextArchitecture, VisionArchitecture};
 use crate::embedders::embedder::OpenOptions;
 use crate::embedders::error::EmbedderError;
-use crate::embedders::files::ModelFiles;
+use crate::embedders::files::{ModelFiles, hub_cache};
 use crate::embedders::hf_tokenizer::{HfTokenizer, TokenizerSettings};
 use crate::embedders::openclip_config::OpenClipConfig;
 use crate::embedders::spec::EmbedderSpec;
@@ -28,6 +29,51 @@ pub(super) const WEIGHTS: [&str; 3] = [
 
 /// ε of the layer norms of timm trunks.
 const TIMM_EPS: f32 = 1e-6;
+
+/// The repository whose tokenizer a model takes because it has none itself
+/// (`text_cfg.hf_tokenizer_name`); models of CLIP's vocabulary take the built-in
+/// one.
+pub(super) fn named_tokenizer(files: &ModelFiles) -> Result<Option<String>, EmbedderError> {
+    if HfTokenizer::is_in(files) {
+        return Ok(None);
+    }
+    let config = OpenClipConfig::parse(files.read_json(CONFIG)?, &files.path(CONFIG))?;
+    let is_clip = config.text.vocab_size == clip_vocabulary::SIZE;
+    Ok(config.tokenizer_repository.filter(|_| !is_clip))
+}
+
+/// The files of a model, with those of the tokenizer that its configuration
+/// names if it has none itself.
+pub(super) fn with_tokenizer(
+    spec: &EmbedderSpec,
+    files: ModelFiles,
+) -> Result<ModelFiles, EmbedderError> {
+    let ModelFiles::Folder(folder) = &files else {
+        return Ok(files);
+    };
+    let Some(repository) = named_tokenizer(&files)? else {
+        return Ok(files);
+    };
+    let tokenizer = ModelFiles::of_repository(&repository)
+        .filter(|tokenizer| HfTokenizer::is_in(&ModelFiles::Folder(tokenizer.clone())));
+    match tokenizer {
+        Some(tokenizer) => Ok(ModelFiles::WithTokenizer {
+            folder: folder.clone(),
+            tokenizer,
+        }),
+        None => Err(EmbedderError::NotInCache {
+            spec: spec.to_string(),
+            kind: spec.backend().name(),
+            missing: vec![format!(
+                "the tokenizer of {repository} (tokenizer.json, or vocab.json with merges.txt, \
+                 or spiece.model), which {CONFIG} names, is"
+            )],
+            repository,
+            cache: hub_cache(),
+            hint: format!(" with these files beside {CONFIG}"),
+        }),
+    }
+}
 
 pub(super) fn describe(
     spec: &EmbedderSpec,
@@ -105,9 +151,9 @@ pub(super) fn describe(
 }
 
 fn has_open_clip_names(files: &ModelFiles, name: &str) -> Result<bool, EmbedderError> {
-    let ModelFiles::Folder(_) = files else {
+    if let ModelFiles::Embedded(_) = files {
         return Ok(true);
-    };
+    }
     let weights = Weights::open(&[files.path(name)])?;
     let is_open_clip = weights.names().any(|name| name.starts_with("visual."));
     Ok(is_open_clip)

@@ -87,7 +87,9 @@ pub(super) fn describe(
     };
     let (vision, size) = if weights.shape("visual.proj").is_some() {
         let patches = shape("visual.conv1.weight", 4)?;
-        let side = (shape("visual.positional_embedding", 2)?[0] - 1).isqrt();
+        let side = shape("visual.positional_embedding", 2)?[0]
+            .saturating_sub(1)
+            .isqrt();
         let size = side * patches[3];
         let config = ClipVitConfig {
             image_size: (size, size),
@@ -107,7 +109,9 @@ pub(super) fn describe(
         (VisionArchitecture::ClipVit(config), size)
     } else {
         let width = shape("visual.layer1.0.conv1.weight", 4)?[0];
-        let side = (shape("visual.attnpool.positional_embedding", 2)?[0] - 1).isqrt();
+        let side = shape("visual.attnpool.positional_embedding", 2)?[0]
+            .saturating_sub(1)
+            .isqrt();
         let blocks = |stage: usize| {
             (0..)
                 .take_while(|n| {

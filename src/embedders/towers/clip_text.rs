@@ -19,7 +19,7 @@ use crate::ops::linear::Activation;
 
 /// The tower with its parameters.
 pub struct ClipText {
-    /// `[V, D]`
+    /// `[V, D]`, in the precision of matrices.
     token_embedding: Tensor,
     /// `[T, D]`
     positional_embedding: Tensor,
@@ -58,7 +58,7 @@ impl ClipText {
         };
         Ok(Self {
             token_embedding: parameters
-                .take("token_embedding.weight", &[config.vocab_size, width])?,
+                .matrix("token_embedding.weight", &[config.vocab_size, width])?,
             positional_embedding: parameters
                 .take("positional_embedding", &[config.context_length, width])?,
             blocks: (0..config.layers)
@@ -146,7 +146,8 @@ impl ClipText {
     /// Token plus position embedding, `[R, D]`.
     fn embed(&self, tokens: &[u32], positions: &[u32]) -> candle_core::Result<Tensor> {
         let index = |ids: &[u32]| Tensor::new(ids, self.token_embedding.device());
-        self.token_embedding.index_select(&index(tokens)?, 0)?
+        let tokens = self.token_embedding.index_select(&index(tokens)?, 0)?;
+        tokens.to_dtype(self.positional_embedding.dtype())?
             + self
                 .positional_embedding
                 .index_select(&index(positions)?, 0)?

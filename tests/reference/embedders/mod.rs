@@ -1,6 +1,7 @@
 //! Embedders against the reference (`tests/golden/embedders`): tokenizers,
 //! towers, image transforms, data sets, zero-shot runs.
 
+mod damage;
 mod datasets;
 mod models;
 mod pictures;
@@ -115,6 +116,7 @@ fn open_in(name: &str, spec: &str, precision: Precision, device: &Device) -> Emb
         openai_merges: Some(path("models/openai_bpe.txt.gz")),
         precision,
         device: device.clone(),
+        ..OpenOptions::default()
     };
     Embedder::open_with(&spec, &options).unwrap_or_else(|error| panic!("{name}: {error}"))
 }

@@ -1,5 +1,12 @@
 //! Texts and images per second of one embedder:
 //! `cargo bench --bench embedders -- [SPEC]` (default `openclip:novic/drawings`).
+//!
+//! `write=FOLDER` writes models of random weights and inputs for them, for the
+//! same work in other programs (`benches/peers/compare_embedders.py`);
+//! `serve=FOLDER case=CASE` does that work in turns.
+
+mod models;
+mod turns;
 
 use std::time::{Duration, Instant};
 
@@ -56,10 +63,29 @@ fn rate(
     })
 }
 
-fn main() -> Result<(), EmbedderError> {
-    let spec = std::env::args()
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments: Vec<String> = std::env::args()
         .skip(1)
-        .find(|argument| !argument.starts_with("--"))
+        .filter(|argument| !argument.starts_with("--"))
+        .collect();
+    let value = |name: &str| {
+        let values = arguments
+            .iter()
+            .filter_map(|argument| argument.split_once('='));
+        values
+            .filter(|(key, _)| *key == name)
+            .map(|(_, value)| value)
+            .next()
+    };
+    if let Some(folder) = value("write") {
+        return models::write(folder.as_ref());
+    }
+    if let Some(folder) = value("serve") {
+        return turns::serve(folder.as_ref(), value("case").unwrap_or_default());
+    }
+    let spec = arguments
+        .first()
+        .cloned()
         .unwrap_or_else(|| "openclip:novic/drawings".to_owned());
     let embedder = Embedder::open(&spec.parse()?)?;
     let start = Instant::now();
