@@ -110,7 +110,7 @@ pub(super) struct RunOptions {
 
 pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(0) => Err("at least one must run at a time".to_owned()),
+        Ok(0) => Err("at least one stage must run at a time".to_owned()),
         Ok(count) => Ok(count),
         Err(error) => Err(error.to_string()),
     }
