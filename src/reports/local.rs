@@ -75,8 +75,13 @@ pub fn stored_predictions(
         let trainings = behind.iter().map(|entry| entry.manifest());
         let trainings = trainings.filter(|manifest| manifest.kind == "train");
         let named = |own: &Manifest| (own.key.to_string(), own.description.run.clone());
+        let trainings: HashMap<String, String> = trainings.map(named).collect();
+        if trainings.len() > 1 {
+            // Of several models each file has its own configuration.
+            run.0.retain(|name, _| !name.starts_with("train.config."));
+        }
         (!files.is_empty()).then(|| StoredFiles {
-            trainings: trainings.map(named).collect(),
+            trainings,
             files,
             run,
         })
