@@ -18,6 +18,8 @@ pub const START: &str = "<|startoftext|>";
 pub const END: &str = "<|endoftext|>";
 /// What ends a word.
 pub const WORD_END: &str = "</w>";
+/// What CLIP's tokenizers cut a text into; nothing that matches has a space.
+const WORDS: &str = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 
 /// Merges of the published vocabulary; a longer file holds more that are not
 /// used.
@@ -121,7 +123,6 @@ pub fn tokenizer_json(vocabulary: Value, merges: &[(String, String)]) -> Option<
             "rstrip": false, "normalized": true, "special": true,
         })
     };
-    let words = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
     let json = json!({
         "version": "1.0",
         "added_tokens": [added(start, START), added(end, END)],
@@ -131,7 +132,7 @@ pub fn tokenizer_json(vocabulary: Value, merges: &[(String, String)]) -> Option<
             {"type": "Lowercase"},
         ]},
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
-            {"type": "Split", "pattern": {"Regex": words}, "behavior": "Removed", "invert": true},
+            {"type": "Split", "pattern": {"Regex": WORDS}, "behavior": "Removed", "invert": true},
             {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true,
              "use_regex": true},
         ]},
@@ -144,6 +145,56 @@ pub fn tokenizer_json(vocabulary: Value, merges: &[(String, String)]) -> Option<
             "vocab": vocabulary, "merges": merges},
     });
     serde_json::to_vec(&json).ok()
+}
+
+/// Whether the ids of a text are those of its words, parted by whitespace, one
+/// after the other between start and end token: a `tokenizer.json` with CLIP's
+/// rules.
+pub fn cuts_words(tokenizer: &Value) -> bool {
+    let kind = |part: &Value, name: &str| part["type"] == name;
+    let parts = |part: &Value, list: &str| match part.get(list).and_then(Value::as_array) {
+        Some(list) => list.clone(),
+        None if part.is_null() => Vec::new(),
+        None => vec![part.clone()],
+    };
+    let normalizes_words = parts(&tokenizer["normalizer"], "normalizers")
+        .iter()
+        .all(|part| {
+            let spaces = part["pattern"]["Regex"] == r"\s+" && part["content"] == " ";
+            kind(part, "NFC") || kind(part, "Lowercase") || (kind(part, "Replace") && spaces)
+        });
+    let cuts = parts(&tokenizer["pre_tokenizer"], "pretokenizers");
+    let cuts_at_spaces = match cuts.as_slice() {
+        [split, bytes] => {
+            kind(split, "Split")
+                && split["pattern"]["Regex"] == WORDS
+                && split["behavior"] == "Removed"
+                && split["invert"] == true
+                && kind(bytes, "ByteLevel")
+                && bytes["add_prefix_space"] == false
+        }
+        _ => false,
+    };
+    let added = tokenizer["added_tokens"].as_array();
+    let added_are_words = added.into_iter().flatten().all(|token| {
+        let flag = |name: &str| token[name] == true;
+        let content = token["content"].as_str().unwrap_or_default();
+        let eats_spaces = flag("lstrip") || flag("rstrip") || flag("single_word");
+        !(content.is_empty() || content.contains(char::is_whitespace) || eats_spaces)
+    });
+    let (before, after) = match &tokenizer["post_processor"] {
+        processor if kind(processor, "RobertaProcessing") => {
+            (&processor["cls"][0], &processor["sep"][0])
+        }
+        _ => (&Value::Null, &Value::Null),
+    };
+    normalizes_words
+        && cuts_at_spaces
+        && added_are_words
+        && before == START
+        && after == END
+        && kind(&tokenizer["model"], "BPE")
+        && tokenizer["model"]["dropout"].is_null()
 }
 
 /// Bytes that stand for themselves.
@@ -188,6 +239,32 @@ mod tests {
         sorted.sort();
         sorted.dedup();
         assert_eq!(sorted.len(), SIZE);
+    }
+
+    #[test]
+    fn only_rules_that_part_words_at_spaces_are_taken_word_by_word() {
+        let json = ClipVocabulary::built_in().unwrap().tokenizer_json();
+        let own: Value = serde_json::from_slice(&json).unwrap();
+        assert!(cuts_words(&own));
+        for (place, other) in [
+            ("/normalizer/normalizers/1/content", json!("")),
+            ("/normalizer/normalizers/2/type", json!("Prepend")),
+            ("/pre_tokenizer/pretokenizers/0/behavior", json!("Isolated")),
+            (
+                "/pre_tokenizer/pretokenizers/1/add_prefix_space",
+                json!(true),
+            ),
+            ("/added_tokens/0/content", json!("two words")),
+            ("/added_tokens/1/lstrip", json!(true)),
+            ("/post_processor", json!(null)),
+        ] {
+            let mut changed = own.clone();
+            *changed.pointer_mut(place).unwrap() = other;
+            assert!(!cuts_words(&changed), "{place}");
+        }
+        let mut random = own;
+        random["model"]["dropout"] = json!(0.1);
+        assert!(!cuts_words(&random));
     }
 
     #[test]

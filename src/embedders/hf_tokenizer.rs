@@ -14,6 +14,7 @@ use super::files::ModelFiles;
 use super::sentencepiece;
 use super::text_cleaning::{Cleaning, clean};
 use super::tokenizer::{TextTokenizer, TokenDtype, TokenizerConstants, TokenizerError};
+use super::word_ids::{WordIds, encode_all};
 
 /// Settings of a tokenizer that its own files do not contain.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +40,8 @@ pub struct HfTokenizer {
     special: Vec<(String, i64)>,
     /// `model_max_length` of its files.
     longest: Option<usize>,
+    /// Ids of words met so far, where words are cut into tokens one by one.
+    words: Option<WordIds>,
     /// The files it was read from.
     files: Vec<String>,
 }
@@ -189,11 +192,15 @@ impl HfTokenizer {
             }
             recognised.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
         }
+        let by_word = start_id.is_some()
+            && separator.is_none()
+            && serde_json::from_slice(content).is_ok_and(|json| clip_vocabulary::cuts_words(&json));
         Ok(Self {
             tokenizer,
             constants,
             settings,
             separator,
+            words: by_word.then(WordIds::default),
             tidy: special.tidy,
             special: recognised,
             longest: special.longest,
@@ -263,6 +270,22 @@ impl HfTokenizer {
         Ok(ids)
     }
 
+    /// Ids of an ASCII text, word by word between start and end.
+    fn encode_words(&self, text: &str, known: &WordIds) -> Result<Vec<i64>, TokenizerError> {
+        let tokenize = |word: &str| {
+            let encoding = self.tokenizer.encode_fast(word, false);
+            let encoding = encoding.map_err(|error| TokenizerError::Encode {
+                text: text.chars().take(200).collect(),
+                reason: error.to_string(),
+            })?;
+            Ok(encoding.get_ids().to_vec())
+        };
+        let mut ids: Vec<i64> = self.constants.start_id.into_iter().collect();
+        known.append(text.split_whitespace(), tokenize, &mut ids)?;
+        ids.push(self.constants.end_id);
+        Ok(ids)
+    }
+
     fn truncate(&self, ids: &mut Vec<i64>, max_tokens: Option<usize>) {
         if let Some(max) = max_tokens
             && ids.len() > max
@@ -293,6 +316,18 @@ impl TextTokenizer for HfTokenizer {
                     Ok(ids)
                 })
                 .collect();
+        }
+        // What lies between words never matters to CLIP's byte pair encoding;
+        // beyond ASCII a character may be composed with the one before it.
+        if let Some(known) = &self.words
+            && texts.iter().all(|text| text.is_ascii())
+        {
+            return encode_all(texts, |text| {
+                let cleaned = clean(text, self.settings.cleaning);
+                let mut ids = self.encode_words(&cleaned, known)?;
+                self.truncate(&mut ids, max_tokens);
+                Ok(ids)
+            });
         }
         let cleaned: Vec<Cow<'_, str>> = texts
             .iter()

@@ -31,6 +31,7 @@ pub mod tokenizer;
 mod tower_configs;
 mod towers;
 mod weights;
+mod word_ids;
 
 pub use batches::BatchSizes;
 pub use description::{Description, TextArchitecture, VisionArchitecture};

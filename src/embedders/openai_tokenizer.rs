@@ -13,6 +13,7 @@ use super::clip_vocabulary::{self, ClipVocabulary, END, START, WORD_END};
 use super::error::EmbedderError;
 use super::text_cleaning::{Cleaning, clean};
 use super::tokenizer::{TextTokenizer, TokenDtype, TokenizerConstants, TokenizerError};
+use super::word_ids::{WordIds, encode_all};
 
 /// Special tokens, contractions, words, digits, everything else.
 const WORDS: &str =
@@ -24,6 +25,7 @@ pub struct OpenAiTokenizer {
     tokens: Vec<String>,
     constants: TokenizerConstants,
     words: Regex,
+    known: WordIds,
     byte_characters: [char; 256],
     character_bytes: HashMap<char, u8>,
 }
@@ -71,6 +73,7 @@ impl OpenAiTokenizer {
             },
             tokens,
             words: Regex::new(WORDS).map_err(|error| bad(error.to_string()))?,
+            known: WordIds::default(),
             byte_characters: clip_vocabulary::byte_characters(),
             character_bytes: clip_vocabulary::character_bytes(),
         })
@@ -83,24 +86,24 @@ impl OpenAiTokenizer {
 
     fn encode_one(&self, text: &str) -> Result<Vec<i64>, TokenizerError> {
         let (start, end) = (self.constants.end_id - 1, self.constants.end_id);
-        let cleaned = clean(text, Cleaning::Lower);
-        let mut ids = vec![start];
-        for word in self.words.find_iter(&cleaned) {
-            match word.as_str() {
-                START => ids.push(start),
-                END => ids.push(end),
-                word => {
-                    let characters = word.bytes().map(|b| self.byte_characters[usize::from(b)]);
-                    let characters: String = characters.collect();
-                    let tokens = self.model.tokenize(&characters);
-                    let tokens = tokens.map_err(|error| TokenizerError::Encode {
-                        text: text.chars().take(200).collect(),
-                        reason: error.to_string(),
-                    })?;
-                    ids.extend(tokens.into_iter().map(|token| i64::from(token.id)));
-                }
+        let tokenize = |word: &str| match word {
+            START => Ok(vec![start as u32]),
+            END => Ok(vec![end as u32]),
+            word => {
+                let characters = word.bytes().map(|b| self.byte_characters[usize::from(b)]);
+                let characters: String = characters.collect();
+                let tokens = self.model.tokenize(&characters);
+                let tokens = tokens.map_err(|error| TokenizerError::Encode {
+                    text: text.chars().take(200).collect(),
+                    reason: error.to_string(),
+                })?;
+                Ok(tokens.into_iter().map(|token| token.id).collect())
             }
-        }
+        };
+        let cleaned = clean(text, Cleaning::Lower);
+        let words = self.words.find_iter(&cleaned).map(|word| word.as_str());
+        let mut ids = vec![start];
+        self.known.append(words, tokenize, &mut ids)?;
         ids.push(end);
         Ok(ids)
     }
@@ -116,19 +119,16 @@ impl TextTokenizer for OpenAiTokenizer {
         texts: &[&str],
         max_tokens: Option<usize>,
     ) -> Result<Vec<Vec<i64>>, TokenizerError> {
-        texts
-            .iter()
-            .map(|text| {
-                let mut ids = self.encode_one(text)?;
-                if let Some(max) = max_tokens.filter(|&max| ids.len() > max) {
-                    ids.truncate(max);
-                    if let Some(last) = ids.last_mut() {
-                        *last = self.constants.end_id;
-                    }
+        encode_all(texts, |text| {
+            let mut ids = self.encode_one(text)?;
+            if let Some(max) = max_tokens.filter(|&max| ids.len() > max) {
+                ids.truncate(max);
+                if let Some(last) = ids.last_mut() {
+                    *last = self.constants.end_id;
                 }
-                Ok(ids)
-            })
-            .collect()
+            }
+            Ok(ids)
+        })
     }
 
     fn decode(&self, ids: &[i64]) -> Result<String, TokenizerError> {
