@@ -32,6 +32,7 @@ pub mod embedders;
 pub mod evaluate;
 pub mod images;
 pub mod infer;
+mod memory;
 pub mod net;
 pub mod nouns;
 pub use novic_ops as ops;
@@ -45,3 +46,5 @@ pub mod store;
 pub mod tracking;
 pub mod train;
 pub mod web;
+
+pub use memory::keep_freed_memory;

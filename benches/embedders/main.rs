@@ -64,6 +64,7 @@ fn rate(
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    novic::keep_freed_memory();
     let arguments: Vec<String> = std::env::args()
         .skip(1)
         .filter(|argument| !argument.starts_with("--"))

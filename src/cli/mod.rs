@@ -159,6 +159,7 @@ pub fn command() -> clap::Command {
 /// Parses the command line of this process, runs the command and returns its
 /// exit code.
 pub fn main() -> ExitCode {
+    crate::keep_freed_memory();
     ExitCode::from(run(std::env::args_os().collect()))
 }
 

@@ -7,6 +7,8 @@ use std::ops::Range;
 
 use image::RgbImage;
 
+use crate::ops::resample::{PRECISION, Weights, sum_lines, sum_pixels};
+
 /// Interpolation kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interpolation {
@@ -52,8 +54,6 @@ fn sinc(x: f64) -> f64 {
     let x = x * std::f64::consts::PI;
     x.sin() / x
 }
-
-const PRECISION: u32 = 22;
 
 /// Taps of a range of output positions: first input index and weights.
 struct Taps {
@@ -115,19 +115,14 @@ impl Taps {
         start..ends.map(|(start, count)| start + count).max().unwrap_or(0)
     }
 
-    fn get(&self, i: usize) -> (usize, &[i32]) {
-        (
-            self.starts[i],
-            &self.weights[i * self.longest..][..self.counts[i]],
-        )
+    /// The taps of a position, of inputs from `first` on.
+    fn get(&self, i: usize, first: usize) -> Weights<'_> {
+        Weights {
+            start: self.starts[i] - first,
+            weights: &self.weights[i * self.longest..][..self.counts[i]],
+        }
     }
 }
-
-fn to_byte(sum: i32) -> u8 {
-    (sum >> PRECISION).clamp(0, 255) as u8
-}
-
-const HALF: i32 = 1 << (PRECISION - 1);
 
 /// Resizes to `width` × `height`; a direction whose size does not change is
 /// left alone. Sizes of 0 are raised to 1.
@@ -242,24 +237,8 @@ impl<'a> Plane<'a> {
         let width = taps.starts.len();
         let mut out = vec![0u8; rows.len() * width * 3];
         let reach = taps.reach();
-        for (row, to) in rows.zip(out.chunks_exact_mut(width * 3)) {
-            let from = self.part(row, reach.clone());
-            for (i, pixel) in to.chunks_exact_mut(3).enumerate() {
-                let (start, weights) = taps.get(i);
-                let mut sums = [HALF; 3];
-                for (source, &weight) in from[(start - reach.start) * 3..]
-                    .chunks_exact(3)
-                    .zip(weights)
-                {
-                    for (sum, &value) in sums.iter_mut().zip(source) {
-                        *sum += weight * i32::from(value);
-                    }
-                }
-                for (value, sum) in pixel.iter_mut().zip(sums) {
-                    *value = to_byte(sum);
-                }
-            }
-        }
+        let lines: Vec<&[u8]> = rows.map(|row| self.part(row, reach.clone())).collect();
+        sum_pixels(&lines, width, |i| taps.get(i, reach.start), &mut out);
         out
     }
 
@@ -267,19 +246,8 @@ impl<'a> Plane<'a> {
     fn resize_columns(&self, taps: &Taps, columns: Range<usize>) -> Vec<u8> {
         let line = columns.len() * 3;
         let mut out = vec![0u8; taps.starts.len() * line];
-        let mut sums = vec![0i32; line];
         for (i, to) in out.chunks_exact_mut(line).enumerate() {
-            let (start, weights) = taps.get(i);
-            sums.fill(HALF);
-            for (offset, &weight) in weights.iter().enumerate() {
-                let from = self.part(start + offset, columns.clone());
-                for (sum, &value) in sums.iter_mut().zip(from) {
-                    *sum += weight * i32::from(value);
-                }
-            }
-            for (value, &sum) in to.iter_mut().zip(&sums) {
-                *value = to_byte(sum);
-            }
+            sum_lines(taps.get(i, 0), |row| self.part(row, columns.clone()), to);
         }
         out
     }

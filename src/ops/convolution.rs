@@ -8,7 +8,7 @@ use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
 use super::choice::on_cpu;
-use super::linear::{Activation, add_bias, add_product, linear, with_values};
+use super::linear::{Activation, add_product, begin, linear, with_values};
 
 /// `activation(conv(x) + b)` with a square window: x `[B, H, W, C]`, w
 /// `[O, K, K, C]`, b `[O]` → `[B, H', W', O]` with
@@ -92,7 +92,7 @@ pub fn convolve(
                                 }
                             }
                         }
-                        add_bias(out, Some(&bias));
+                        begin(out, None, Some(&bias));
                         add_product(out, &gathered[..count * depth], w, depth, outputs);
                         activation.apply(out);
                     },

@@ -86,7 +86,7 @@ fn contiguous(x: &Tensor) -> Result<Cow<'_, Tensor>> {
 /// Rows per task: enough to amortise packing the weight, few enough to share
 /// the work between threads.
 fn rows_per_task(rows: usize) -> usize {
-    rows.div_ceil(4 * rayon::current_num_threads())
+    rows.div_ceil(2 * rayon::current_num_threads())
         .clamp(64, 1024)
 }
 
@@ -192,33 +192,113 @@ pub fn linear(
         return activation.apply_tensor(&y);
     }
     let rows: usize = dims[..dims.len() - 1].iter().product();
-    let mut out = match residual {
-        Some(residual) => residual.flatten_all()?.to_vec1::<f32>()?,
-        None => vec![0f32; rows * n],
-    };
+    let mut out = vec![0f32; rows * n];
     let bias = b.map(|b| b.to_vec1::<f32>()).transpose()?;
-    with_values(x, |x| {
-        with_weight(w, |w| {
-            let per_task = rows_per_task(rows);
-            out.par_chunks_mut((per_task * n).max(1))
-                .zip(x.par_chunks((per_task * k).max(1)))
-                .for_each(|(out, x)| {
-                    add_bias(out, bias.as_deref());
-                    w.add_product(out, x, k, n);
-                    activation.apply(out);
-                });
-        })
-    })??;
+    let mut multiply = |residual: Option<&[f32]>| {
+        with_values(x, |x| {
+            with_weight(w, |w| {
+                let per_task = rows_per_task(rows);
+                let per_output = (per_task * n).max(1);
+                out.par_chunks_mut(per_output)
+                    .zip(x.par_chunks((per_task * k).max(1)))
+                    .enumerate()
+                    .for_each(|(task, (out, x))| {
+                        let start = task * per_output;
+                        let residual = residual.map(|values| &values[start..start + out.len()]);
+                        begin(out, residual, bias.as_deref());
+                        w.add_product(out, x, k, n);
+                        activation.apply(out);
+                    });
+            })
+        })?
+    };
+    match residual {
+        Some(residual) => with_values(residual, |values| multiply(Some(values)))??,
+        None => multiply(None)?,
+    }
     Tensor::from_vec(out, dims, x.device())
 }
 
-pub(super) fn add_bias(out: &mut [f32], bias: Option<&[f32]>) {
-    if let Some(bias) = bias {
-        for row in out.chunks_exact_mut(bias.len()) {
-            for (value, &bias) in row.iter_mut().zip(bias) {
-                *value += bias;
+/// Weight `[N, K]` and bias `[N]` of a linear layer.
+#[derive(Clone, Copy)]
+pub struct Layer<'a> {
+    /// In any float type.
+    pub weight: &'a Tensor,
+    /// None counts as zero.
+    pub bias: Option<&'a Tensor>,
+}
+
+/// `x + down(activation(up(y)))` of two linear layers: y `[R, K]`, x `[R, M]`
+/// → `[R, M]`. On the CPU what lies between the layers exists for some rows at
+/// a time only.
+pub fn add_mlp(
+    x: &Tensor,
+    y: &Tensor,
+    up: Layer<'_>,
+    down: Layer<'_>,
+    activation: Activation,
+) -> Result<Tensor> {
+    let (rows, k) = y.dims2()?;
+    let (hidden, inputs) = up.weight.dims2()?;
+    let (outputs, between) = down.weight.dims2()?;
+    let fits = |bias: Option<&Tensor>, n: usize| bias.is_none_or(|bias| bias.dims() == [n]);
+    let all_fit = inputs == k
+        && between == hidden
+        && x.dims() == [rows, outputs]
+        && fits(up.bias, hidden)
+        && fits(down.bias, outputs);
+    // One layer after the other says what does not fit.
+    if !all_fit || !on_cpu(y) {
+        let y = linear(y, up.weight, up.bias, None, activation)?;
+        return linear(&y, down.weight, down.bias, Some(x), Activation::Identity);
+    }
+    let values = |bias: Option<&Tensor>| bias.map(|b| b.to_vec1::<f32>()).transpose();
+    let (up_bias, down_bias) = (values(up.bias)?, values(down.bias)?);
+    let mut out = vec![0f32; rows * outputs];
+    let per_task = rows_per_task(rows);
+    let mut multiply = |x: &[f32], y: &[f32], up: Weight<'_>, down: Weight<'_>| {
+        out.par_chunks_mut((per_task * outputs).max(1))
+            .zip(x.par_chunks((per_task * outputs).max(1)))
+            .zip(y.par_chunks((per_task * k).max(1)))
+            .for_each_init(Vec::new, |between, ((out, x), y)| {
+                between.resize(y.len() / k.max(1) * hidden, 0f32);
+                begin(between, None, up_bias.as_deref());
+                up.add_product(between, y, k, hidden);
+                activation.apply(between);
+                begin(out, Some(x), down_bias.as_deref());
+                down.add_product(out, between, hidden, outputs);
+            });
+    };
+    with_values(x, |x| {
+        with_values(y, |y| {
+            with_weight(up.weight, |up| {
+                with_weight(down.weight, |down| multiply(x, y, up, down))
+            })
+        })
+    })????;
+    Tensor::from_vec(out, (rows, outputs), y.device())
+}
+
+/// Writes what a product is added to, residual and bias of new rows `out`
+/// `[R, N]`. Memory that is new must be written before it is read: a page that
+/// was read first is copied when it is written.
+pub(super) fn begin(out: &mut [f32], residual: Option<&[f32]>, bias: Option<&[f32]>) {
+    match (residual, bias) {
+        (Some(residual), Some(bias)) => {
+            let rows = out.chunks_exact_mut(bias.len());
+            for (row, residual) in rows.zip(residual.chunks_exact(bias.len())) {
+                for ((value, &residual), &bias) in row.iter_mut().zip(residual).zip(bias) {
+                    *value = residual + bias;
+                }
             }
         }
+        (Some(residual), None) => out.copy_from_slice(residual),
+        (None, Some(bias)) => {
+            for row in out.chunks_exact_mut(bias.len()) {
+                row.copy_from_slice(bias);
+            }
+        }
+        (None, None) => out.fill(0.0),
     }
 }
 
@@ -359,6 +439,31 @@ mod tests {
             let part = stored.narrow(0, 20, 30).unwrap();
             let some = linear(&x, &part, None, None, Activation::Identity).unwrap();
             assert_eq!(some.dims(), [70, 30]);
+        }
+    }
+
+    #[test]
+    fn two_layers_at_once_are_one_after_the_other() {
+        let (x, y) = (ramp(&[150, 9], 0.21), ramp(&[150, 20], 0.37));
+        let (up, up_bias) = (ramp(&[33, 20], 0.11), ramp(&[33], 0.9));
+        let (down, down_bias) = (ramp(&[9, 33], 0.17), ramp(&[9], 0.4));
+        for bias in [true, false] {
+            let up = Layer {
+                weight: &up,
+                bias: bias.then_some(&up_bias),
+            };
+            let down = Layer {
+                weight: &down,
+                bias: bias.then_some(&down_bias),
+            };
+            let both = || add_mlp(&x, &y, up, down, Activation::Gelu).unwrap();
+            let between = linear(&y, up.weight, up.bias, None, Activation::Gelu).unwrap();
+            let identity = Activation::Identity;
+            let after = linear(&between, down.weight, down.bias, Some(&x), identity).unwrap();
+            assert!(worst(&both(), &after) < 1e-6);
+            assert!(worst(&composed(both), &after) < 1e-5);
+            assert!(add_mlp(&y, &y, up, down, Activation::Gelu).is_err());
+            assert!(add_mlp(&x, &x, up, down, Activation::Gelu).is_err());
         }
     }
 

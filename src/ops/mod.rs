@@ -6,6 +6,7 @@ pub mod attention;
 mod choice;
 pub mod convolution;
 pub mod linear;
+pub mod resample;
 pub mod rotary;
 pub mod rows;
 pub mod tape;

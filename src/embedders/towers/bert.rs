@@ -15,7 +15,7 @@ use crate::embedders::error::EmbedderError;
 use crate::embedders::tower_configs::BertConfig;
 use crate::embedders::weights::Parameters;
 use crate::ops::attention::{KeyPaths, path_attention};
-use crate::ops::linear::Activation;
+use crate::ops::linear::{Activation, add_mlp};
 
 /// The tower with its parameters.
 pub struct Bert {
@@ -135,7 +135,8 @@ impl Block {
         );
         let mixed = path_attention(&q, &k, &v, paths, self.heads)?;
         let x = self.norm_1.forward(&self.out.add_to(x, &mixed)?)?;
-        let hidden = self.up.forward(&x, self.activation)?;
-        self.norm_2.forward(&self.down.add_to(&x, &hidden)?)
+        let (up, down) = (self.up.layer(), self.down.layer());
+        self.norm_2
+            .forward(&add_mlp(&x, &x, up, down, self.activation)?)
     }
 }

@@ -12,7 +12,7 @@ use crate::embedders::error::EmbedderError;
 use crate::embedders::tower_configs::{MapVitConfig, TimmConfig};
 use crate::embedders::weights::Parameters;
 use crate::ops::attention::attention;
-use crate::ops::linear::Activation;
+use crate::ops::linear::{Activation, add_mlp};
 
 /// The tower with its parameters.
 pub struct MapVit {
@@ -155,7 +155,13 @@ impl AttentionPool {
         let part = |i| key_value.narrow(2, i * width, width);
         let mixed = attention(&query, &part(0)?, &part(1)?, self.heads)?.squeeze(1)?;
         let x = self.out.forward(&mixed, Activation::Identity)?;
-        let hidden = self.up.forward(&self.norm.forward(&x)?, self.activation)?;
-        self.down.add_to(&x, &hidden)
+        let normal = self.norm.forward(&x)?;
+        add_mlp(
+            &x,
+            &normal,
+            self.up.layer(),
+            self.down.layer(),
+            self.activation,
+        )
     }
 }

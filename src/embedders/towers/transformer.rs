@@ -6,7 +6,7 @@ use candle_core::{Result, Tensor};
 use crate::embedders::error::EmbedderError;
 use crate::embedders::weights::Parameters;
 use crate::ops::attention::{KeyPaths, attention, path_attention};
-use crate::ops::linear::{Activation, layer_norm, linear};
+use crate::ops::linear::{Activation, Layer, add_mlp, layer_norm, linear};
 
 /// Layer norm with learned scale and shift.
 pub struct LayerNorm {
@@ -68,6 +68,14 @@ impl Linear {
             weight: matrix.t()?.contiguous()?,
             bias: None,
         })
+    }
+
+    /// Weight and bias.
+    pub fn layer(&self) -> Layer<'_> {
+        Layer {
+            weight: &self.weight,
+            bias: self.bias.as_ref(),
+        }
     }
 
     /// `activation(x·wᵀ + b)`
@@ -245,10 +253,14 @@ impl Block {
     }
 
     fn mlp(&self, x: &Tensor) -> Result<Tensor> {
-        let hidden = self
-            .up
-            .forward(&self.norm_2.forward(x)?, self.shape.activation)?;
-        self.down.add_to(x, &hidden)
+        let normal = self.norm_2.forward(x)?;
+        add_mlp(
+            x,
+            &normal,
+            self.up.layer(),
+            self.down.layer(),
+            self.shape.activation,
+        )
     }
 }
 
