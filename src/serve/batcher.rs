@@ -192,6 +192,9 @@ fn work(model: &NovicModel, batch: Vec<Job>, metrics: &Metrics) {
             }
         }
     }
+    for warning in embedder.take_warnings() {
+        eprintln!("warning: {warning}");
+    }
     let embed_seconds = start.elapsed().as_secs_f64();
     metrics.stage("embed", embed_seconds);
 

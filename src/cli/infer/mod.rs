@@ -256,12 +256,13 @@ pub fn infer(
     mut io: InferIo<'_>,
 ) -> Result<Exit, CliError> {
     let generations = args.generations()?;
-    for checkpoint in &args.checkpoint {
-        if checkpoint.is_missing() {
-            return Err(CliError::failed(format!(
-                "no checkpoint is at {checkpoint}: name a file, a run, latest or embedded"
-            )));
-        }
+    let missing = args.checkpoint.iter().filter(|c| c.is_missing());
+    let missing: Vec<String> = missing.map(ToString::to_string).collect();
+    if !missing.is_empty() {
+        return Err(CliError::failed(format!(
+            "no checkpoint is at {}: name a file, a run, latest or embedded",
+            missing.join(", ")
+        )));
     }
     let labels = args.labels.as_deref().map(LabelFile::read).transpose()?;
     let guide = guide::nouns(args, io.log)?;

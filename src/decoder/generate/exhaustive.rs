@@ -191,13 +191,19 @@ struct Search<'p, 'a> {
 
 /// The `topk` best guide nouns of each sample of `embeds` `[B, F]`; nouns with
 /// the same tokens are one.
+///
+/// A decoder that finds all nouns about equally probable visits all nodes, and
+/// every visited node keeps its projections. Where several samples visit more
+/// than `most_rows` of them, the result is `None`: fewer have to go together.
 pub(super) fn search(
     decoder: &Decoder,
     plan: &Plan<'_>,
     topk: usize,
     embeds: &Tensor,
+    most_rows: usize,
     stop: &Stop,
-) -> Result<Vec<Vec<Hypothesis>>, DecoderError> {
+) -> Result<Option<Vec<Vec<Hypothesis>>>, DecoderError> {
+    let mut visited_rows = 0;
     let (mut cache, logits) = KeyValueCache::start(decoder, embeds)?;
     let width = logits.dim(1)?;
     let mut searches = host(&logits)?
@@ -240,6 +246,10 @@ pub(super) fn search(
                 })
             })
             .collect();
+        visited_rows += rows.len();
+        if visited_rows > most_rows && searches.len() > 1 {
+            return Ok(None);
+        }
         let logits = cache.extend(&rows)?;
         let step = cache.last_step();
         let values = host(&logits)?;
@@ -273,7 +283,7 @@ pub(super) fn search(
                 Ok::<(), DecoderError>(())
             })?;
     }
-    Ok(searches.iter().map(Search::hypotheses).collect())
+    Ok(Some(searches.iter().map(Search::hypotheses).collect()))
 }
 
 impl Search<'_, '_> {

@@ -116,9 +116,7 @@ impl<'a> Generator<'a> {
             return Ok(Vec::new());
         }
         match (self.config.method, &self.plan) {
-            (Method::All, Some(plan)) => {
-                exhaustive::search(self.decoder, plan, self.config.topk, embeds, &self.stop)
-            }
+            (Method::All, Some(plan)) => self.exhaustive(plan, embeds, self.memory.most_rows()),
             (Method::Greedy, _) => {
                 let outputs = greedy::search(self.decoder, &self.rules, embeds, false)?;
                 Ok(outputs
@@ -131,6 +129,29 @@ impl<'a> Generator<'a> {
                 beam::search(self.decoder, &self.rules, topk, embeds, &self.stop, observe)
             }
         }
+    }
+
+    /// All guide nouns of each sample, as many samples together as keep at most
+    /// `most_rows` projected tokens.
+    fn exhaustive(
+        &self,
+        plan: &Plan<'_>,
+        embeds: &Tensor,
+        most_rows: usize,
+    ) -> Result<Vec<Vec<Hypothesis>>, DecoderError> {
+        let samples = embeds.dim(0)?;
+        let mut together = samples;
+        let mut found = Vec::with_capacity(samples);
+        while found.len() < samples {
+            let count = together.min(samples - found.len());
+            let part = embeds.narrow(0, found.len(), count)?;
+            let topk = self.config.topk;
+            match exhaustive::search(self.decoder, plan, topk, &part, most_rows, &self.stop)? {
+                Some(part) => found.extend(part),
+                None => together = (count / 4).max(1),
+            }
+        }
+        Ok(found)
     }
 
     /// Greedy decoding that keeps the logits of every generated token.
@@ -170,5 +191,51 @@ impl<'a> Generator<'a> {
     /// guide noun; absent for other methods.
     pub fn noun_terms(&self) -> Option<Vec<NounTerms>> {
         self.plan.as_ref().map(Plan::noun_terms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decoder::Dimensions;
+
+    #[test]
+    fn samples_that_take_too_much_memory_together_are_parted() {
+        let dimensions = Dimensions {
+            embed_dim: 8,
+            vocab_size: 12,
+            token_length: 4,
+        };
+        let mut model = crate::config::schema::Config::default().model;
+        model.hidden_dim = 16;
+        model.layers = 1;
+        model.heads = 2;
+        let decoder = Decoder::new(&model, dimensions, 3).unwrap();
+        let nouns: Vec<[u32; 4]> = (0..300)
+            .map(|i| [1 + i % 11, 1 + i / 11 % 11, 1 + i / 121, 0])
+            .collect();
+        let trie = NounTrie::new(&nouns).unwrap();
+        let config = "all_k5_gr".parse().unwrap();
+        let generator = Generator::new(&decoder, config, Some(&trie), None).unwrap();
+        let values: Vec<f32> = (0..9 * 8).map(|i| (i as f32 * 0.7).sin()).collect();
+        let embeds = Tensor::from_vec(values, (9, 8), &candle_core::Device::Cpu).unwrap();
+        let together = generator.generate(&embeds).unwrap();
+        let plan = generator.plan.as_ref().unwrap();
+        for most_rows in [0, 40, 200] {
+            let parted = generator.exhaustive(plan, &embeds, most_rows).unwrap();
+            assert_same(&parted, &together);
+        }
+        let stop = Stop::default();
+        let one_go = |rows| exhaustive::search(&decoder, plan, 5, &embeds, rows, &stop).unwrap();
+        assert!(one_go(40).is_none());
+        assert_same(&one_go(usize::MAX).unwrap(), &together);
+    }
+
+    fn assert_same(a: &[Vec<Hypothesis>], b: &[Vec<Hypothesis>]) {
+        assert_eq!(a.len(), b.len());
+        for (a, b) in a.iter().flatten().zip(b.iter().flatten()) {
+            assert_eq!(a.tokens, b.tokens);
+            assert!((a.score - b.score).abs() < 1e-5);
+        }
     }
 }

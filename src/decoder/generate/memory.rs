@@ -76,6 +76,11 @@ impl Memory {
             .clamp(1, most.max(1))
     }
 
+    /// Most tokens whose projections are kept at a time.
+    pub fn most_rows(&self) -> usize {
+        usize::try_from(MOST / self.token_bytes.max(1)).unwrap_or(usize::MAX)
+    }
+
     /// Why a beam is too wide, if it is.
     pub fn excess(&self) -> Option<String> {
         let bytes = self.bytes(self.topk);
