@@ -68,6 +68,9 @@ struct ConvertArgs {
     /// Leave out what only resuming needs: moments, loop state
     #[arg(long)]
     weights_only: bool,
+    /// Store the weights alone, in half precision: native form only
+    #[arg(long)]
+    half: bool,
     /// Replace an existing file
     #[arg(long)]
     force: bool,
@@ -304,13 +307,22 @@ fn convert(args: &ConvertArgs) -> Result<Exit, CliError> {
             args.output.display()
         )));
     }
+    if args.half && form == Form::Original {
+        return Err(CliError::usage(
+            "the original's form has single precision only: leave out --half, or write \
+             .safetensors",
+        ));
+    }
     let mut checkpoint = exchange::load(&input).map_err(failed)?;
     let is_model = args
         .output
         .extension()
         .is_some_and(|ending| ending == "model");
-    if args.weights_only || is_model {
+    if args.weights_only || args.half || is_model {
         checkpoint = weights_only(checkpoint);
+    }
+    if args.half {
+        checkpoint = checkpoint.half().map_err(failed)?;
     }
     exchange::save(&args.output, &checkpoint, form).map_err(failed)?;
     let bytes = std::fs::metadata(&args.output).map_err(failed)?.len();

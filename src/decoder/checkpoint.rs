@@ -12,6 +12,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
+use half::f16;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -26,6 +27,10 @@ pub const FORMAT_VERSION: u32 = 1;
 
 /// Metadata entry of the header.
 const HEADER_KEY: &str = "novic";
+
+/// Entry of `extra` in files that store weights of two names once: the name
+/// that is left out → the name it shares its weights with.
+const SHARED: &str = "shared_weights";
 
 /// Prefixes under which the training room keeps its tensors, apart from the
 /// weights.
@@ -161,11 +166,51 @@ impl Checkpoint {
             .collect()
     }
 
+    /// The same with weights in half precision, which are single again when they
+    /// are read, and weights of two names stored once.
+    ///
+    /// # Errors
+    /// Those of the conversion.
+    pub fn half(mut self) -> Result<Self, DecoderError> {
+        let mut names: Vec<String> = self.tensors.keys().cloned().collect();
+        names.sort();
+        let mut shared = Map::new();
+        let mut kept: Vec<(String, Tensor)> = Vec::new();
+        for name in names {
+            let Some(tensor) = self.tensors.remove(&name) else {
+                continue;
+            };
+            let mut first = None;
+            for (other, weights) in &kept {
+                if first.is_none() && same(weights, &tensor)? {
+                    first = Some(other.clone());
+                }
+            }
+            match first {
+                Some(other) => {
+                    shared.insert(name, Value::from(other));
+                }
+                None => kept.push((name, tensor)),
+            }
+        }
+        for (name, tensor) in kept {
+            let stored = match tensor.dtype() {
+                DType::F32 => tensor.to_dtype(DType::F16)?,
+                _ => tensor,
+            };
+            self.tensors.insert(name, stored);
+        }
+        if !shared.is_empty() {
+            self.header.extra.insert(SHARED.to_owned(), shared.into());
+        }
+        Ok(self)
+    }
+
     /// Writes the file beside `path`, syncs it and renames it to `path`.
     ///
     /// # Errors
     /// The directory cannot be written, the disk is full, a tensor has a type
-    /// other than f32, i64 and u32.
+    /// other than f32, f16, i64 and u32.
     pub fn save(&self, path: &Path) -> Result<(), DecoderError> {
         let header = serde_json::to_string(&self.header).map_err(|e| write_error(path, e))?;
         let mut tensors = Vec::with_capacity(self.tensors.len());
@@ -198,12 +243,28 @@ impl Checkpoint {
     /// # Errors
     /// Truncated and foreign content; a newer format version.
     pub fn from_bytes(path: &Path, content: &[u8]) -> Result<Self, DecoderError> {
-        let (header, file) = parse(path, content)?;
+        let (mut header, file) = parse(path, content)?;
         let mut tensors = HashMap::with_capacity(file.len());
         for (name, view) in file.iter() {
             let tensor = from_bytes(view.dtype(), view.shape(), view.data())
                 .map_err(|e| read_error(path, format!("tensor {name}: {e}")))?;
             tensors.insert(name.to_owned(), tensor);
+        }
+        let shared = header.extra.remove(SHARED);
+        for (name, other) in shared
+            .as_ref()
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+        {
+            let same = other.as_str().and_then(|other| tensors.get(other)).cloned();
+            let same = same.ok_or_else(|| {
+                read_error(
+                    path,
+                    format!("{name} shares the weights of {other}, which is missing"),
+                )
+            })?;
+            tensors.insert(name.clone(), same);
         }
         Ok(Self { header, tensors })
     }
@@ -260,6 +321,11 @@ fn parse<'a>(
     Ok((header, file))
 }
 
+/// Whether two tensors have the same type, shape and values.
+fn same(a: &Tensor, b: &Tensor) -> candle_core::Result<bool> {
+    Ok(a.dtype() == b.dtype() && a.dims() == b.dims() && bytes(a)?.data == bytes(b)?.data)
+}
+
 fn bytes(tensor: &Tensor) -> candle_core::Result<Bytes> {
     let tensor = tensor.to_device(&Device::Cpu)?.contiguous()?;
     let (dtype, data) = match tensor.dtype() {
@@ -270,6 +336,13 @@ fn bytes(tensor: &Tensor) -> candle_core::Result<Bytes> {
                 .flat_map(|v| v.to_le_bytes())
                 .collect(),
         ),
+        DType::F16 => {
+            let values = tensor.flatten_all()?.to_vec1::<f16>()?;
+            (
+                Dtype::F16,
+                values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            )
+        }
         DType::I64 => {
             let values = tensor.flatten_all()?.to_vec1::<i64>()?;
             (
@@ -302,6 +375,14 @@ fn from_bytes(dtype: Dtype, shape: &[usize], data: &[u8]) -> candle_core::Result
                 .0
                 .iter()
                 .map(|b| f32::from_le_bytes(*b));
+            Tensor::from_vec(values.collect::<Vec<f32>>(), shape, device)
+        }
+        Dtype::F16 => {
+            let values = data
+                .as_chunks::<2>()
+                .0
+                .iter()
+                .map(|b| f16::from_le_bytes(*b).to_f32());
             Tensor::from_vec(values.collect::<Vec<f32>>(), shape, device)
         }
         Dtype::I64 => {
@@ -367,6 +448,34 @@ mod tests {
             assert_eq!(bits(tensor), bits(&loaded.tensors[name]), "{name}");
         }
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn weights_in_half_precision_are_single_again_when_they_are_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.safetensors");
+        let weights = vec![1.0, f32::NEG_INFINITY, 1.0 / 3.0, -2.5e-3];
+        let mut saved = example();
+        let tensor = Tensor::new(weights.as_slice(), &Device::Cpu).unwrap();
+        let names = ["weight", "alias"];
+        saved.tensors = names.map(|name| (name.to_owned(), tensor.clone())).into();
+        let stored = saved.clone().half().unwrap();
+        assert_eq!(stored.tensors.len(), 1);
+        stored.save(&path).unwrap();
+        let loaded = Checkpoint::load(&path).unwrap();
+        assert_eq!(loaded.header, saved.header);
+        for name in names {
+            let loaded = loaded.tensors[name].to_vec1::<f32>().unwrap();
+            assert_eq!(loaded[..2], weights[..2]);
+            for (loaded, weight) in loaded[2..].iter().zip(&weights[2..]) {
+                assert!((loaded / weight - 1.0).abs() < 5e-4);
+            }
+        }
+        let mut broken = stored;
+        broken.tensors.clear();
+        broken.save(&path).unwrap();
+        let error = Checkpoint::load(&path).unwrap_err().to_string();
+        assert!(error.contains("shares the weights of"), "{error}");
     }
 
     #[test]
