@@ -1,5 +1,6 @@
 //! Programs that make the embedded assets of novic.
 
+mod dictionary;
 mod embedder;
 mod specificity;
 
@@ -50,9 +51,13 @@ fn run(words: &[&str]) -> Outcome<()> {
         ["embedder", "score", folder, prompts] => {
             embedder::score::score(Path::new(folder), Path::new(prompts))
         }
-        ["embedder", "tokenizer", work] => {
-            let work = Path::new(work);
-            embedder::train_text::tokenizer(work, &embedder::prompts::Prompts::read(work)?)
+        ["embedder", "tokenizer", work, dictionary] => {
+            let (work, dictionary) = (Path::new(work), Path::new(dictionary));
+            let prompts = embedder::prompts::Prompts::read(work)?;
+            embedder::train_text::tokenizer(work, &prompts, dictionary)
+        }
+        ["embedder", "retokenize", folder, work, name] => {
+            embedder::export::retokenize(Path::new(folder), Path::new(work), name)
         }
         ["embedder", "own", work] => {
             let work = Path::new(work);
@@ -99,6 +104,7 @@ fn run(words: &[&str]) -> Outcome<()> {
                 strength: 1.0,
                 pull: 0.0,
                 distractors: 0,
+                dictionary: None,
                 everything: false,
                 name: "image".into(),
                 targets: "targets.bin".into(),
@@ -119,6 +125,7 @@ fn run(words: &[&str]) -> Outcome<()> {
                     "adam" => plan.adam = number()?,
                     "strength" => plan.strength = number()?,
                     "distractors" => plan.distractors = number()? as usize,
+                    "dictionary" => plan.dictionary = Some(value.into()),
                     "pull" => plan.pull = number()?,
                     "everything" => plan.everything = true,
                     "name" => plan.name = value.into(),

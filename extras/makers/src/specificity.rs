@@ -39,8 +39,8 @@ pub fn make(wordnet: &Path, dictionary: &Path, out: &Path) -> Outcome<()> {
             *coarse.entry(noun).or_default() |= is_coarse;
         }
     }
-    for noun in dictionary_nouns(dictionary)? {
-        coarse.entry(noun).or_default();
+    for noun in crate::dictionary::read(dictionary)? {
+        coarse.entry(noun.text).or_default();
     }
     // Nothing at all is not fine.
     coarse.insert(String::new(), true);
@@ -173,17 +173,6 @@ fn canonical(noun: &str) -> String {
         .map(|c| if c.is_alphanumeric() { c } else { ' ' })
         .collect();
     plain.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-fn dictionary_nouns(path: &Path) -> Outcome<Vec<String>> {
-    #[derive(serde::Deserialize)]
-    struct Entry {
-        target_noun: String,
-    }
-    let bytes = std::fs::read(path).map_err(at(path))?;
-    let text = zstd::bulk::decompress(&bytes, 64 << 20).map_err(at(path))?;
-    let entries: Vec<Entry> = serde_json::from_slice(&text).map_err(|e| content(path, e))?;
-    Ok(entries.into_iter().map(|entry| entry.target_noun).collect())
 }
 
 /// The files are ASCII with a few Latin-1 bytes.

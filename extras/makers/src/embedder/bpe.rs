@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
-use tokenizers::{Tokenizer, Trainer};
+use tokenizers::{Model, Tokenizer, Trainer};
 
 /// Entries of the vocabulary.
 pub const VOCABULARY: usize = 12_800;
@@ -28,6 +28,13 @@ fn byte_characters() -> Vec<(u8, char)> {
     all
 }
 
+/// The words of a text, which the tokenizer never joins.
+pub fn words(text: &str) -> Vec<String> {
+    let letters = text.split(|c: char| !c.is_alphabetic());
+    let words = letters.filter(|word| !word.is_empty());
+    words.map(str::to_owned).collect()
+}
+
 /// Trains the tokenizer on texts with weights and writes `tokenizer.json` and
 /// `tokenizer_config.json` into the folder.
 pub fn train(texts: &[(String, u64)], folder: &Path) -> Outcome<()> {
@@ -36,10 +43,7 @@ pub fn train(texts: &[(String, u64)], folder: &Path) -> Outcome<()> {
     let to_char: BTreeMap<u8, char> = letters.iter().copied().collect();
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
     for (text, weight) in texts {
-        for word in text
-            .split(|c: char| !c.is_alphabetic())
-            .filter(|w| !w.is_empty())
-        {
+        for word in words(text) {
             let mapped: String = word.bytes().filter_map(|b| to_char.get(&b)).collect();
             *counts.entry(mapped).or_default() += weight;
         }
@@ -123,6 +127,23 @@ pub fn train(texts: &[(String, u64)], folder: &Path) -> Outcome<()> {
 pub fn read(folder: &Path) -> Outcome<Tokenizer> {
     let path = folder.join("tokenizer.json");
     Tokenizer::from_file(&path).map_err(|e| content(&path, e))
+}
+
+/// What each entry of a tokenizer stands for in another: the entry itself, or
+/// the pieces of its text.
+pub fn pieces(tokenizer: &Tokenizer, other: &Tokenizer) -> Outcome<Vec<Vec<u32>>> {
+    let failed = |e: tokenizers::Error| Failure::Usage(format!("tokenizing: {e}"));
+    (0..tokenizer.get_vocab_size(true) as u32)
+        .map(|id| {
+            let entry = tokenizer.id_to_token(id).unwrap_or_default();
+            if let Some(same) = other.token_to_id(&entry) {
+                return Ok(vec![same]);
+            }
+            let word = entry.strip_suffix(SUFFIX).unwrap_or(&entry);
+            let pieces = other.get_model().tokenize(word).map_err(failed)?;
+            Ok(pieces.into_iter().map(|piece| piece.id).collect())
+        })
+        .collect()
 }
 
 /// Token ids with start and end, cut to the context.

@@ -83,3 +83,28 @@ pub fn import(folder: &Path, work: &Path, name: &str) -> Outcome<()> {
     Params::save(&towers.moments, &file("moments"))?;
     Params::save(&towers.text, &file("text"))
 }
+
+/// Gives the text tower of state `name` in the work folder, imported from
+/// `folder`, the tokens of the work folder's tokenizer: each begins as the mean
+/// of those that spelt it before.
+pub fn retokenize(folder: &Path, work: &Path, name: &str) -> Outcome<()> {
+    let mut text = Params::default();
+    let tower = TextTower::new(&mut text);
+    let path = work.join(format!("{name}-text.bin"));
+    let old = Params::load(&path, text.values.len())?;
+    let mut values = old.clone();
+    let pieces = bpe::pieces(&bpe::read(work)?, &bpe::read(folder)?)?;
+    let width = text_tower::WIDTH;
+    let rows = tower.tokens().of(&old);
+    let new = tower.tokens().of_mut(&mut values);
+    for (row, pieces) in new.chunks_exact_mut(width).zip(pieces) {
+        row.fill(0.0);
+        for &piece in &pieces {
+            let from = &rows[piece as usize * width..(piece as usize + 1) * width];
+            row.iter_mut()
+                .zip(from)
+                .for_each(|(r, f)| *r += f / pieces.len() as f32);
+        }
+    }
+    Params::save(&values, &path)
+}

@@ -84,6 +84,11 @@ impl TextTower {
         }
     }
 
+    /// Place of the embeddings of tokens `[V, WIDTH]`.
+    pub fn tokens(&self) -> Slot {
+        self.tokens
+    }
+
     /// Embeddings of token sequences, not normalised. Sequences end in the
     /// token that is pooled.
     pub fn forward(&self, tape: &mut Tape, p: &[f32], texts: &[&[u32]]) -> Id {

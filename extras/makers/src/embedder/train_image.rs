@@ -5,6 +5,7 @@ use super::failure::{Failure, Outcome};
 use super::image_tower::{EMBED_DIM, IMAGE_SIZE, ImageTower};
 use super::layers::{dot, softmax, unit_rows};
 use super::matrix::{Into, plain, product, turned};
+use super::names;
 use super::optimiser::{Optimiser, Rates};
 use super::params::{Params, Slot};
 use super::pictures::Collection;
@@ -12,11 +13,12 @@ use super::raster;
 use super::tape::Tape;
 use super::targets::{COMMON_WEIGHT, Targets};
 use super::threads;
+use crate::dictionary;
 use rand::distr::weighted::WeightedIndex;
 use rand::prelude::*;
 use rand_chacha::ChaCha8Rng;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -31,6 +33,10 @@ pub const VALIDATION: &str = "fxemoji";
 /// Classes whose texts are nearer than this do not push each other away if
 /// one of them is known from clip art only.
 const TOO_NEAR: f32 = 0.6;
+/// The same for nouns that no picture is named after.
+const DISTRACTOR_TOO_NEAR: f32 = 0.8;
+/// Nouns of a dictionary above this frequency are those that decoders know.
+const DISTRACTOR_FREQUENCY: u64 = 2;
 
 /// What to train and how long.
 pub struct Plan {
@@ -54,6 +60,9 @@ pub struct Plan {
     /// Nouns per step that no picture is named after, from which pictures must
     /// be told apart too.
     pub distractors: usize,
+    /// Dictionary whose frequent nouns they come from, instead of WordNet's
+    /// common nouns.
+    pub dictionary: Option<PathBuf>,
     /// Train on the validation style too.
     pub everything: bool,
     /// Name of the state files in the work folder.
@@ -209,7 +218,7 @@ pub fn train(work: &Path, plan: &Plan) -> Outcome<()> {
         .collect();
     let main = classes.main_names(&targets);
     let count = classes.keys.len();
-    let named: BTreeSet<usize> = classes.names.iter().flatten().copied().collect();
+    let pool = distractor_pool(&targets, &classes, plan.dictionary.as_deref())?;
     let nearness = similarities(&main, &main);
     let tapes: Vec<Mutex<(Tape, Vec<f32>)>> = (0..BATCH / CHUNK)
         .map(|_| Mutex::new((Tape::default(), vec![0.0; len])))
@@ -221,7 +230,7 @@ pub fn train(work: &Path, plan: &Plan) -> Outcome<()> {
     for step in first_step..end {
         let mut rng = ChaCha8Rng::seed_from_u64(step as u64);
         let mut texts = classes.draw(&targets, &mut rng);
-        let others = distractors(&targets, &named, plan.distractors, &mut rng);
+        let others = distractors(&targets, &pool, plan.distractors, &mut rng);
         let near = similarities(&main, &others);
         texts.extend(others);
         let results = threads::map(BATCH / CHUNK, |chunk| {
@@ -249,7 +258,7 @@ pub fn train(work: &Path, plan: &Plan) -> Outcome<()> {
             let out = tower.forward(tape, &params.values, &pixels, None);
             let allowed = |class: usize, other: usize| {
                 if other >= count {
-                    return near[class * plan.distractors + other - count] < TOO_NEAR;
+                    return near[class * plan.distractors + other - count] < DISTRACTOR_TOO_NEAR;
                 }
                 class == other
                     || (classes.is_emoji(class) && classes.is_emoji(other))
@@ -348,21 +357,35 @@ fn similarities(a: &[f32], b: &[f32]) -> Vec<f32> {
     cosines
 }
 
-/// Embeddings of `number` common nouns that are no names of pictures.
-fn distractors(
+/// Places of the nouns that are no names of pictures: WordNet's common ones, or
+/// those of a dictionary.
+fn distractor_pool(
     targets: &Targets,
-    named: &BTreeSet<usize>,
-    number: usize,
-    rng: &mut impl Rng,
-) -> Vec<f32> {
-    let mut embeddings = Vec::with_capacity(number * EMBED_DIM);
-    while embeddings.len() < number * EMBED_DIM {
-        let i = rng.random_range(0..targets.texts.len());
-        if targets.texts[i].weight >= COMMON_WEIGHT && !named.contains(&i) {
-            embeddings.extend_from_slice(targets.of(i));
-        }
-    }
-    embeddings
+    classes: &Classes,
+    dictionary: Option<&Path>,
+) -> Outcome<Vec<usize>> {
+    let named: BTreeSet<usize> = classes.names.iter().flatten().copied().collect();
+    let mut pool: Vec<usize> = match dictionary {
+        Some(path) => dictionary::read(path)?
+            .iter()
+            .filter(|noun| noun.frequency > DISTRACTOR_FREQUENCY)
+            .filter_map(|noun| targets.find(&names::clean(&noun.text)))
+            .collect(),
+        None => (0..targets.texts.len())
+            .filter(|&i| targets.texts[i].weight >= COMMON_WEIGHT)
+            .collect(),
+    };
+    pool.retain(|place| !named.contains(place));
+    println!("{} nouns that no picture is named after", pool.len());
+    Ok(pool)
+}
+
+/// Embeddings of `number` nouns of the pool.
+fn distractors(targets: &Targets, pool: &[usize], number: usize, rng: &mut impl Rng) -> Vec<f32> {
+    let picked = (0..number).map(|_| pool[rng.random_range(0..pool.len())]);
+    picked
+        .flat_map(|place| targets.of(place).iter().copied())
+        .collect()
 }
 
 /// Warm-up, plateau, linear fall.

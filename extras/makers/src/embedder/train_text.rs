@@ -9,12 +9,14 @@ use super::optimiser::{Optimiser, Rates};
 use super::params::Params;
 use super::prompts::Prompts;
 use super::tape::Tape;
-use super::targets::{COMMON_WEIGHT, NAME_WEIGHT, Targets, Text};
+use super::targets::{NAME_WEIGHT, Targets, Text};
 use super::text_tower::TextTower;
 use super::threads;
+use crate::dictionary;
 use rand::distr::weighted::WeightedIndex;
 use rand::prelude::*;
 use rand_chacha::ChaCha8Rng;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Instant;
@@ -45,8 +47,14 @@ pub struct Plan {
     pub names: f32,
 }
 
-/// Trains the tokenizer on all texts and prompts.
-pub fn tokenizer(work: &Path, prompts: &Prompts) -> Outcome<()> {
+/// Nouns above this frequency have words of one token each: the quick start's.
+const WHOLE_FREQUENCY: u64 = 6;
+/// What makes such a word outweigh what it is made of.
+const WHOLE_WEIGHT: u64 = 4000;
+
+/// Trains the tokenizer on all texts and prompts; words of the dictionary's
+/// frequent nouns become tokens of their own.
+pub fn tokenizer(work: &Path, prompts: &Prompts, dictionary: &Path) -> Outcome<()> {
     let targets = Targets::read(work)?;
     let mut texts: Vec<(String, u64)> = targets
         .texts
@@ -54,7 +62,21 @@ pub fn tokenizer(work: &Path, prompts: &Prompts) -> Outcome<()> {
         .map(|t| (t.text.clone(), (t.weight * 10.0) as u64))
         .collect();
     texts.extend((0..prompts.len()).map(|i| (prompts.fill(i, ""), 2000)));
-    bpe::train(&texts, work)
+    let nouns = dictionary::read(dictionary)?;
+    let words: BTreeSet<String> = nouns
+        .into_iter()
+        .filter(|noun| noun.frequency > WHOLE_FREQUENCY)
+        .flat_map(|noun| bpe::words(&noun.text.to_lowercase()))
+        .collect();
+    texts.extend(words.iter().map(|word| (word.clone(), WHOLE_WEIGHT)));
+    bpe::train(&texts, work)?;
+    let tokenizer = bpe::read(work)?;
+    let mut whole = 0;
+    for word in &words {
+        whole += usize::from(bpe::encode(&tokenizer, word)?.len() == 3);
+    }
+    println!("{whole} of {} words of nouns are one token", words.len());
+    Ok(())
 }
 
 /// Trains or continues to train the tower.
@@ -245,9 +267,8 @@ fn distil(features: &[f32], wanted: &[f32]) -> (f32, f32, Vec<f32>) {
     (loss, cosine, gradient)
 }
 
-/// Replaces the targets of the pictures' names and of common nouns by what the
-/// trained tower itself makes of them, and writes all as `own-targets.bin`: the
-/// image tower ends its training on these.
+/// Replaces the targets by what the trained tower itself makes of the texts, and
+/// writes them as `own-targets.bin`: the image tower ends its training on these.
 pub fn own_targets(work: &Path, templates: &[String]) -> Outcome<()> {
     let mut targets = Targets::read(work)?;
     let tokenizer = bpe::read(work)?;
@@ -256,9 +277,9 @@ pub fn own_targets(work: &Path, templates: &[String]) -> Outcome<()> {
     let values = Params::load(&work.join("text-average.bin"), params.values.len())?;
     // The mean over the prompts matters less for nouns to be told apart from.
     let few: Vec<String> = templates.iter().step_by(3).cloned().collect();
-    for (weight, templates) in [(NAME_WEIGHT, templates), (COMMON_WEIGHT, &few)] {
+    for (names, templates) in [(true, templates), (false, &few)] {
         let places: Vec<usize> = (0..targets.texts.len())
-            .filter(|&i| targets.texts[i].weight == weight)
+            .filter(|&i| (targets.texts[i].weight == NAME_WEIGHT) == names)
             .collect();
         let texts: Vec<String> = places
             .iter()
