@@ -524,12 +524,12 @@ fn guides_come_from_files_lists_and_caches_in_any_spelling() {
     let wide = folder
         .call(&[&words[..], &["--gencfg", "all_k5_gp"]].concat())
         .expect(0);
-    assert!(
-        wide.err
-            .contains("all_k5_vnone_gp_t1_a0 asks for 5 results, but only 3 nouns"),
-        "{}",
-        wide.err
-    );
+    for part in [
+        "left out, because the model has no tokens for them: Foxes",
+        "all_k5_vnone_gp_t1_a0 asks for 5 results, but only 2 nouns",
+    ] {
+        assert!(wide.err.contains(part), "{}", wide.err);
+    }
     let canonical = folder
         .call(&[&words[..], &["--guide-canonical"]].concat())
         .expect(0);
