@@ -13,6 +13,7 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use half::f16;
+use half::slice::HalfFloatSliceExt;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -378,12 +379,9 @@ fn from_bytes(dtype: Dtype, shape: &[usize], data: &[u8]) -> candle_core::Result
             Tensor::from_vec(values.collect::<Vec<f32>>(), shape, device)
         }
         Dtype::F16 => {
-            let values = data
-                .as_chunks::<2>()
-                .0
-                .iter()
-                .map(|b| f16::from_le_bytes(*b).to_f32());
-            Tensor::from_vec(values.collect::<Vec<f32>>(), shape, device)
+            let halves = data.as_chunks::<2>().0.iter();
+            let halves: Vec<f16> = halves.map(|b| f16::from_le_bytes(*b)).collect();
+            Tensor::from_vec(halves.to_f32_vec(), shape, device)
         }
         Dtype::I64 => {
             let values = data

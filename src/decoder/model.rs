@@ -6,12 +6,14 @@
 //! and accuracy of a batch of targets. Rows of the transformer are packed, see
 //! [`super::packing`]; decoding runs the same layers over a key-value cache.
 
+use std::collections::HashMap;
+
 use candle_core::{Device, Tensor, Var};
 use rand::RngCore;
 use rand_chacha::ChaCha12Rng;
 
 use crate::cache::batch::TargetBatch;
-use crate::config::schema::{Model, ModelInit};
+use crate::config::schema::Model;
 use crate::ops::tape::cross_entropy::{CrossEntropy, RowSummary, summarize_rows};
 use crate::ops::tape::{Buffer, Dropout, InputRows, Pool, Tape, Value, normalize_rows, tensor};
 
@@ -22,6 +24,7 @@ use super::init;
 use super::loss::{Loss, LossConfig};
 use super::packing::{PackedBatch, Targets};
 use super::parameters::{LayerIndex, LinearIndex, NormIndex, ParameterLayout};
+use super::state;
 use super::stream::{Purpose, stream};
 
 /// The object decoder.
@@ -153,18 +156,40 @@ impl Decoder {
     /// # Errors
     /// A configuration that no model can have.
     pub fn new(config: &Model, dimensions: Dimensions, seed: u64) -> Result<Self, DecoderError> {
+        Self::of_parameters(config, dimensions, |architecture, layout| {
+            let specs = layout.parameters.iter().enumerate();
+            specs
+                .map(|(index, spec)| init::fresh(spec, index, architecture, &config.init, seed))
+                .collect()
+        })
+    }
+
+    /// A decoder with the weights of a state dictionary.
+    ///
+    /// # Errors
+    /// A configuration that no model can have; otherwise as
+    /// [`Self::load_state_dict`].
+    pub fn of_state_dict(
+        config: &Model,
+        dimensions: Dimensions,
+        state: &HashMap<String, Tensor>,
+    ) -> Result<Self, DecoderError> {
+        Self::of_parameters(config, dimensions, |architecture, layout| {
+            state::parameters_of(architecture, layout, state)
+        })
+    }
+
+    fn of_parameters(
+        config: &Model,
+        dimensions: Dimensions,
+        values: impl FnOnce(&Architecture, &ParameterLayout) -> Result<Vec<Tensor>, DecoderError>,
+    ) -> Result<Self, DecoderError> {
         let architecture = Architecture::new(config, dimensions)?;
         let layout = ParameterLayout::new(&architecture);
-        let init: &ModelInit = &config.init;
-        let parameters = layout
-            .parameters
+        let parameters = values(&architecture, &layout)?
             .iter()
-            .enumerate()
-            .map(|(index, spec)| {
-                let values = init::fresh(spec, index, &architecture, init, seed)?;
-                Ok(Var::from_tensor(&values)?)
-            })
-            .collect::<Result<_, DecoderError>>()?;
+            .map(Var::from_tensor)
+            .collect::<Result<_, _>>()?;
         Ok(Self {
             architecture,
             layout,

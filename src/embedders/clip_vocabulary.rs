@@ -6,6 +6,7 @@ use std::io::Read;
 use std::path::Path;
 
 use flate2::read::GzDecoder;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::error::EmbedderError;
@@ -147,54 +148,77 @@ pub fn tokenizer_json(vocabulary: Value, merges: &[(String, String)]) -> Option<
     serde_json::to_vec(&json).ok()
 }
 
+/// What a `tokenizer.json` has beside its tokens.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Rules {
+    normalizer: Value,
+    pre_tokenizer: Value,
+    post_processor: Value,
+    added_tokens: Vec<Value>,
+    model: ModelRules,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ModelRules {
+    r#type: String,
+    dropout: Value,
+}
+
 /// Whether the ids of a text are those of its words, parted by whitespace, one
-/// after the other between start and end token: a `tokenizer.json` with CLIP's
-/// rules.
-pub fn cuts_words(tokenizer: &Value) -> bool {
-    let kind = |part: &Value, name: &str| part["type"] == name;
-    let parts = |part: &Value, list: &str| match part.get(list).and_then(Value::as_array) {
-        Some(list) => list.clone(),
-        None if part.is_null() => Vec::new(),
-        None => vec![part.clone()],
-    };
-    let normalizes_words = parts(&tokenizer["normalizer"], "normalizers")
-        .iter()
-        .all(|part| {
+/// after the other between start and end token, and the model alone cuts words of
+/// small letters: a `tokenizer.json` with CLIP's rules.
+pub fn cuts_words(tokenizer: &[u8]) -> bool {
+    serde_json::from_slice(tokenizer).is_ok_and(|rules: Rules| rules.cut_words())
+}
+
+impl Rules {
+    fn cut_words(&self) -> bool {
+        let kind = |part: &Value, name: &str| part["type"] == name;
+        let parts = |part: &Value, list: &str| match part.get(list).and_then(Value::as_array) {
+            Some(list) => list.clone(),
+            None if part.is_null() => Vec::new(),
+            None => vec![part.clone()],
+        };
+        let normalizes_words = parts(&self.normalizer, "normalizers").iter().all(|part| {
             let spaces = part["pattern"]["Regex"] == r"\s+" && part["content"] == " ";
             kind(part, "NFC") || kind(part, "Lowercase") || (kind(part, "Replace") && spaces)
         });
-    let cuts = parts(&tokenizer["pre_tokenizer"], "pretokenizers");
-    let cuts_at_spaces = match cuts.as_slice() {
-        [split, bytes] => {
-            kind(split, "Split")
-                && split["pattern"]["Regex"] == WORDS
-                && split["behavior"] == "Removed"
-                && split["invert"] == true
-                && kind(bytes, "ByteLevel")
-                && bytes["add_prefix_space"] == false
-        }
-        _ => false,
-    };
-    let added = tokenizer["added_tokens"].as_array();
-    let added_are_words = added.into_iter().flatten().all(|token| {
-        let flag = |name: &str| token[name] == true;
-        let content = token["content"].as_str().unwrap_or_default();
-        let eats_spaces = flag("lstrip") || flag("rstrip") || flag("single_word");
-        !(content.is_empty() || content.contains(char::is_whitespace) || eats_spaces)
-    });
-    let (before, after) = match &tokenizer["post_processor"] {
-        processor if kind(processor, "RobertaProcessing") => {
-            (&processor["cls"][0], &processor["sep"][0])
-        }
-        _ => (&Value::Null, &Value::Null),
-    };
-    normalizes_words
-        && cuts_at_spaces
-        && added_are_words
-        && before == START
-        && after == END
-        && kind(&tokenizer["model"], "BPE")
-        && tokenizer["model"]["dropout"].is_null()
+        let cuts = parts(&self.pre_tokenizer, "pretokenizers");
+        let cuts_at_spaces = match cuts.as_slice() {
+            [split, bytes] => {
+                kind(split, "Split")
+                    && split["pattern"]["Regex"] == WORDS
+                    && split["behavior"] == "Removed"
+                    && split["invert"] == true
+                    && kind(bytes, "ByteLevel")
+                    && bytes["add_prefix_space"] == false
+            }
+            _ => false,
+        };
+        let added_are_words = self.added_tokens.iter().all(|token| {
+            let flag = |name: &str| token[name] == true;
+            let content = token["content"].as_str().unwrap_or_default();
+            let eats_spaces = flag("lstrip") || flag("rstrip") || flag("single_word");
+            // One of letters alone would be found within words.
+            let letters = content.chars().all(|c| c.is_ascii_alphabetic());
+            !(letters || content.contains(char::is_whitespace) || eats_spaces)
+        });
+        let (before, after) = match &self.post_processor {
+            processor if kind(processor, "RobertaProcessing") => {
+                (&processor["cls"][0], &processor["sep"][0])
+            }
+            _ => (&Value::Null, &Value::Null),
+        };
+        normalizes_words
+            && cuts_at_spaces
+            && added_are_words
+            && before == START
+            && after == END
+            && self.model.r#type == "BPE"
+            && self.model.dropout.is_null()
+    }
 }
 
 /// Bytes that stand for themselves.
@@ -245,6 +269,7 @@ mod tests {
     fn only_rules_that_part_words_at_spaces_are_taken_word_by_word() {
         let json = ClipVocabulary::built_in().unwrap().tokenizer_json();
         let own: Value = serde_json::from_slice(&json).unwrap();
+        let cuts_words = |json: &Value| super::cuts_words(json.to_string().as_bytes());
         assert!(cuts_words(&own));
         for (place, other) in [
             ("/normalizer/normalizers/1/content", json!("")),
@@ -255,6 +280,7 @@ mod tests {
                 json!(true),
             ),
             ("/added_tokens/0/content", json!("two words")),
+            ("/added_tokens/0/content", json!("Un")),
             ("/added_tokens/1/lstrip", json!(true)),
             ("/post_processor", json!(null)),
         ] {

@@ -14,7 +14,7 @@ use super::files::ModelFiles;
 use super::sentencepiece;
 use super::text_cleaning::{Cleaning, clean};
 use super::tokenizer::{TextTokenizer, TokenDtype, TokenizerConstants, TokenizerError};
-use super::word_ids::{WordIds, encode_all};
+use super::word_ids::{UnitWords, WordIds};
 
 /// Settings of a tokenizer that its own files do not contain.
 #[derive(Clone, Copy, Debug)]
@@ -192,9 +192,8 @@ impl HfTokenizer {
             }
             recognised.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
         }
-        let by_word = start_id.is_some()
-            && separator.is_none()
-            && serde_json::from_slice(content).is_ok_and(|json| clip_vocabulary::cuts_words(&json));
+        let by_word =
+            start_id.is_some() && separator.is_none() && clip_vocabulary::cuts_words(content);
         Ok(Self {
             tokenizer,
             constants,
@@ -271,17 +270,26 @@ impl HfTokenizer {
     }
 
     /// Ids of an ASCII text, word by word between start and end.
-    fn encode_words(&self, text: &str, known: &WordIds) -> Result<Vec<i64>, TokenizerError> {
+    fn encode_words(
+        &self,
+        text: &str,
+        words: &mut UnitWords<'_>,
+    ) -> Result<Vec<i64>, TokenizerError> {
+        let failed = |error: tokenizers::Error| TokenizerError::Encode {
+            text: text.chars().take(200).collect(),
+            reason: error.to_string(),
+        };
         let tokenize = |word: &str| {
-            let encoding = self.tokenizer.encode_fast(word, false);
-            let encoding = encoding.map_err(|error| TokenizerError::Encode {
-                text: text.chars().take(200).collect(),
-                reason: error.to_string(),
-            })?;
+            // The rules change nothing about small letters and keep them together.
+            if word.bytes().all(|byte| byte.is_ascii_lowercase()) {
+                let tokens = self.tokenizer.get_model().tokenize(word).map_err(failed)?;
+                return Ok(tokens.into_iter().map(|token| token.id).collect());
+            }
+            let encoding = self.tokenizer.encode_fast(word, false).map_err(failed)?;
             Ok(encoding.get_ids().to_vec())
         };
         let mut ids: Vec<i64> = self.constants.start_id.into_iter().collect();
-        known.append(text.split_whitespace(), tokenize, &mut ids)?;
+        words.append(text.split_whitespace(), tokenize, &mut ids)?;
         ids.push(self.constants.end_id);
         Ok(ids)
     }
@@ -322,9 +330,9 @@ impl TextTokenizer for HfTokenizer {
         if let Some(known) = &self.words
             && texts.iter().all(|text| text.is_ascii())
         {
-            return encode_all(texts, |text| {
+            return known.encode_all(texts, |text, words| {
                 let cleaned = clean(text, self.settings.cleaning);
-                let mut ids = self.encode_words(&cleaned, known)?;
+                let mut ids = self.encode_words(&cleaned, words)?;
                 self.truncate(&mut ids, max_tokens);
                 Ok(ids)
             });
@@ -462,6 +470,42 @@ impl SpecialTokens {
         EmbedderError::BadFile {
             path: self.path.clone(),
             reason: format!("no {roles} is set, here or in special_tokens_map.json"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_have_the_ids_that_the_library_gives_their_texts() {
+        let settings = TokenizerSettings {
+            context_length: 77,
+            cleaning: Cleaning::Lower,
+            strip_separator: false,
+        };
+        let tokenizer = HfTokenizer::clip(settings).unwrap();
+        assert!(tokenizer.words.is_some());
+        let texts = [
+            "a photo of a fox",
+            "A PHOTO of an iMac",
+            "rock'n'roll isn't what they've said it's",
+            "an x-ray, 3d or 1st",
+            "snake_case a.b <|startoftext|>fox<|endoftext|>",
+            "pneumonoultramicroscopicsilicovolcanoconiosis a",
+            "!?  ... ",
+            "",
+        ];
+        for text in texts {
+            let cleaned = clean(text, settings.cleaning);
+            let whole = tokenizer.tokenizer.encode_fast(cleaned.as_ref(), true);
+            let whole = whole.unwrap().get_ids().to_vec();
+            for _ in 0..2 {
+                let ids = tokenizer.encode(&[text], None).unwrap().remove(0);
+                let ids: Vec<u32> = ids.iter().map(|&id| id as u32).collect();
+                assert_eq!(ids, whole, "{text}");
+            }
         }
     }
 }

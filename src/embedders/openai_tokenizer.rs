@@ -13,7 +13,7 @@ use super::clip_vocabulary::{self, ClipVocabulary, END, START, WORD_END};
 use super::error::EmbedderError;
 use super::text_cleaning::{Cleaning, clean};
 use super::tokenizer::{TextTokenizer, TokenDtype, TokenizerConstants, TokenizerError};
-use super::word_ids::{WordIds, encode_all};
+use super::word_ids::{UnitWords, WordIds};
 
 /// Special tokens, contractions, words, digits, everything else.
 const WORDS: &str =
@@ -84,7 +84,11 @@ impl OpenAiTokenizer {
         self.tokens.len()
     }
 
-    fn encode_one(&self, text: &str) -> Result<Vec<i64>, TokenizerError> {
+    fn encode_one(
+        &self,
+        text: &str,
+        known: &mut UnitWords<'_>,
+    ) -> Result<Vec<i64>, TokenizerError> {
         let (start, end) = (self.constants.end_id - 1, self.constants.end_id);
         let tokenize = |word: &str| match word {
             START => Ok(vec![start as u32]),
@@ -103,7 +107,7 @@ impl OpenAiTokenizer {
         let cleaned = clean(text, Cleaning::Lower);
         let words = self.words.find_iter(&cleaned).map(|word| word.as_str());
         let mut ids = vec![start];
-        self.known.append(words, tokenize, &mut ids)?;
+        known.append(words, tokenize, &mut ids)?;
         ids.push(end);
         Ok(ids)
     }
@@ -119,8 +123,8 @@ impl TextTokenizer for OpenAiTokenizer {
         texts: &[&str],
         max_tokens: Option<usize>,
     ) -> Result<Vec<Vec<i64>>, TokenizerError> {
-        encode_all(texts, |text| {
-            let mut ids = self.encode_one(text)?;
+        self.known.encode_all(texts, |text, known| {
+            let mut ids = self.encode_one(text, known)?;
             if let Some(max) = max_tokens.filter(|&max| ids.len() > max) {
                 ids.truncate(max);
                 if let Some(last) = ids.last_mut() {

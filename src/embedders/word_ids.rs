@@ -2,7 +2,7 @@
 //! around nouns that return in every prompt.
 
 use std::collections::HashMap;
-use std::sync::RwLock;
+use std::sync::{RwLock, RwLockReadGuard};
 
 use rayon::prelude::*;
 
@@ -15,51 +15,73 @@ const LONGEST_WORD: usize = 64;
 /// Texts per unit of work of a thread.
 const TEXTS_PER_UNIT: usize = 256;
 
+type Words = HashMap<Box<str>, Box<[u32]>>;
+
 /// The token ids of every word met so far. Memory is bounded by the number and
 /// the length of words.
 #[derive(Default)]
 pub struct WordIds {
-    known: RwLock<HashMap<Box<str>, Box<[u32]>>>,
+    known: RwLock<Words>,
 }
 
-impl WordIds {
+/// The words of one unit of texts: those that were met before, and its own.
+pub struct UnitWords<'a> {
+    known: RwLockReadGuard<'a, Words>,
+    new: Words,
+}
+
+impl UnitWords<'_> {
     /// Appends the ids of `words` to `ids`; `tokenize` gives those of a word
     /// that was not met before.
-    pub fn append<'a>(
-        &self,
-        words: impl Iterator<Item = &'a str>,
+    pub fn append<'t>(
+        &mut self,
+        words: impl Iterator<Item = &'t str>,
         tokenize: impl Fn(&str) -> Result<Vec<u32>, TokenizerError>,
         ids: &mut Vec<i64>,
     ) -> Result<(), TokenizerError> {
-        let mut new: Vec<(&str, Vec<u32>)> = Vec::new();
-        {
-            let known = self.known.read().unwrap_or_else(|e| e.into_inner());
-            for word in words {
-                if let Some(found) = known.get(word) {
-                    ids.extend(found.iter().map(|&id| i64::from(id)));
-                } else {
-                    let made = tokenize(word)?;
-                    ids.extend(made.iter().map(|&id| i64::from(id)));
-                    new.push((word, made));
-                }
+        for word in words {
+            if let Some(found) = self.known.get(word).or_else(|| self.new.get(word)) {
+                ids.extend(found.iter().map(|&id| i64::from(id)));
+                continue;
             }
-            new.retain(|(word, _)| word.len() <= LONGEST_WORD && known.len() < MOST_WORDS);
-        }
-        if !new.is_empty() {
-            let mut known = self.known.write().unwrap_or_else(|e| e.into_inner());
-            known.extend(new.into_iter().map(|(word, ids)| (word.into(), ids.into())));
+            let made = tokenize(word)?;
+            ids.extend(made.iter().map(|&id| i64::from(id)));
+            if word.len() <= LONGEST_WORD {
+                self.new.insert(word.into(), made.into());
+            }
         }
         Ok(())
     }
 }
 
-/// The ids of every text, by all threads where there are many.
-pub fn encode_all(
-    texts: &[&str],
-    encode: impl Fn(&str) -> Result<Vec<i64>, TokenizerError> + Sync,
-) -> Result<Vec<Vec<i64>>, TokenizerError> {
-    let unit = texts.par_iter().with_min_len(TEXTS_PER_UNIT);
-    unit.map(|text| encode(text)).collect()
+impl WordIds {
+    /// The ids of every text, by all threads where there are many. `encode`
+    /// gives those of one text; the words of a unit of texts become known when
+    /// the unit is done.
+    pub fn encode_all(
+        &self,
+        texts: &[&str],
+        encode: impl Fn(&str, &mut UnitWords<'_>) -> Result<Vec<i64>, TokenizerError> + Sync,
+    ) -> Result<Vec<Vec<i64>>, TokenizerError> {
+        let units = texts.par_chunks(TEXTS_PER_UNIT).map(|unit| {
+            let known = self.known.read().unwrap_or_else(|e| e.into_inner());
+            let space = MOST_WORDS.saturating_sub(known.len());
+            let mut words = UnitWords {
+                known,
+                new: Words::new(),
+            };
+            let ids: Result<Vec<_>, _> = unit.iter().map(|t| encode(t, &mut words)).collect();
+            let UnitWords { known, new } = words;
+            drop(known);
+            if !new.is_empty() && space > 0 {
+                let mut known = self.known.write().unwrap_or_else(|e| e.into_inner());
+                known.extend(new.into_iter().take(space));
+            }
+            ids
+        });
+        let units: Result<Vec<_>, _> = units.collect();
+        Ok(units?.into_iter().flatten().collect())
+    }
 }
 
 #[cfg(test)]
@@ -69,22 +91,24 @@ mod tests {
     #[test]
     fn words_are_cut_once() {
         let ids = WordIds::default();
-        let cut = std::cell::RefCell::new(Vec::new());
+        let cut = std::sync::Mutex::new(Vec::new());
         let tokenize = |word: &str| {
-            cut.borrow_mut().push(word.to_owned());
+            cut.lock().unwrap().push(word.to_owned());
             Ok(vec![word.len() as u32, 7])
         };
         let long = "x".repeat(LONGEST_WORD + 1);
+        let text = format!("a bc a {long}");
         for _ in 0..2 {
-            let mut found = vec![1];
-            let words = ["a", "bc", "a", &long].into_iter();
-            ids.append(words, tokenize, &mut found).unwrap();
-            assert_eq!(found, [1, 1, 7, 2, 7, 1, 7, 65, 7]);
+            let found = ids.encode_all(&[&text, "a"], |text, words| {
+                let mut found = vec![1];
+                words.append(text.split(' '), tokenize, &mut found)?;
+                Ok(found)
+            });
+            let first = vec![1, 1, 7, 2, 7, 1, 7, 65, 7];
+            assert_eq!(found.unwrap(), [first, vec![1, 1, 7]]);
         }
-        assert_eq!(
-            cut.into_inner(),
-            ["a", "bc", "a", long.as_str(), long.as_str()]
-        );
+        let cut = cut.into_inner().unwrap();
+        assert_eq!(cut, ["a", "bc", long.as_str(), long.as_str()]);
     }
 
     #[test]
@@ -94,16 +118,18 @@ mod tests {
             reason: "no".to_owned(),
         };
         let ids = WordIds::default();
-        let mut found = Vec::new();
-        let words = || ["good", "bad"].into_iter();
         let tokenize = |word: &str| match word {
             "good" => Ok(vec![3]),
             word => Err(failed(word)),
         };
-        assert!(ids.append(words(), tokenize, &mut found).is_err());
-        let texts: Vec<&str> = std::iter::repeat_n("text", 2000).collect();
-        let all = encode_all(&texts, |_| Ok(vec![1])).unwrap();
-        assert_eq!(all.len(), 2000);
-        assert!(encode_all(&texts, |text| Err(failed(text))).is_err());
+        let encode = |text: &str, words: &mut UnitWords<'_>| {
+            let mut found = Vec::new();
+            words.append(text.split(' '), tokenize, &mut found)?;
+            Ok(found)
+        };
+        assert!(ids.encode_all(&["good", "good bad"], encode).is_err());
+        let texts: Vec<&str> = std::iter::repeat_n("good", 2000).collect();
+        let all = ids.encode_all(&texts, encode).unwrap();
+        assert_eq!(all, vec![vec![3]; 2000]);
     }
 }

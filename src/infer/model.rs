@@ -66,6 +66,7 @@ pub struct NovicModelBuilder {
     generation: GenerationConfig,
     guide: Option<Vec<String>>,
     with_tokens: bool,
+    for_pictures: bool,
 }
 
 impl NovicModelBuilder {
@@ -115,6 +116,14 @@ impl NovicModelBuilder {
         self
     }
 
+    /// Whether pictures will come at once: the weights for them are loaded beside
+    /// everything else, not when the first one comes.
+    #[must_use]
+    pub fn for_pictures(mut self, for_pictures: bool) -> Self {
+        self.for_pictures = for_pictures;
+        self
+    }
+
     /// Loads the model.
     ///
     /// # Errors
@@ -129,6 +138,10 @@ impl NovicModelBuilder {
             Some(embedder) => embedder,
             None => Arc::new(trained.open_embedder(&self.device, self.precision)?),
         };
+        if self.for_pictures {
+            let embedder = embedder.clone();
+            std::thread::spawn(move || embedder.load_image_weights());
+        }
         let decoder = NounDecoder::new(trained, embedder.tokenizer())?;
         let mut model = NovicModel::new(embedder, Arc::new(decoder))?
             .with_generation(self.generation)?
@@ -161,6 +174,7 @@ impl NovicModel {
             generation: GenerationConfig::default(),
             guide: None,
             with_tokens: false,
+            for_pictures: false,
         }
     }
 

@@ -83,10 +83,14 @@ impl TrainedDecoder {
             vocab_size: target.vocab_size,
             token_length: target.token_length,
         };
-        let subject = Subject::new(&config, dimensions, 1)?;
-        if let Subject::Decoder(decoder) = &subject {
-            decoder.load_state_dict(&checkpoint.weights())?;
-        }
+        let subject = match config.model.r#type {
+            ModelType::PrefixedIterDecoder => {
+                let weights = checkpoint.weights();
+                let decoder = Decoder::of_state_dict(&config.model, dimensions, &weights)?;
+                Subject::Decoder(Box::new(decoder))
+            }
+            ModelType::DudDecoder => Subject::Dud(DudDecoder::new(dimensions, None)),
+        };
         Ok(Self {
             path: path.to_owned(),
             target,

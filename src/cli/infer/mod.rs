@@ -358,7 +358,8 @@ fn model(
     };
     let builder = NovicModel::builder(checkpoint)
         .generation(generation)
-        .token_log_probs(args.token_log_probs);
+        .token_log_probs(args.token_log_probs)
+        .for_pictures(!args.pictures.is_empty() || !args.images.is_empty());
     let model = build(builder).map_err(failed)?;
     let Some(nouns) = guide else {
         return Ok(model);

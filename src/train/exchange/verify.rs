@@ -31,9 +31,7 @@ pub(super) fn parts(checkpoint: &Checkpoint) -> Result<(), String> {
         vocab_size: target.vocab_size,
         token_length: target.token_length,
     };
-    let decoder = Decoder::new(&config.model, dimensions, 1).map_err(|error| error.to_string())?;
-    decoder
-        .load_state_dict(&checkpoint.weights())
+    let decoder = Decoder::of_state_dict(&config.model, dimensions, &checkpoint.weights())
         .map_err(|error| error.to_string())?;
     let Some(training) = &header.training else {
         return Ok(());
