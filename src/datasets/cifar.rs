@@ -1,16 +1,15 @@
 //! CIFAR-10 and CIFAR-100 as published for Python: pickles with 32×32 pictures
 //! as three planes.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use image::RgbImage;
 use md5::{Digest, Md5};
 
-use super::archive;
 use super::dataset::{ClassificationDataset, Split};
 use super::error::DatasetError;
 use super::in_memory::{Block, InMemory};
+use super::tree::Tree;
 use crate::pickle::{PickleError, Value, plain_value};
 
 /// Pixels of a picture.
@@ -55,31 +54,35 @@ pub(super) const CIFAR100: Files = Files {
     labels: "fine_labels",
 };
 
-/// Where the files are.
-pub(super) enum Place {
-    /// Unpacked.
-    Folder(PathBuf),
-    /// In the archive as it was downloaded.
-    Archive(PathBuf),
+impl Files {
+    /// The files of a split, the one with the class names first.
+    fn of(&self, split: Split) -> impl Iterator<Item = Published> + use<> {
+        let (train, valid) = (self.train, self.valid);
+        let parts = split.parts().iter().flat_map(move |part| match part {
+            Split::Train => train,
+            _ => valid,
+        });
+        std::iter::once(self.meta).chain(parts.copied())
+    }
+
+    /// Whether a split has this file.
+    pub(super) fn has(&self, split: Split, name: &str) -> bool {
+        self.of(split).any(|(file, _)| file == name)
+    }
 }
 
 /// Opens the parts of a split. Files that are not the published ones are used
 /// all the same; a notice names them.
 pub(super) fn open(
     name: &str,
-    place: Place,
+    tree: &Tree,
     files: &Files,
     split: Split,
 ) -> Result<impl ClassificationDataset + use<>, DatasetError> {
-    let parts = split.parts().iter().flat_map(|part| match part {
-        Split::Train => files.train,
-        _ => files.valid,
-    });
-    let wanted: Vec<Published> = [files.meta].iter().chain(parts).copied().collect();
-    let mut source = Source::of(place, &wanted)?;
+    let wanted: Vec<Published> = files.of(split).collect();
     let mut others = Vec::new();
     let mut value = |(file, published): Published| -> Result<(PathBuf, Value), DatasetError> {
-        let (path, content) = source.take(file)?;
+        let (path, content) = (tree.path(file), tree.read(file)?);
         if !is_published(&content, published) {
             others.push(file);
         }
@@ -102,56 +105,16 @@ pub(super) fn open(
             "dataset {name}: {} in {} differ from what is published (MD5): they may be damaged; \
              `novic hub get {} --refresh` fetches them again",
             others.join(", "),
-            source.path().display(),
+            tree.root().display(),
             files.resource
         )],
     };
     let dataset = InMemory::new(name, classes, blocks, 3 * PIXELS, picture);
     let dataset = dataset.map_err(|reason| DatasetError::Layout {
-        path: source.path().to_owned(),
+        path: tree.root().to_owned(),
         reason,
     })?;
     Ok(dataset.with_notices(notices))
-}
-
-/// The files that are wanted, wherever they are.
-enum Source {
-    Folder(PathBuf),
-    Archive(PathBuf, BTreeMap<String, Vec<u8>>),
-}
-
-impl Source {
-    fn of(place: Place, wanted: &[Published]) -> Result<Self, DatasetError> {
-        Ok(match place {
-            Place::Folder(folder) => Self::Folder(folder),
-            Place::Archive(path) => {
-                let names: Vec<&str> = wanted.iter().map(|(name, _)| *name).collect();
-                let files = archive::files(&path, &names)?;
-                Self::Archive(path, files)
-            }
-        })
-    }
-
-    fn path(&self) -> &Path {
-        match self {
-            Self::Folder(path) | Self::Archive(path, _) => path,
-        }
-    }
-
-    /// Path and content of a file that is wanted; once.
-    fn take(&mut self, name: &str) -> Result<(PathBuf, Vec<u8>), DatasetError> {
-        let path = self.path().join(name);
-        let content = match self {
-            Self::Folder(_) => std::fs::read(&path),
-            Self::Archive(_, files) => files
-                .remove(name)
-                .ok_or_else(|| std::io::ErrorKind::NotFound.into()),
-        };
-        match content {
-            Ok(content) => Ok((path, content)),
-            Err(source) => Err(DatasetError::Read { path, source }),
-        }
-    }
 }
 
 fn is_published(content: &[u8], published: &str) -> bool {
@@ -209,7 +172,11 @@ fn picture(planes: &[u8]) -> Option<RgbImage> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
     use super::*;
+    use crate::datasets::archive::ArchivedFiles;
 
     fn tiny() -> PathBuf {
         let golden = "tests/golden/embedders/datasets/CIFAR/cifar-10-batches-py";
@@ -233,29 +200,28 @@ mod tests {
         let mut tar = tar::Builder::new(packed);
         tar.append_dir_all("cifar-10-batches-py", tiny()).unwrap();
         tar.into_inner().unwrap().finish().unwrap();
-        let opened = |place| open("CIFAR10", place, &CIFAR10, Split::All).unwrap();
-        let unpacked = opened(Place::Folder(tiny()));
-        let archived = opened(Place::Archive(path.clone()));
-        assert_eq!(archived.classes(), unpacked.classes());
-        assert!(!archived.is_empty());
-        assert_eq!(samples(&archived), samples(&unpacked));
+        let archived = || {
+            let wanted = |name: &str| CIFAR10.has(Split::All, name);
+            let files = ArchivedFiles::open(&path, "cifar-10-batches-py", wanted)?;
+            Ok::<_, DatasetError>(Tree::Archive(Arc::new(files)))
+        };
+        let opened = |tree: &Tree| open("CIFAR10", tree, &CIFAR10, Split::All).unwrap();
+        let of_archive = opened(&archived().unwrap());
+        let unpacked = opened(&Tree::Folder(tiny()));
+        assert_eq!(of_archive.classes(), unpacked.classes());
+        assert!(!of_archive.is_empty());
+        assert_eq!(samples(&of_archive), samples(&unpacked));
+        let other = open("CIFAR100", &archived().unwrap(), &CIFAR100, Split::Valid);
+        assert!(other.is_err());
 
         let content = std::fs::read(&path).unwrap();
         std::fs::write(&path, &content[..content.len() / 2]).unwrap();
-        let damaged = open(
-            "CIFAR10",
-            Place::Archive(path.clone()),
-            &CIFAR10,
-            Split::All,
-        );
-        assert!(damaged.is_err());
-        let other = open("CIFAR100", Place::Archive(path), &CIFAR100, Split::Valid);
-        assert!(other.is_err());
+        assert!(archived().is_err());
     }
 
     #[test]
     fn files_that_are_not_the_published_ones_are_named() {
-        let dataset = open("CIFAR10", Place::Folder(tiny()), &CIFAR10, Split::Valid).unwrap();
+        let dataset = open("CIFAR10", &Tree::Folder(tiny()), &CIFAR10, Split::Valid).unwrap();
         let [notice] = dataset.notices() else {
             panic!("{:?}", dataset.notices());
         };

@@ -1,7 +1,7 @@
 //! What can go wrong with a classification dataset.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use thiserror::Error;
 
@@ -70,7 +70,7 @@ pub enum DatasetError {
         reason: String,
     },
     /// A known dataset that does not lie where it should.
-    #[error("dataset {name} is not at {path}{}", advice(.path, .resource, .archive))]
+    #[error("dataset {name} is not at {path}{}", advice(.resource, .archive))]
     NotThere {
         /// Name of the dataset.
         name: &'static str,
@@ -116,16 +116,12 @@ pub enum DatasetError {
     Image(#[from] ImageError),
 }
 
-fn advice(path: &Path, resource: &Option<&'static str>, archive: &Option<PathBuf>) -> String {
-    if let Some(archive) = archive.as_deref().map(Path::display) {
-        let parent = path.parent().unwrap_or(path).display();
-        return match resource {
-            Some(id) => format!(
-                "; `novic hub get {id} --from {archive}` unpacks it there (with --datasets for \
-                 another root)"
-            ),
-            None => format!("; its archive {archive} is here: unpack it in {parent}"),
-        };
+fn advice(resource: &Option<&'static str>, archive: &Option<PathBuf>) -> String {
+    if let (Some(archive), Some(id)) = (archive, resource) {
+        return format!(
+            "; `novic hub get {id} --from {}` unpacks it there (with --datasets for another root)",
+            archive.display()
+        );
     }
     match resource {
         Some(id) => format!("; `novic hub get {id}` fetches it, or name its root in cls.root"),

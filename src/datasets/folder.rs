@@ -79,6 +79,15 @@ fn names(folder: &Path) -> Result<Vec<OsString>, DatasetError> {
     Ok(names)
 }
 
+/// Whether a file is a picture by its name.
+pub(super) fn is_picture(file: &Path) -> bool {
+    let extension = file.extension().and_then(|extension| extension.to_str());
+    extension.is_some_and(|extension| {
+        let mut known = EXTENSIONS.iter();
+        known.any(|known| extension.eq_ignore_ascii_case(known))
+    })
+}
+
 /// Pictures below a folder: all folders in byte order of their paths, the
 /// files of each sorted by name.
 fn pictures(root: &Path) -> Result<Vec<PathBuf>, DatasetError> {
@@ -108,15 +117,7 @@ fn pictures(root: &Path) -> Result<Vec<PathBuf>, DatasetError> {
         let folder = PathBuf::from(folder);
         for name in names(&folder)? {
             let path = folder.join(name);
-            let known = path
-                .extension()
-                .and_then(|extension| extension.to_str())
-                .is_some_and(|extension| {
-                    EXTENSIONS
-                        .iter()
-                        .any(|known| extension.eq_ignore_ascii_case(known))
-                });
-            if known && path.is_file() {
+            if is_picture(&path) && path.is_file() {
                 files.push(path);
             }
         }

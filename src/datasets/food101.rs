@@ -1,32 +1,38 @@
 //! Food-101: pictures in class folders, the split in two JSON files.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use serde_json::{Map, Value};
 
 use super::dataset::Split;
 use super::error::DatasetError;
-use super::labelled_files::LabelledFiles;
+use super::tree::{Samples, Tree};
 
-/// Opens the parts of a split; classes are the sorted keys of the JSON files.
-pub(super) fn open(name: &str, folder: &Path, split: Split) -> Result<LabelledFiles, DatasetError> {
+/// The list of a part.
+fn list(part: Split) -> &'static str {
+    match part {
+        Split::Train => "meta/train.json",
+        _ => "meta/test.json",
+    }
+}
+
+/// Whether a file is one of the lists of a split.
+pub(super) fn is_list(split: Split, file: &str) -> bool {
+    split.parts().iter().any(|&part| list(part) == file)
+}
+
+/// Classes and pictures of a split with the place of their class; classes are
+/// the sorted keys of the lists.
+pub(super) fn pictures(tree: &Tree, split: Split) -> Result<(Vec<String>, Samples), DatasetError> {
     let mut classes: Vec<String> = Vec::new();
     let mut samples = Vec::new();
     for part in split.parts() {
-        let file = match part {
-            Split::Train => "meta/train.json",
-            _ => "meta/test.json",
-        };
-        let path = folder.join(file);
+        let file = list(*part);
         let wrong = |reason: String| DatasetError::Layout {
-            path: path.clone(),
+            path: tree.path(file),
             reason,
         };
-        let text = std::fs::read_to_string(&path).map_err(|source| DatasetError::Read {
-            path: path.clone(),
-            source,
-        })?;
+        let text = tree.read_text(file)?;
         let lists: Map<String, Value> =
             serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
         let mut sorted: Vec<String> = lists.keys().cloned().collect();
@@ -43,8 +49,7 @@ pub(super) fn open(name: &str, folder: &Path, split: Split) -> Result<LabelledFi
                     .as_str()
                     .filter(|name| !name.split('/').any(|part| part == ".."))
                     .ok_or_else(|| wrong(format!("class {class} lists no picture names")))?;
-                let file = folder.join("images").join(format!("{picture}.jpg"));
-                samples.push((file, labels[class.as_str()]));
+                samples.push((format!("images/{picture}.jpg"), labels[class.as_str()]));
             }
         }
     }
@@ -52,5 +57,5 @@ pub(super) fn open(name: &str, folder: &Path, split: Split) -> Result<LabelledFi
         .iter()
         .map(|class| class.replace('_', " "))
         .collect();
-    Ok(LabelledFiles::new(name.to_owned(), classes, samples))
+    Ok((classes, samples))
 }

@@ -18,6 +18,7 @@ mod known;
 mod labelled_files;
 mod list;
 mod mat;
+mod tree;
 
 pub use crate::config::expanded;
 pub use dataset::{ClassificationDataset, Split, open, open_in};

@@ -23,5 +23,6 @@ pub use download::{DownloadError, Downloader, Fetch, Patience, Progress, Silent,
 pub use hub::{Hub, HubError, Listing};
 pub use resources::{ResourceError, Roots, State};
 pub(crate) use tls::install_provider as install_tls;
+pub(crate) use unpack::{Member, walk};
 pub use unpack::{UnpackError, UnpackLimits, unpack};
 pub use webhook::post_json;

@@ -69,20 +69,110 @@ impl Default for UnpackLimits {
     }
 }
 
+/// What a member of an archive is.
+pub(crate) enum Member<'a> {
+    /// A folder.
+    Folder,
+    /// A plain file.
+    File {
+        /// Its bytes.
+        content: &'a mut dyn Read,
+        /// Where they begin in the archive and how many they are, where they
+        /// lie there as they are.
+        place: Option<(u64, u64)>,
+    },
+    /// Something else: what it is.
+    Other(&'static str),
+}
+
+/// Shows the members of an archive, whose kind its first bytes tell, in their
+/// order and with their names as they are.
+///
+/// # Errors
+/// Damaged archives, and what `visit` says.
+pub(crate) fn walk(
+    archive: &Path,
+    visit: &mut dyn FnMut(&str, Member<'_>) -> Result<(), UnpackError>,
+) -> Result<(), UnpackError> {
+    let damaged = |error: &dyn std::fmt::Display| damaged(archive, error);
+    let open = || File::open(archive).map_err(|error| damaged(&error));
+    let mut start = [0; 4];
+    let count = open()?.read(&mut start).map_err(|error| damaged(&error))?;
+    let file = BufReader::new(open()?);
+    if start[..count].starts_with(b"PK") {
+        let mut zip = zip::ZipArchive::new(file).map_err(|error| damaged(&error))?;
+        for index in 0..zip.len() {
+            let mut member = zip.by_index(index).map_err(|error| damaged(&error))?;
+            let name = member.name().map_err(|error| damaged(&error))?.into_owned();
+            let member = if member.is_dir() {
+                Member::Folder
+            } else if member.is_symlink() {
+                Member::Other("is a link")
+            } else {
+                Member::File {
+                    content: &mut member,
+                    place: None,
+                }
+            };
+            visit(&name, member)?;
+        }
+        Ok(())
+    } else if start[..count].starts_with(&[0x1f, 0x8b]) {
+        let mut tar = tar::Archive::new(GzDecoder::new(file));
+        let members = tar.entries().map_err(|error| damaged(&error))?;
+        walk_tar(archive, members, None, visit)
+    } else {
+        let length = file.get_ref().metadata().map_err(|error| damaged(&error))?;
+        let mut tar = tar::Archive::new(file);
+        let members = tar.entries_with_seek().map_err(|error| damaged(&error))?;
+        walk_tar(archive, members, Some(length.len()), visit)
+    }
+}
+
+/// Members of a tar; `length` is that of a file whose members are skipped without
+/// being read.
+fn walk_tar<R: Read>(
+    archive: &Path,
+    members: tar::Entries<'_, R>,
+    length: Option<u64>,
+    visit: &mut dyn FnMut(&str, Member<'_>) -> Result<(), UnpackError>,
+) -> Result<(), UnpackError> {
+    for member in members {
+        let mut member = member.map_err(|error| damaged(archive, &error))?;
+        let name = String::from_utf8_lossy(&member.path_bytes()).into_owned();
+        let kind = member.header().entry_type();
+        if kind.is_dir() {
+            visit(&name, Member::Folder)?;
+        } else if kind.is_file() {
+            let place = length.map(|_| (member.raw_file_position(), member.size()));
+            if let (Some((start, size)), Some(length)) = (place, length)
+                && start.checked_add(size).is_none_or(|end| end > length)
+            {
+                return Err(damaged(archive, &format!("{name} is cut off")));
+            }
+            let content = &mut member;
+            visit(&name, Member::File { content, place })?;
+        } else if kind.is_symlink() || kind.is_hard_link() {
+            visit(&name, Member::Other("is a link"))?;
+        } else if !kind.is_pax_global_extensions() {
+            visit(&name, Member::Other("is no plain file"))?;
+        }
+    }
+    Ok(())
+}
+
+fn damaged(archive: &Path, error: &dyn std::fmt::Display) -> UnpackError {
+    UnpackError::Damaged {
+        path: archive.to_owned(),
+        reason: error.to_string(),
+    }
+}
+
 /// Unpacks an archive, whose kind its first bytes tell, into a folder.
 ///
 /// # Errors
 /// Damaged archives and everything that is not a plain file or folder inside.
 pub fn unpack(archive: &Path, folder: &Path, limits: UnpackLimits) -> Result<u64, UnpackError> {
-    let damaged = |reason: String| UnpackError::Damaged {
-        path: archive.to_owned(),
-        reason,
-    };
-    let open = || File::open(archive).map_err(|error| damaged(error.to_string()));
-    let mut start = [0; 4];
-    let count = open()?
-        .read(&mut start)
-        .map_err(|error| damaged(error.to_string()))?;
     let mut sink = Sink {
         archive,
         folder,
@@ -90,51 +180,13 @@ pub fn unpack(archive: &Path, folder: &Path, limits: UnpackLimits) -> Result<u64
         members: 0,
         bytes: 0,
     };
-    if start[..count].starts_with(b"PK") {
-        let mut zip = zip::ZipArchive::new(BufReader::new(open()?))
-            .map_err(|error| damaged(error.to_string()))?;
-        for index in 0..zip.len() {
-            let mut member = zip
-                .by_index(index)
-                .map_err(|error| damaged(error.to_string()))?;
-            let name = member
-                .name()
-                .map_err(|error| damaged(error.to_string()))?
-                .into_owned();
-            if member.is_dir() {
-                sink.folder(&name)?;
-            } else if member.is_symlink() {
-                return Err(sink.forbidden(&name, "is a link"));
-            } else {
-                sink.file(&name, &mut member)?;
-            }
-        }
-    } else {
-        let file = BufReader::new(open()?);
-        let content: Box<dyn Read> = if start[..count].starts_with(&[0x1f, 0x8b]) {
-            Box::new(GzDecoder::new(file))
-        } else {
-            Box::new(file)
-        };
-        let mut tar = tar::Archive::new(content);
-        let members = tar.entries().map_err(|error| damaged(error.to_string()))?;
-        for member in members {
-            let mut member = member.map_err(|error| damaged(error.to_string()))?;
-            let name = String::from_utf8_lossy(&member.path_bytes()).into_owned();
-            let kind = member.header().entry_type();
-            if kind.is_dir() {
-                sink.folder(&name)?;
-            } else if kind.is_file() {
-                sink.file(&name, &mut member)?;
-            } else if kind.is_symlink() || kind.is_hard_link() {
-                return Err(sink.forbidden(&name, "is a link"));
-            } else if !kind.is_pax_global_extensions() {
-                return Err(sink.forbidden(&name, "is no plain file"));
-            }
-        }
-    }
+    walk(archive, &mut |name, member| match member {
+        Member::Folder => sink.folder(name),
+        Member::File { content, .. } => sink.file(name, content),
+        Member::Other(reason) => Err(sink.forbidden(name, reason)),
+    })?;
     if sink.members == 0 {
-        return Err(damaged("it is empty".to_owned()));
+        return Err(damaged(archive, &"it is empty"));
     }
     Ok(sink.members)
 }

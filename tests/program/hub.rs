@@ -297,7 +297,7 @@ fn archives_that_were_downloaded_otherwise_are_taken() {
 }
 
 #[test]
-fn a_dataset_says_when_its_archive_lies_near() {
+fn a_dataset_is_read_out_of_its_archive_and_says_how_to_unpack_it() {
     let folder = Folder::new();
     fs::create_dir(folder.path("data")).unwrap();
     let mut archive = tar::Builder::new(flate2::write::GzEncoder::new(
@@ -329,13 +329,15 @@ fn a_dataset_says_when_its_archive_lies_near() {
             "data",
         ])
     };
-    let missing = zero_shot().expect(1);
-    let advice = "novic hub get imagenette --from data/imagenette2-320.tgz";
-    assert!(missing.err.contains(advice), "{}", missing.err);
+    let packed = zero_shot().expect(0);
+    let advice = "`novic hub get imagenette --from data/imagenette2-320.tgz` unpacks it once";
+    assert!(packed.err.contains(advice), "{}", packed.err);
     let from = ["--from", "data/imagenette2-320.tgz", "--datasets", "data"];
     folder
         .call(&[&["hub", "get", "imagenette"], &from[..]].concat())
         .expect(0);
     let done = zero_shot().expect(0);
     assert!(done.out.contains("over 2 samples is"), "{}", done.out);
+    assert_eq!(packed.out, done.out);
+    assert!(!done.err.contains("unpacks it"), "{}", done.err);
 }
