@@ -57,7 +57,7 @@ pub(super) const MULTI_LISTS: [&str; 6] = [
 /// Names of a benchmark of ten classes are not the ten most common nouns.
 const LEAST_RANK: usize = 100;
 /// Subjects of drawings are worth as much as classes of a list this long.
-const SUBJECT_RANK: usize = 4000;
+const SUBJECT_RANK: usize = 2000;
 
 impl Lists {
     pub fn load() -> Result<Self, BuildError> {
