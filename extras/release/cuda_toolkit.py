@@ -176,6 +176,8 @@ def main():
         folder.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(work / "wheels" / "nvidia" / "cu13", folder)
         (folder / "lib64").symlink_to("lib")
+        # The runtime goes into the program: some kernels of candle call it.
+        (folder / "lib" / "libcudart.a").symlink_to("libcudart_static.a")
         for name, file, missing in LIBRARIES:
             forwarder(folder, name, file, missing, work)
 
