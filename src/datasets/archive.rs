@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use super::error::DatasetError;
 use crate::net::{Member, UnpackError, UnpackLimits, walk};
 
+/// Largest file that is read into memory.
+const MAX_BYTES: u64 = 1 << 30;
+
 /// Files of an archive, to be read in any order: where they lie if it is a plain
 /// tar, else out of a temporary file without a name that they are unpacked into.
 #[derive(Debug)]
@@ -69,6 +72,9 @@ impl ArchivedFiles {
                     copy.append(archive, content, limit)?
                 }
             };
+            if place.1 > MAX_BYTES {
+                return Err(too_large(archive, MAX_BYTES));
+            }
             files.insert(name.to_owned(), place);
             Ok(())
         })?;
@@ -174,11 +180,10 @@ impl Copied {
             }
             self.bytes += count as u64;
             if self.bytes > limit {
-                return Err(UnpackError::TooLarge {
-                    path: archive.to_owned(),
-                    what: "bytes",
-                    limit,
-                });
+                return Err(too_large(archive, limit));
+            }
+            if self.bytes - start > MAX_BYTES {
+                return Err(too_large(archive, MAX_BYTES));
             }
             let written = self.file.write_all(&buffer[..count]);
             written.map_err(|error| no_space(archive, &error))?;
@@ -188,6 +193,14 @@ impl Copied {
     fn finish(self, archive: &Path) -> Result<File, UnpackError> {
         let file = self.file.into_inner();
         file.map_err(|error| no_space(archive, error.error()))
+    }
+}
+
+fn too_large(archive: &Path, limit: u64) -> UnpackError {
+    UnpackError::TooLarge {
+        path: archive.to_owned(),
+        what: "bytes",
+        limit,
     }
 }
 
@@ -251,6 +264,22 @@ mod tests {
             assert!(missing.contains("train/a/3.jpg"), "{missing}");
             assert!(ArchivedFiles::open(path, "to", |_| true).is_err());
         }
+    }
+
+    #[test]
+    fn files_too_large_for_the_memory_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.tar");
+        let mut header = tar::Header::new_gnu();
+        header.set_path("top/a").unwrap();
+        header.set_size(MAX_BYTES + 1);
+        header.set_cksum();
+        std::fs::write(&path, header.as_bytes()).unwrap();
+        // The rest is a hole.
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_len(512 + MAX_BYTES + 512).unwrap();
+        let error = ArchivedFiles::open(&path, "top", |_| true).unwrap_err();
+        assert!(error.to_string().contains("more than"), "{error}");
     }
 
     #[test]
