@@ -47,6 +47,14 @@ pub enum CollectError {
         /// The folder.
         path: PathBuf,
     },
+    /// Nothing that was drawn can be read.
+    #[error("none of {count} pictures in {path} can be read; name another folder")]
+    Unreadable {
+        /// The folder.
+        path: PathBuf,
+        /// How many were tried.
+        count: usize,
+    },
     /// The output is there already.
     #[error("{path} is not empty; name a new folder, so that nothing is overwritten")]
     NotEmpty {
@@ -68,6 +76,16 @@ pub enum CollectError {
     )]
     NotAJournal {
         /// The file.
+        path: PathBuf,
+        /// The line that cannot be read.
+        line: usize,
+    },
+    /// A manifest of something else.
+    #[error(
+        "{path} is no manifest of `novic images wiki` (line {line}); move it away, or name another folder"
+    )]
+    NotAManifest {
+        /// The manifest.
         path: PathBuf,
         /// The line that cannot be read.
         line: usize,

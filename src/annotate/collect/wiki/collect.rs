@@ -1,6 +1,8 @@
 //! A whole collection: searches, pages, pictures.
 
 use std::collections::{HashMap, HashSet};
+use std::io::Write as _;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,13 +12,13 @@ use super::super::error::CollectError;
 use super::journal::{Journal, Known, Step};
 use super::manifest::{Found, Manifest};
 use super::name::file_name;
-use super::pages::{Facts, PageImage, continuation, facts, page_images, search_title};
+use super::pages::{Facts, PageImage, add_facts, page_images, search_title};
 use super::picture::{
     FEWEST_PIXELS, MOST_BYTES, MOST_PIXELS, STORED_PIXELS, is_no_photograph, store,
 };
 use super::service::{Clock, NoAnswer, Pauses, Service};
 use crate::random::{Draws, Purpose};
-use crate::store::write_file;
+use crate::store::publish_file;
 
 /// Titles of one request.
 const TITLES: usize = 16;
@@ -116,6 +118,8 @@ pub fn collect(
     progress: &mut dyn Progress,
 ) -> Result<WikiReport, CollectError> {
     std::fs::create_dir_all(out).map_err(CollectError::file("make", out))?;
+    // Before a journal is made beside somebody else's files.
+    Manifest::read(out)?;
     let pauses = Pauses {
         before: options.pause,
         backoff: options.backoff,
@@ -264,27 +268,22 @@ impl Collection<'_> {
     }
 
     fn title_of(&self, noun: &str) -> Result<Option<String>, NoAnswer> {
-        let mut more: Vec<(String, String)> = Vec::new();
-        for _ in 0..SEARCH_PAGES {
-            let mut parameters = vec![
-                ("action", "query"),
-                ("list", "search"),
-                ("srsearch", noun),
-                ("format", "json"),
-            ];
-            parameters.extend(
-                more.iter()
-                    .map(|(name, value)| (name.as_str(), value.as_str())),
-            );
-            let answer = self.service.query(&parameters)?;
-            let title = search_title(&answer)
-                .map_err(|_| NoAnswer("the answer has another shape than expected".to_owned()))?;
-            more = continuation(&answer);
-            if title.is_some() || more.is_empty() {
-                return Ok(title);
-            }
-        }
-        Ok(None)
+        let parameters = [
+            ("action", "query"),
+            ("list", "search"),
+            ("srsearch", noun),
+            ("format", "json"),
+        ];
+        let (mut title, mut pages) = (None, 0);
+        self.service.query_on(&parameters, |answer| {
+            title = search_title(answer)?;
+            pages += 1;
+            Ok(match title.is_some() || pages == SEARCH_PAGES {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            })
+        })?;
+        Ok(title)
     }
 
     /// Puts titles that are new into an order. Returns the nouns of each.
@@ -391,40 +390,35 @@ impl Collection<'_> {
         })
     }
 
+    /// Counts a page that has no answer; the next run tries it again.
+    fn fail(&mut self, title: String, why: String) -> Result<(), CollectError> {
+        self.report.failed += 1;
+        self.journal.add(Step::Page {
+            title,
+            file: None,
+            why: Some(why),
+        })
+    }
+
     fn lead_pictures(&self, titles: &[String]) -> Result<Vec<PageImage>, NoAnswer> {
         let titles = titles.join("|");
-        let (mut images, mut more) = (Vec::new(), Vec::new());
-        loop {
-            let mut parameters = vec![
-                ("action", "query"),
-                ("prop", "pageimages"),
-                ("format", "json"),
-                ("piprop", "original|name"),
-                ("titles", titles.as_str()),
-            ];
-            let more_of_it: &Vec<(String, String)> = &more;
-            parameters.extend(
-                more_of_it
-                    .iter()
-                    .map(|(name, value)| (name.as_str(), value.as_str())),
-            );
-            let answer = self.service.query(&parameters)?;
-            let found = page_images(&answer)
-                .map_err(|_| NoAnswer("the answer has another shape than expected".to_owned()))?;
-            for image in found {
-                if !images
-                    .iter()
-                    .any(|known: &PageImage| known.title == image.title)
-                {
+        let parameters = [
+            ("action", "query"),
+            ("prop", "pageimages"),
+            ("format", "json"),
+            ("piprop", "original|name"),
+            ("titles", titles.as_str()),
+        ];
+        let mut images: Vec<PageImage> = Vec::new();
+        self.service.query_on(&parameters, |answer| {
+            for image in page_images(answer)? {
+                if !images.iter().any(|known| known.title == image.title) {
                     images.push(image);
                 }
             }
-            let next = continuation(&answer);
-            if next.is_empty() || next == more {
-                return Ok(images);
-            }
-            more = next;
-        }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(images)
     }
 
     fn fetch_pictures(
@@ -453,8 +447,18 @@ impl Collection<'_> {
         if wanted.is_empty() {
             return Ok(());
         }
-        let known = self.facts_of(&wanted, progress);
-        self.check()?;
+        let known = match self.facts_of(&wanted) {
+            Ok(known) => known,
+            Err(NoAnswer(why)) => {
+                self.check()?;
+                progress.note(&format!("licences of {} pictures: {why}", wanted.len()));
+                // Without them nobody may use the pictures: the next run asks again.
+                for image in wanted {
+                    self.fail(image.title, why.clone())?;
+                }
+                return Ok(());
+            }
+        };
         let mut work = Vec::new();
         for image in wanted {
             let mut about = known.get(&image.file).cloned().unwrap_or_default();
@@ -502,34 +506,28 @@ impl Collection<'_> {
         Ok(())
     }
 
-    /// Licences, authors, revisions, smaller copies; none if the service does
-    /// not tell.
-    fn facts_of(
-        &self,
-        images: &[PageImage],
-        progress: &mut dyn Progress,
-    ) -> HashMap<String, Facts> {
+    /// Licences, authors, revisions, smaller copies.
+    fn facts_of(&self, images: &[PageImage]) -> Result<HashMap<String, Facts>, NoAnswer> {
         let mut titles: Vec<&str> = images.iter().map(|image| image.file.as_str()).collect();
         titles.sort_unstable();
         titles.dedup();
         titles.extend(images.iter().map(|image| image.title.as_str()));
         let titles = titles.join("|");
         let width = THUMBNAIL_WIDTH.to_string();
-        let answer = self.service.query_shortly(&[
+        let parameters = [
             ("action", "query"),
             ("prop", "imageinfo|info"),
             ("format", "json"),
             ("iiprop", "url|extmetadata"),
-            ("iiurlwidth", &width),
-            ("titles", &titles),
-        ]);
-        match answer {
-            Ok(answer) => facts(&answer),
-            Err(NoAnswer(why)) => {
-                progress.note(&format!("licences are not known: {why}"));
-                HashMap::new()
-            }
-        }
+            ("iiurlwidth", width.as_str()),
+            ("titles", titles.as_str()),
+        ];
+        let mut facts = HashMap::new();
+        self.service.query_on(&parameters, |answer| {
+            add_facts(&mut facts, answer)?;
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(facts)
     }
 
     fn is_licence_wanted(&self, about: &Facts) -> bool {
@@ -562,17 +560,13 @@ impl Collection<'_> {
         let fetched = match file {
             Some(Ok(bytes)) => bytes,
             Some(Err(NoAnswer(why))) => {
-                self.report.failed += 1;
                 progress.note(&format!("{}: {why}", image.source));
-                let (file, why) = (None, Some(why));
-                return self.journal.add(Step::Page { title, file, why });
+                return self.fail(title, why);
             }
             // Its like was known when it would have been fetched.
             None => return Ok(()),
         };
-        let number = self.manifest.found().len() as u64 + 1;
-        let name = file_name(number, &image.source);
-        let stored = match store(&fetched, &name, (image.width, image.height)) {
+        let stored = match store(&fetched, &title, (image.width, image.height)) {
             Ok(stored) => stored,
             Err(why) => {
                 progress.note(&format!("{}: {why}", image.source));
@@ -589,12 +583,7 @@ impl Collection<'_> {
         if let Some(place) = same_content {
             return self.add_to(place, title, nouns);
         }
-        let path = self.out.join(&name);
-        write_file(&path, &stored.jpeg).map_err(|error| CollectError::File {
-            what: "write",
-            path,
-            source: std::io::Error::other(error),
-        })?;
+        let name = self.write_picture(&image.source, &stored.jpeg)?;
         self.manifest.add(Found {
             file: name.clone(),
             nouns: nouns.to_vec(),
@@ -616,6 +605,28 @@ impl Collection<'_> {
             file: Some(name),
             why: None,
         })
+    }
+
+    /// Writes a picture under the next number that its name is free with.
+    /// Returns its name.
+    fn write_picture(&self, source: &str, jpeg: &[u8]) -> Result<String, CollectError> {
+        let mut number = self.manifest.next_number();
+        loop {
+            let name = file_name(number, source);
+            let path = self.out.join(&name);
+            match std::fs::symlink_metadata(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    publish_file(&path, |file| file.write_all(jpeg))
+                        .map_err(CollectError::file("write", &path))?;
+                    return Ok(name);
+                }
+                Err(error) => return Err(CollectError::file("look at", &path)(error)),
+                // A run that was killed before it had recorded it.
+                Ok(_) if std::fs::read(&path).is_ok_and(|found| found == jpeg) => return Ok(name),
+                // Somebody else's.
+                Ok(_) => number += 1,
+            }
+        }
     }
 
     /// Another page shows the picture at `place`.

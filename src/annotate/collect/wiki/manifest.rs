@@ -8,10 +8,13 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::super::error::CollectError;
+use super::name::number_of;
 use crate::store::{append_line, publish_file};
 
 /// Name of the file.
 pub const MANIFEST: &str = "manifest.jsonl";
+/// How every line begins.
+const LINE_BEGIN: &[u8] = b"{\"file\":";
 
 /// A stored picture.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,22 +84,32 @@ impl Manifest {
             .iter()
             .rposition(|&b| b == b'\n')
             .map_or(0, |end| end + 1);
+        let foreign = |line: usize| CollectError::NotAManifest {
+            path: path.to_owned(),
+            line,
+        };
+        let (lines, rest) = text.split_at(whole);
+        if !rest.starts_with(LINE_BEGIN) && !LINE_BEGIN.starts_with(rest) {
+            return Err(foreign(lines.iter().filter(|&&b| b == b'\n').count() + 1));
+        }
         let mut found = Vec::new();
-        for (number, line) in text[..whole].split(|&b| b == b'\n').enumerate() {
+        for (number, line) in lines.split(|&b| b == b'\n').enumerate() {
             if line.is_empty() {
                 continue;
             }
-            let entry = serde_json::from_slice(line).map_err(|_| CollectError::NotAJournal {
-                path: path.to_owned(),
-                line: number + 1,
-            })?;
-            found.push(entry);
+            found.push(serde_json::from_slice(line).map_err(|_| foreign(number + 1))?);
         }
         Ok((found, whole == text.len()))
     }
 
     pub(super) fn found(&self) -> &[Found] {
         &self.found
+    }
+
+    /// A number that is larger than those of all pictures.
+    pub(super) fn next_number(&self) -> u64 {
+        let numbers = self.found.iter().filter_map(|found| number_of(&found.file));
+        numbers.max().unwrap_or(0) + 1
     }
 
     /// Adds a picture.
@@ -156,4 +169,56 @@ impl Manifest {
 
 fn to_line(found: &Found) -> String {
     serde_json::json!(found).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(file: &str) -> Found {
+        Found {
+            file: file.to_owned(),
+            nouns: vec!["fox".to_owned()],
+            title: "Fox".to_owned(),
+            page_id: None,
+            revision: None,
+            source: "http://h/fox.png".to_owned(),
+            file_page: None,
+            licence: None,
+            licence_url: None,
+            author: None,
+            sha256: String::new(),
+            bytes: 1,
+            width: 1,
+            height: 1,
+        }
+    }
+
+    #[test]
+    fn a_cut_line_is_dropped_and_what_is_foreign_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(MANIFEST);
+        let line = format!("{}\n", to_line(&found("000007-Fox.jpg")));
+        for cut in 1..line.len() - 1 {
+            std::fs::write(&path, format!("{line}{}", &line[..cut])).unwrap();
+            let manifest = Manifest::open(folder.path()).unwrap();
+            assert_eq!((manifest.found.len(), manifest.next_number()), (1, 8));
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), line);
+        }
+        for text in [
+            "my notes",
+            "my notes\n",
+            "{\"files\": 3}",
+            &format!("{line}my notes"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = Manifest::open(folder.path()).unwrap_err();
+            let lines = text.lines().count();
+            assert!(
+                matches!(error, CollectError::NotAManifest { line, .. } if line == lines),
+                "{error}"
+            );
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        }
+    }
 }

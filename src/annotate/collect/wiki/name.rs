@@ -36,6 +36,11 @@ pub(super) fn file_name(number: u64, address: &str) -> String {
     stem + EXTENSION
 }
 
+/// The number that a stored picture's name begins with.
+pub(super) fn number_of(name: &str) -> Option<u64> {
+    name.split('-').next()?.parse().ok()
+}
+
 /// The text that `%41` and the like stand for; bytes that are no UTF-8 become
 /// replacement characters.
 pub(super) fn percent_decoded(text: &str) -> String {
@@ -73,6 +78,8 @@ mod tests {
             name("http://h/a/Big%20one%2C_%C3%A9.PNG"),
             "000007-Big one,_é.jpg"
         );
+        assert_eq!(number_of(&name("http://h/a-b/c-d.png")), Some(7));
+        assert_eq!(number_of("fox.jpg"), None);
         assert_eq!(name("http://h/a/x.tar.gz?width=3"), "000007-x.tar.jpg");
         assert_eq!(name("http://h/a/..%2F..%2Fetc%2Fpasswd"), "000007-.._..jpg");
         assert_eq!(name("http://h/a/%00b%0Ac.png"), "000007-b_c.jpg");

@@ -112,10 +112,27 @@ pub(super) struct Facts {
     pub(super) author: Option<String>,
 }
 
-/// Facts by title; empty where the service tells none.
-pub(super) fn facts(answer: &Value) -> HashMap<String, Facts> {
-    let mut all = HashMap::new();
-    for page in pages(answer).unwrap_or_default() {
+impl Facts {
+    /// Takes what another answer tells beside this one.
+    fn add(&mut self, other: Self) {
+        fn fill<T>(known: &mut Option<T>, other: Option<T>) {
+            *known = known.take().or(other);
+        }
+        fill(&mut self.revision, other.revision);
+        fill(&mut self.file_page, other.file_page);
+        fill(&mut self.thumbnail, other.thumbnail);
+        fill(&mut self.licence, other.licence);
+        fill(&mut self.licence_url, other.licence_url);
+        fill(&mut self.author, other.author);
+    }
+}
+
+/// Adds what an answer tells to the facts by title.
+pub(super) fn add_facts(
+    all: &mut HashMap<String, Facts>,
+    answer: &Value,
+) -> Result<(), UnexpectedShape> {
+    for page in pages(answer)? {
         let Some(title) = page["title"].as_str() else {
             continue;
         };
@@ -138,9 +155,9 @@ pub(super) fn facts(answer: &Value) -> HashMap<String, Facts> {
             licence_url: of_metadata("LicenseUrl"),
             author: of_metadata("Artist"),
         };
-        all.insert(title.to_owned(), facts);
+        all.entry(title.to_owned()).or_default().add(facts);
     }
-    all
+    Ok(())
 }
 
 /// Text without markup, on one line.
@@ -178,7 +195,8 @@ mod tests {
                 },
             }],
         }, {"title": "Fox", "lastrevid": 12}]}});
-        let facts = facts(&answer);
+        let mut facts = HashMap::new();
+        add_facts(&mut facts, &answer).unwrap();
         let file = &facts["File:A.jpg"];
         assert_eq!(file.author.as_deref(), Some("Ann & Bo"));
         assert_eq!(file.licence.as_deref(), Some("CC BY-SA 4.0"));
@@ -187,7 +205,30 @@ mod tests {
             Some(("http://h/t.jpg".to_owned(), 640, 480))
         );
         assert_eq!(facts["Fox"].revision, Some(12));
-        assert!(super::facts(&json!({"error": 1})).is_empty());
+        assert_eq!(
+            add_facts(&mut facts, &json!({"error": 1})),
+            Err(UnexpectedShape)
+        );
+    }
+
+    #[test]
+    fn facts_of_several_answers_complete_each_other() {
+        let page = |info: Value| json!({"query": {"pages": {"1": info}}});
+        let licence = json!({"LicenseShortName": {"value": "CC0"}});
+        let mut facts = HashMap::new();
+        for answer in [
+            page(json!({"title": "File:A.jpg", "lastrevid": 3})),
+            page(json!({"title": "File:A.jpg", "imageinfo": [{"extmetadata": licence}]})),
+            page(json!({"title": "File:A.jpg"})),
+        ] {
+            add_facts(&mut facts, &answer).unwrap();
+        }
+        let expected = Facts {
+            revision: Some(3),
+            licence: Some("CC0".to_owned()),
+            ..Facts::default()
+        };
+        assert_eq!(facts["File:A.jpg"], expected);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! counts.
 
 use std::io::Read;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use reqwest::Url;
@@ -12,6 +13,7 @@ use reqwest::redirect::Policy;
 use serde_json::Value;
 
 use super::super::error::CollectError;
+use super::pages::{UnexpectedShape, continuation};
 use crate::net;
 
 /// Time to connect.
@@ -24,6 +26,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(300);
 const ANSWER_LIMIT: u64 = 16 << 20;
 /// Times that a query is tried.
 const QUERY_TRIES: u32 = 8;
+/// Answers that one query may go on for.
+const MOST_ANSWERS: usize = 100;
 /// Times that a file is tried.
 const FILE_TRIES: u32 = 3;
 
@@ -102,24 +106,44 @@ impl<'a> Service<'a> {
         })
     }
 
+    /// Asks a query and whatever its answer goes on with. `take` gets every
+    /// answer, and says whether the next one is wanted.
+    pub(super) fn query_on(
+        &self,
+        parameters: &[(&str, &str)],
+        mut take: impl FnMut(&Value) -> Result<ControlFlow<()>, UnexpectedShape>,
+    ) -> Result<(), NoAnswer> {
+        let mut more: Vec<(String, String)> = Vec::new();
+        for _ in 0..MOST_ANSWERS {
+            let mut all = parameters.to_vec();
+            let of_before = more
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str()));
+            all.extend(of_before);
+            let answer = self.query(&all)?;
+            let wanted = take(&answer)
+                .map_err(|_| NoAnswer("the answer has another shape than expected".to_owned()))?;
+            let next = continuation(&answer);
+            if wanted.is_break() || next.is_empty() {
+                return Ok(());
+            }
+            if next == more {
+                break;
+            }
+            more = next;
+        }
+        Err(NoAnswer("the answer goes on without an end".to_owned()))
+    }
+
     /// Asks a query, up to `QUERY_TRIES` times.
-    pub(super) fn query(&self, parameters: &[(&str, &str)]) -> Result<Value, NoAnswer> {
-        self.query_with(parameters, QUERY_TRIES)
-    }
-
-    /// Asks what may as well stay unknown: fewer times.
-    pub(super) fn query_shortly(&self, parameters: &[(&str, &str)]) -> Result<Value, NoAnswer> {
-        self.query_with(parameters, 2)
-    }
-
-    fn query_with(&self, parameters: &[(&str, &str)], tries: u32) -> Result<Value, NoAnswer> {
+    fn query(&self, parameters: &[(&str, &str)]) -> Result<Value, NoAnswer> {
         let mut address = self.api.clone();
         address
             .query_pairs_mut()
             .extend_pairs(parameters)
             .append_pair("maxlag", "5");
         let mut last = NoAnswer("interrupted".to_owned());
-        for attempt in 0..tries {
+        for attempt in 0..QUERY_TRIES {
             self.clock.pause(self.pauses.before);
             if (self.stop)() {
                 break;
