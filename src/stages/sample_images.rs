@@ -25,7 +25,7 @@ impl StageKind for SampleImages {
     }
 
     fn code_version(&self) -> u32 {
-        1
+        2
     }
 
     fn reads(&self) -> &'static [&'static str] {

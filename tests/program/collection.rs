@@ -12,8 +12,7 @@ use serde_json::{Value, json};
 
 use crate::folder::{Folder, repository};
 
-/// A MediaWiki with a page for every noun, which stops answering when it is
-/// told to.
+/// A MediaWiki with a page for every noun.
 struct Wiki {
     address: String,
     seen: Arc<Mutex<Vec<String>>>,
@@ -21,6 +20,11 @@ struct Wiki {
 
 impl Wiki {
     fn start() -> Self {
+        Self::with(|_| None)
+    }
+
+    /// One that answers some queries otherwise: with a status and this.
+    fn with(mut otherwise: impl FnMut(&str) -> Option<(u16, Value)> + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let seen: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -43,10 +47,15 @@ impl Wiki {
                 }
                 assert!(agent, "nobody to write to");
                 let path = line.split(' ').nth(1).unwrap().to_owned();
-                let (kind, body) = answer(&own, &path);
+                let (status, (kind, body)) = match otherwise(&path) {
+                    None => (200, answer(&own, &path)),
+                    Some((status, value)) => {
+                        (status, ("application/json", value.to_string().into_bytes()))
+                    }
+                };
                 log.lock().unwrap().push(path);
                 let head = format!(
-                    "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                    "HTTP/1.1 {status} Answer\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
                     body.len()
                 );
                 let _ = stream.write_all(&[head.as_bytes(), &body].concat());
@@ -202,6 +211,149 @@ fn a_killed_collection_goes_on_and_asks_nothing_twice() {
     assert!(outlook.out.contains("0 to 0 requests"), "{}", outlook.out);
 }
 
+/// Collects pictures of three nouns.
+fn collect(folder: &Folder, wiki: &Wiki, more: &[&str]) -> crate::folder::Call {
+    fs::write(folder.path("nouns.txt"), "fox\nkey\nsnail\n").unwrap();
+    let api = format!("{}/api.php", wiki.address);
+    let arguments = [
+        "images",
+        "wiki",
+        "--nouns",
+        "nouns.txt",
+        "pictures",
+        "--contact",
+        "me@example.org",
+        "--api-url",
+        &api,
+        "--pause",
+        "0",
+        "--backoff-base",
+        "0.001",
+        "--no-shuffle",
+        "--json",
+    ];
+    folder.call(&[&arguments, more].concat())
+}
+
+fn is_about_licences(path: &str) -> bool {
+    path.contains("prop=imageinfo")
+}
+
+#[test]
+fn pictures_without_an_answer_about_their_licence_are_tried_again() {
+    for more in [&[][..], &["--licence", "cc"]] {
+        let folder = Folder::new();
+        // A service that is ill for some time, and one that answers with an error.
+        let ill = Wiki::with(|path| is_about_licences(path).then(|| (503, json!({}))));
+        let odd = Wiki::with(|path| {
+            is_about_licences(path).then(|| (200, json!({"error": {"code": "internal"}})))
+        });
+        for wiki in [ill, odd] {
+            let call = collect(&folder, &wiki, more).expect(3);
+            let report: Value = serde_json::from_str(&call.out).unwrap();
+            assert_eq!(
+                (&report["failed"], &report["images"], &report["passed_over"]),
+                (&json!(3), &json!(0), &json!(0)),
+                "{report}"
+            );
+            assert!(manifest(&folder).is_empty());
+        }
+        // A short illness is waited out.
+        let mut times = 0;
+        let well = Wiki::with(move |path| {
+            times += usize::from(is_about_licences(path));
+            (is_about_licences(path) && times <= 4).then(|| (503, json!({})))
+        });
+        collect(&folder, &well, more).expect(0);
+        let found = manifest(&folder);
+        assert_eq!(found.len(), 3);
+        assert!(found.iter().all(|f| f["licence"] == "CC BY 4.0"));
+        let searches = |wiki: &Wiki| wiki.seen().iter().any(|path| path.contains("srsearch"));
+        assert!(!searches(&well), "what was answered is asked again");
+    }
+}
+
+#[test]
+fn licences_are_asked_for_until_all_are_told() {
+    let folder = Folder::new();
+    let page = |title: &str, licence: Option<&str>| match licence {
+        None => json!({"title": title}),
+        Some(name) => json!({"title": title, "imageinfo": [
+            {"extmetadata": {"LicenseShortName": {"value": name}}},
+        ]}),
+    };
+    let wiki = Wiki::with(move |path| {
+        if !is_about_licences(path) {
+            return None;
+        }
+        // One licence an answer.
+        let places = [
+            ("FOX", ""),
+            ("KEY", "iicontinue=KEY"),
+            ("SNAIL", "iicontinue=SNAIL"),
+        ];
+        let at = places
+            .iter()
+            .rposition(|(_, mark)| path.contains(mark))
+            .unwrap();
+        let pages = places.iter().enumerate().map(|(number, (title, _))| {
+            page(
+                &format!("File:{title}.png"),
+                (number == at).then_some("CC0"),
+            )
+        });
+        let mut answer = json!({"query": {"pages": pages.collect::<Vec<_>>()}});
+        if let Some((next, _)) = places.get(at + 1) {
+            answer["continue"] = json!({"iicontinue": next, "continue": "||"});
+        }
+        Some((200, answer))
+    });
+    collect(&folder, &wiki, &["--licence", "cc0"]).expect(0);
+    let licences: Vec<Value> = manifest(&folder)
+        .iter()
+        .map(|f| f["licence"].clone())
+        .collect();
+    assert_eq!(licences, ["CC0", "CC0", "CC0"]);
+}
+
+#[test]
+fn collections_leave_the_files_of_others_alone() {
+    let wiki = Wiki::start();
+    let folder = Folder::new();
+    fs::create_dir(folder.path("pictures")).unwrap();
+    let notes = folder.path("pictures/manifest.jsonl");
+    for text in ["my notes", "my notes\n"] {
+        fs::write(&notes, text).unwrap();
+        let call = collect(&folder, &wiki, &[]).expect(1);
+        assert!(call.err.contains("is no manifest"), "{}", call.err);
+        assert_eq!(fs::read_to_string(&notes).unwrap(), text);
+        let files = fs::read_dir(folder.path("pictures")).unwrap().count();
+        assert_eq!(files, 1);
+    }
+    fs::remove_file(&notes).unwrap();
+    let own = folder.path("pictures/000001-FOX.jpg");
+    fs::write(&own, "my picture").unwrap();
+    collect(&folder, &wiki, &[]).expect(0);
+    assert_eq!(fs::read_to_string(&own).unwrap(), "my picture");
+    let files = |folder: &Folder| -> Vec<Value> {
+        manifest(folder).iter().map(|f| f["file"].clone()).collect()
+    };
+    let expected = ["000002-FOX.jpg", "000003-KEY.jpg", "000004-SNAIL.jpg"];
+    assert_eq!(files(&folder), expected);
+    // What a killed run has stored and not recorded is taken.
+    let lines = fs::read_to_string(&notes).unwrap();
+    let two: String = lines.split_inclusive('\n').take(2).collect();
+    fs::write(&notes, two).unwrap();
+    let journal = fs::read_to_string(folder.path("pictures/journal.jsonl")).unwrap();
+    let count = journal.lines().count() - 1;
+    let all_but_last: String = journal.split_inclusive('\n').take(count).collect();
+    fs::write(folder.path("pictures/journal.jsonl"), all_but_last).unwrap();
+    collect(&folder, &wiki, &[]).expect(0);
+    assert_eq!(files(&folder), expected);
+    let stored = fs::read_dir(folder.path("pictures")).unwrap().count();
+    assert_eq!(stored, 6, "three pictures, theirs, manifest, journal");
+}
+
 #[test]
 fn collections_need_nouns_and_a_contact() {
     let folder = Folder::new();
@@ -249,13 +401,25 @@ fn samples_are_repeatable_and_overwrite_nothing() {
         )
         .unwrap();
     }
-    fs::write(folder.path("in/broken.jpg"), "no picture").unwrap();
     folder
         .call(&["images", "sample", "in", "a", "-n", "3"])
         .expect(0);
     folder
         .call(&["images", "sample", "in", "b", "-n", "3"])
         .expect(0);
+    // What cannot be read is left out, and told of.
+    fs::write(folder.path("in/broken.jpg"), "no picture").unwrap();
+    let call = folder
+        .call(&["images", "sample", "in", "all", "--json"])
+        .expect(3);
+    assert!(call.err.contains("left out: broken.jpg"), "{}", call.err);
+    let all: Value = serde_json::from_str(&call.out).unwrap();
+    assert_eq!(all["images"].as_array().unwrap().len(), 5, "{all}");
+    assert_eq!(
+        (&all["candidates"], &all["unreadable"][0]["name"]),
+        (&json!(5), &json!("broken.jpg"))
+    );
+    assert!(!folder.path("all/broken.jpg").exists());
     let read = |name: &str| -> Value {
         let text = fs::read_to_string(folder.path(name).join("manifest.json")).unwrap();
         serde_json::from_str(&text).unwrap()

@@ -3,13 +3,15 @@
 //! The weight of a picture is `exp(Σ factor · max(0, similarity − mean))`,
 //! divided by the mean weight; pictures are drawn one after the other without
 //! replacement, each with a probability proportional to its weight among those
-//! that are left. Without nouns all weights are 1. The same seed and the same
-//! pictures give the same sample.
+//! that are left. Without nouns all weights are 1, and only what is drawn is
+//! looked at. Pictures that cannot be read are left out. The same seed and the
+//! same pictures give the same sample.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use image::RgbImage;
+use rayon::prelude::*;
 
 use super::error::CollectError;
 use crate::images::{DecodeOptions, ImageInputs, decode_file, in_batches, pictures_in};
@@ -154,9 +156,10 @@ pub struct Draw {
 pub struct Sampled {
     /// In the order of drawing.
     pub drawn: Vec<Draw>,
-    /// Weights of all candidates.
+    /// Weights of all candidates that are not known as unreadable.
     pub weights: Vec<f64>,
-    /// Pictures that cannot be read, and why.
+    /// Pictures that cannot be read, and why; where nothing is embedded, those
+    /// that would have been drawn.
     pub unreadable: Vec<(PathBuf, String)>,
     /// Pictures that were left out, and the drawn one that they repeat.
     pub repeated: Vec<(PathBuf, PathBuf)>,
@@ -242,49 +245,121 @@ pub fn sample(
                 .map(|name| Candidate { name, vector: None }),
         );
     }
-    if candidates.is_empty() {
-        return Err(CollectError::NoPictures {
-            path: request.input.clone(),
-        });
-    }
     let similarities: Vec<Vec<f64>> = candidates
         .iter()
         .map(|candidate| similarities(candidate.vector.as_deref(), &request.nouns))
         .collect();
     let weights = weights(&similarities, &request.pulls);
-    let mut sampled = Sampled {
-        drawn: Vec::new(),
-        weights: weights.clone(),
+    let mut drawing = Drawing {
+        request,
+        candidates: &candidates,
+        weights: &weights,
         unreadable,
+        known_unreadable: HashSet::new(),
+        seen: Seen::default(),
+        drawn: Vec::new(),
         repeated: Vec::new(),
     };
-    let mut seen = Seen::default();
     for (stream, places) in groups(&candidates, request.per_folder).iter().enumerate() {
-        let of_group: Vec<f64> = places.iter().map(|&place| weights[place]).collect();
-        let mut left = request.count;
-        for chosen in draw(&of_group, request.seed, stream as u64) {
-            if left == 0 {
+        drawing.draw_of(places, stream as u64, &mut progress)?;
+    }
+    drawing.finish()
+}
+
+/// A sample that is being drawn.
+struct Drawing<'a> {
+    request: &'a SampleRequest,
+    candidates: &'a [Candidate],
+    weights: &'a [f64],
+    unreadable: Vec<(PathBuf, String)>,
+    /// Places of candidates that turned out to be unreadable.
+    known_unreadable: HashSet<usize>,
+    seen: Seen<'a>,
+    drawn: Vec<Draw>,
+    repeated: Vec<(PathBuf, PathBuf)>,
+}
+
+impl<'a> Drawing<'a> {
+    /// Draws as many as are wanted of the candidates at `places`.
+    fn draw_of(
+        &mut self,
+        places: &[usize],
+        stream: u64,
+        progress: &mut impl FnMut(usize, usize) -> Result<(), CollectError>,
+    ) -> Result<(), CollectError> {
+        let of_group: Vec<f64> = places.iter().map(|&place| self.weights[place]).collect();
+        let order = draw(&of_group, self.request.seed, stream);
+        let mut next = order.into_iter().map(|chosen| places[chosen]);
+        let enough = self.drawn.len() + self.request.count.min(places.len());
+        while self.drawn.len() < enough {
+            progress(self.drawn.len(), enough)?;
+            let missing = (enough - self.drawn.len()).min(BATCH);
+            let batch: Vec<usize> = next.by_ref().take(missing).collect();
+            if batch.is_empty() {
                 break;
             }
-            let place = places[chosen];
-            let candidate = &candidates[place];
-            if let Some(threshold) = request.dedupe {
-                let path = request.input.join(&candidate.name);
-                let hash = sha256(&path).map_err(CollectError::file("read", &path))?;
-                if let Some(same) = seen.find(candidate, &hash, threshold) {
-                    sampled.repeated.push((candidate.name.clone(), same));
-                    continue;
+            let problems: Vec<Option<String>> =
+                batch.par_iter().map(|&place| self.problem(place)).collect();
+            for (place, problem) in batch.into_iter().zip(problems) {
+                match problem {
+                    None => self.take(place)?,
+                    Some(why) => {
+                        self.known_unreadable.insert(place);
+                        self.unreadable
+                            .push((self.candidates[place].name.clone(), why));
+                    }
                 }
-                seen.add(candidate, hash);
             }
-            left -= 1;
-            sampled.drawn.push(Draw {
-                name: candidate.name.clone(),
-                weight: weights[place],
+        }
+        Ok(())
+    }
+
+    /// Why a candidate cannot be read, if so. Those with a vector have been.
+    fn problem(&self, place: usize) -> Option<String> {
+        let candidate = &self.candidates[place];
+        if candidate.vector.is_some() {
+            return None;
+        }
+        let path = self.request.input.join(&candidate.name);
+        let decoded = decode_file(&path, &DecodeOptions::default());
+        decoded.err().map(|error| error.to_string())
+    }
+
+    /// Takes a candidate, unless it repeats one that is drawn.
+    fn take(&mut self, place: usize) -> Result<(), CollectError> {
+        let candidate = &self.candidates[place];
+        if let Some(threshold) = self.request.dedupe {
+            let path = self.request.input.join(&candidate.name);
+            let hash = sha256(&path).map_err(CollectError::file("read", &path))?;
+            if let Some(same) = self.seen.find(candidate, &hash, threshold) {
+                self.repeated.push((candidate.name.clone(), same));
+                return Ok(());
+            }
+            self.seen.add(candidate, hash);
+        }
+        self.drawn.push(Draw {
+            name: candidate.name.clone(),
+            weight: self.weights[place],
+        });
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Sampled, CollectError> {
+        let readable = (0..self.candidates.len()).filter(|at| !self.known_unreadable.contains(at));
+        let weights: Vec<f64> = readable.map(|place| self.weights[place]).collect();
+        if self.known_unreadable.len() == self.candidates.len() {
+            return Err(CollectError::Unreadable {
+                path: self.request.input.clone(),
+                count: self.unreadable.len(),
             });
         }
+        Ok(Sampled {
+            drawn: self.drawn,
+            weights,
+            unreadable: self.unreadable,
+            repeated: self.repeated,
+        })
     }
-    Ok(sampled)
 }
 
 /// Places of the candidates, all together or by folder.
@@ -384,18 +459,23 @@ mod tests {
         Err("nothing is to be embedded".to_owned())
     }
 
+    fn picture(path: &Path, grey: u8) {
+        let image = RgbImage::from_pixel(2, 2, image::Rgb([grey; 3]));
+        image.save(path).unwrap();
+    }
+
     #[test]
     fn folders_are_drawn_from_each_and_repeated_files_left_out() {
         let folder = tempfile::tempdir().unwrap();
-        for (name, content) in [
-            ("a/1.png", "same"),
-            ("a/2.png", "same"),
-            ("a/3.png", "other"),
-            ("b/4.png", "third"),
+        for (name, grey) in [
+            ("a/1.png", 1),
+            ("a/2.png", 1),
+            ("a/3.png", 2),
+            ("b/4.png", 3),
         ] {
             let path = folder.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, content).unwrap();
+            picture(&path, grey);
         }
         let request = SampleRequest {
             per_folder: true,
@@ -413,11 +493,57 @@ mod tests {
     }
 
     #[test]
+    fn uniform_samples_leave_out_what_cannot_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        for number in 0..6 {
+            picture(&folder.path().join(format!("{number}.png")), number);
+        }
+        let all = |seed: u64, count: usize| {
+            let request = SampleRequest {
+                seed,
+                count,
+                ..request(folder.path())
+            };
+            sample(&request, none, |_, _| Ok(())).unwrap()
+        };
+        let before: Vec<Sampled> = (0..20).map(|seed| all(seed, 3)).collect();
+        std::fs::write(folder.path().join("2.png"), "no picture").unwrap();
+        let mut times = 0;
+        for (seed, before) in before.iter().enumerate() {
+            let sampled = all(seed as u64, 3);
+            assert_eq!(sampled.drawn.len(), 3);
+            assert!(
+                sampled
+                    .drawn
+                    .iter()
+                    .all(|drawn| drawn.name != Path::new("2.png"))
+            );
+            // Whoever was drawn stays; the one in its place was not drawn before.
+            let mut kept = before.drawn.clone();
+            kept.retain(|drawn| drawn.name != Path::new("2.png"));
+            let was_drawn = kept.len() < 3;
+            assert!(sampled.drawn.starts_with(&kept));
+            assert_eq!(sampled.unreadable.len(), usize::from(was_drawn));
+            assert_eq!(sampled.weights.len(), 6 - usize::from(was_drawn));
+            times += usize::from(was_drawn);
+        }
+        assert!((1..20).contains(&times), "{times}");
+        assert_eq!(all(1, 9).drawn.len(), 5);
+        for number in 0..6 {
+            std::fs::write(folder.path().join(format!("{number}.png")), "no picture").unwrap();
+        }
+        let error = sample(&request(folder.path()), none, |_, _| Ok(())).unwrap_err();
+        assert!(
+            matches!(error, CollectError::Unreadable { count: 6, .. }),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn similar_pictures_are_left_out() {
         let folder = tempfile::tempdir().unwrap();
         for (name, grey) in [("1.png", 10), ("2.png", 12), ("3.png", 200)] {
-            let image = RgbImage::from_pixel(2, 2, image::Rgb([grey; 3]));
-            image.save(folder.path().join(name)).unwrap();
+            picture(&folder.path().join(name), grey);
         }
         std::fs::write(folder.path().join("4.png"), "no picture").unwrap();
         let request = SampleRequest {

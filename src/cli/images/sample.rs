@@ -161,7 +161,9 @@ pub(super) fn sample_images(args: &SampleArgs) -> Result<Exit, CliError> {
 fn failed(error: &CollectError) -> CliError {
     let exit = match error {
         CollectError::Interrupted => Exit::Interrupted,
-        CollectError::NotEmpty { .. } | CollectError::NoPictures { .. } => Exit::Usage,
+        CollectError::NotEmpty { .. }
+        | CollectError::NoPictures { .. }
+        | CollectError::Unreadable { .. } => Exit::Usage,
         _ => Exit::Failed,
     };
     CliError::from_error(exit, error)

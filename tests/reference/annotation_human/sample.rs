@@ -38,7 +38,10 @@ fn lay_out(folder: &Path, case: &Value) -> Vec<String> {
         } else if known.is_file() {
             std::fs::copy(known, folder.join(name)).unwrap();
         } else {
-            std::fs::write(folder.join(name), "any file").unwrap();
+            let picture = image::RgbImage::new(2, 2);
+            picture
+                .save_with_format(folder.join(name), image::ImageFormat::Png)
+                .unwrap();
         }
     }
     folders
