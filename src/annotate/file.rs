@@ -316,6 +316,27 @@ impl AnnotationFile {
         true
     }
 
+    /// Whether every pair of `other` stands here, in the same category.
+    pub fn has_all_of(&self, other: &Self) -> bool {
+        other.images.iter().all(|entry| {
+            let mut nouns = entry.nouns();
+            nouns.all(|(noun, category)| self.category_of(&entry.image, noun) == Some(category))
+        })
+    }
+
+    /// Whether the file is such as a model's opinions make: its images have the
+    /// five categories in the order of exports, and nothing secondary.
+    pub fn could_be_an_export(&self) -> bool {
+        self.images.iter().all(|entry| {
+            let names = entry.categories.iter().map(|(name, _)| name.as_str());
+            let secondary = [Category::CorrectSecondary, Category::CloseSecondary];
+            names.eq(Category::MODEL_ORDER.map(Category::name))
+                && secondary
+                    .iter()
+                    .all(|category| entry.of(*category).is_empty())
+        })
+    }
+
     /// Sorts the images by name, in the order of code points.
     pub fn sort(&mut self) {
         self.images.sort_by(|a, b| a.image.cmp(&b.image));
@@ -455,6 +476,29 @@ mod tests {
         ] {
             assert!(AnnotationFile::parse(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn files_of_models_are_told_from_those_of_people() {
+        let models = r#"{"a": {"correct_primary": ["x"], "correct_secondary": [],
+            "close_primary": [], "close_secondary": [], "incorrect": []}}"#;
+        let looks = |text: &str| AnnotationFile::parse(text).unwrap().could_be_an_export();
+        assert!(looks(models) && looks("{}"));
+        assert!(!looks(&models.replace(
+            r#""close_secondary": []"#,
+            r#""close_secondary": ["y"]"#
+        )));
+        assert!(!looks(&models.replace(r#", "incorrect": []"#, "")));
+        assert!(!looks(&models.replace("incorrect", "odd")));
+        let mut people = AnnotationFile::new();
+        people.label("a", "x", Some(Category::CorrectPrimary));
+        assert!(!people.could_be_an_export());
+        // The same labels in another order.
+        let models = AnnotationFile::parse(models).unwrap();
+        assert!(people.has_all_of(&models) && models.has_all_of(&people));
+        people.label("a", "x", Some(Category::Incorrect));
+        assert!(!people.has_all_of(&models) && !models.has_all_of(&people));
+        assert!(people.has_all_of(&AnnotationFile::new()));
     }
 
     #[test]

@@ -155,6 +155,91 @@ pub fn assert_secret(folder: &Folder) {
     }
 }
 
+/// Exports replace what exports wrote, and nothing of people's: whatever its
+/// file is called, unless nothing is lost.
+fn expect_people_kept(folder: &Folder, exported: &str) {
+    let models = fs::read_to_string(folder.path(exported)).unwrap();
+    let export = |more: &[&str]| {
+        let arguments = ["annotate", "export", "state.json", "--out", "labels.json"];
+        folder.call(&[&arguments, more].concat())
+    };
+    let labels = folder.path("labels.json");
+    let refused = |what: &str| {
+        let before = fs::read_to_string(&labels).unwrap();
+        let call = export(&[]).expect(2);
+        let told = call.err.contains("annotations of people") && call.err.contains("--force");
+        assert!(told, "{what}: {}", call.err);
+        assert_eq!(fs::read_to_string(&labels).unwrap(), before, "{what}");
+    };
+    // Judged otherwise by an earlier export.
+    let mut other: Value = serde_json::from_str(&models).unwrap();
+    for categories in other.as_object_mut().unwrap().values_mut() {
+        let right = categories["correct_primary"].take();
+        categories["correct_primary"] = categories["incorrect"].take();
+        categories["incorrect"] = right;
+    }
+    fs::write(&labels, other.to_string()).unwrap();
+    export(&[]).expect(0);
+    assert_eq!(fs::read_to_string(&labels).unwrap(), models);
+    // By people: secondary things, the order of their files, their journal.
+    let mut secondary = other.clone();
+    let first = secondary
+        .as_object_mut()
+        .unwrap()
+        .values_mut()
+        .next()
+        .unwrap();
+    first["correct_secondary"] = json!(["thing"]);
+    fs::write(&labels, secondary.to_string()).unwrap();
+    refused("secondary");
+    let order: Vec<Value> = other
+        .as_object()
+        .unwrap()
+        .values()
+        .map(|categories| {
+            let names = [
+                "close_primary",
+                "close_secondary",
+                "correct_primary",
+                "correct_secondary",
+                "incorrect",
+            ];
+            names
+                .iter()
+                .map(|name| (name.to_string(), categories[*name].clone()))
+                .collect()
+        })
+        .collect();
+    let people: Value = other
+        .as_object()
+        .unwrap()
+        .keys()
+        .cloned()
+        .zip(order)
+        .collect();
+    fs::write(&labels, people.to_string()).unwrap();
+    refused("order");
+    fs::write(&labels, other.to_string()).unwrap();
+    let journal = folder.path("labels.json.journal");
+    let line = json!({"do": "label", "number": 1, "group": 1, "at": 1, "image": "a", "noun": "b",
+        "category": "incorrect", "previous": null});
+    fs::write(
+        &journal,
+        format!("{}\n{line}\n", json!({"novic": "annotations", "format": 1})),
+    )
+    .unwrap();
+    refused("journal");
+    // Nothing is lost where everything stays.
+    fs::write(&labels, secondary.to_string()).unwrap();
+    export(&["--merge-into", "labels.json"]).expect(0);
+    let merged = fs::read_to_string(&labels).unwrap();
+    assert!(merged.contains("thing"));
+    export(&["--merge-into", "labels.json"]).expect(0);
+    assert_eq!(fs::read_to_string(&labels).unwrap(), merged);
+    export(&["--force"]).expect(0);
+    assert_eq!(fs::read_to_string(&labels).unwrap(), models);
+}
+
 #[test]
 fn a_model_annotates_a_directory() {
     let folder = begun(5, 3);
@@ -203,6 +288,7 @@ fn a_model_annotates_a_directory() {
             "9",
         ])
         .expect(0);
+    expect_people_kept(&folder, out);
     let status = folder
         .call(&["annotate", "status", "state.json", out, "--json"])
         .expect(0);

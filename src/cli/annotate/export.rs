@@ -2,21 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
 
 use super::failed;
 use crate::annotate::gpt::read_state;
+use crate::annotate::human::efforts;
 use crate::annotate::{AnnotationFile, HUMAN_FILE, Policy, merge};
 use crate::cli::print::print;
 use crate::cli::{CliError, Exit};
 
 /// Write the opinions of a model as an annotation file
 ///
-/// Pairs without an opinion are left out. A file of people's annotations is not
-/// overwritten without --force.
+/// Pairs without an opinion are left out. What an earlier export has written is
+/// overwritten; a file of people's annotations only with --force, unless it
+/// loses nothing.
 ///
 ///   novic annotate export world.json --out extras/world/_class_annotations_gpt.json
 ///   novic annotate export world.json --out all.json --merge-into people.json
@@ -45,7 +47,6 @@ pub(super) struct ExportArgs {
 /// Runs `novic annotate export`.
 pub(super) fn export(args: &ExportArgs) -> Result<Exit, CliError> {
     let state = read_state(&args.state).map_err(failed)?;
-    check_target(args)?;
     let exported = state.export(args.only_complete);
     let (mut file, mut settled) = (exported.file, Vec::new());
     if let Some(path) = &args.merge_into {
@@ -56,6 +57,9 @@ pub(super) fn export(args: &ExportArgs) -> Result<Exit, CliError> {
         ];
         let merged = merge(&files, Policy::First).map_err(failed)?;
         (file, settled) = (merged.file, merged.settled);
+    }
+    if !args.force {
+        check_target(&args.out, &file)?;
     }
     file.save(&args.out).map_err(failed)?;
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
@@ -93,24 +97,34 @@ pub(super) fn export(args: &ExportArgs) -> Result<Exit, CliError> {
     print(&text)
 }
 
-/// Whether the file may be written.
-fn check_target(args: &ExportArgs) -> Result<(), CliError> {
-    if args.force || !args.out.exists() {
+/// Whether `file` may be written to `out`: nothing is there, everything that is
+/// there stays, or an earlier export made it.
+fn check_target(out: &Path, file: &AnnotationFile) -> Result<(), CliError> {
+    let refused = |what: &dyn std::fmt::Display| {
+        let advice = "choose another file, or overwrite it with --force";
+        CliError::usage(format!("{what}; {advice}"))
+    };
+    let present = match AnnotationFile::load(out) {
+        Ok(present) => present,
+        Err(error) if error.is_not_found() => return Ok(()),
+        // Whatever else it is, it is not ours.
+        Err(error) => return Err(refused(&error)),
+    };
+    if file.has_all_of(&present) {
         return Ok(());
     }
-    let is_peoples = args.out.file_name().is_some_and(|name| name == HUMAN_FILE);
-    let is_merged = args.merge_into.as_ref() == Some(&args.out);
-    if is_peoples && !is_merged {
-        return Err(CliError::usage(format!(
-            "{} holds annotations of people; choose another file, or overwrite it with --force",
-            args.out.display()
-        )));
+    if is_peoples(out, &present) {
+        let what = format!("{} holds annotations of people", out.display());
+        return Err(refused(&what));
     }
-    // Whatever else it is, it is not ours.
-    AnnotationFile::load(&args.out).map_err(|error| {
-        CliError::usage(format!(
-            "{error}; choose another file, or overwrite it with --force"
-        ))
-    })?;
     Ok(())
+}
+
+/// Whether people made an annotation file: by its name, by labels in its
+/// journal, or because no export looks like it.
+fn is_peoples(path: &Path, file: &AnnotationFile) -> bool {
+    let has_their_name = path.file_name().is_some_and(|name| name == HUMAN_FILE);
+    // A journal that cannot be read may be theirs.
+    let nobody_has_labelled = efforts(path).is_ok_and(|people| people.is_empty());
+    has_their_name || !nobody_has_labelled || !file.could_be_an_export()
 }
