@@ -18,19 +18,29 @@ pub struct Comparison {
     pub only_second: Vec<(String, String, String)>,
     /// Pairs of both.
     pub both: usize,
-    /// Pairs of both in the same category.
+    /// Pairs of both in agreeing categories.
     pub agreed: usize,
-    /// Share of the pairs of both in the same category.
+    /// Share of the pairs of both in agreeing categories.
     pub agreement: Option<f64>,
     /// The share beyond chance: Cohen's kappa. None if chance alone explains
     /// everything.
     pub kappa: Option<f64>,
-    /// Pairs in different categories: image, noun, first, second.
+    /// Pairs in categories that do not agree: image, noun, first, second.
     pub conflicts: Vec<(String, String, String, String)>,
 }
 
 /// Compares two files.
 pub fn compare(first: &AnnotationFile, second: &AnnotationFile) -> Comparison {
+    compare_by(first, second, |category| category)
+}
+
+/// Compares two files where categories agree that `meaning` makes the same.
+/// Pairs are counted by category nevertheless.
+pub fn compare_by(
+    first: &AnnotationFile,
+    second: &AnnotationFile,
+    meaning: impl Fn(&str) -> &str,
+) -> Comparison {
     let mut counts: BTreeMap<(usize, String), (usize, usize)> = BTreeMap::new();
     for category in Category::ALL {
         counts.insert(sorted(category.name()), (0, 0));
@@ -47,7 +57,7 @@ pub fn compare(first: &AnnotationFile, second: &AnnotationFile) -> Comparison {
     }
     let (mut only_first, mut conflicts) = (Vec::new(), Vec::new());
     let (mut both, mut agreed) = (0, 0);
-    // How often each category is said about pairs of both.
+    // How often each meaning is said about pairs of both.
     let mut said: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     for (image, noun, category) in pairs(first) {
         let Some(other) = second.category_of(image, noun) else {
@@ -55,9 +65,9 @@ pub fn compare(first: &AnnotationFile, second: &AnnotationFile) -> Comparison {
             continue;
         };
         both += 1;
-        said.entry(category).or_default().0 += 1;
-        said.entry(other).or_default().1 += 1;
-        if other == category {
+        said.entry(meaning(category)).or_default().0 += 1;
+        said.entry(meaning(other)).or_default().1 += 1;
+        if meaning(other) == meaning(category) {
             agreed += 1;
         } else {
             let [image, noun, category, other] = [image, noun, category, other].map(str::to_owned);

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::super::category::Category;
-use super::super::compare::compare;
+use super::super::compare::compare_by;
 use super::super::file::AnnotationFile;
 
 /// A file to compare with.
@@ -49,12 +49,21 @@ impl Other {
     /// Whether it says something else than `category`.
     pub fn disagrees(&self, image: &str, noun: &str, category: &str) -> bool {
         let other = self.category_of(image, noun);
-        other.is_some_and(|other| !judges_alike(category, other, self.has_secondary))
+        other.is_some_and(|other| self.meaning(category) != self.meaning(other))
     }
 
-    /// Agreement with a file.
+    /// What a category means beside this file: where it does not tell subjects
+    /// from things beside them, right is right.
+    fn meaning<'a>(&self, category: &'a str) -> &'a str {
+        match (self.has_secondary, category.split_once('_')) {
+            (false, Some((kind, _))) if Category::of_name(category).is_some() => kind,
+            _ => category,
+        }
+    }
+
+    /// Agreement with a file, in the sense of [`Other::disagrees`].
     pub fn compared(&self, file: &AnnotationFile) -> Value {
-        let found = compare(file, &self.file);
+        let found = compare_by(file, &self.file, |category| self.meaning(category));
         let categories: Vec<Value> = found
             .categories
             .iter()
@@ -62,6 +71,7 @@ impl Other {
             .collect();
         json!({
             "name": self.name,
+            "tells_secondary": self.has_secondary,
             "categories": categories,
             "both": found.both,
             "agreed": found.agreed,
@@ -74,31 +84,50 @@ impl Other {
     }
 }
 
-/// Whether two categories mean the same; where the other file does not tell
-/// subjects from things beside them, right is right.
-pub fn judges_alike(ours: &str, theirs: &str, other_has_secondary: bool) -> bool {
-    let kind = |name: &str| name.split('_').next().unwrap_or_default().to_owned();
-    match other_has_secondary {
-        true => ours == theirs,
-        false => kind(ours) == kind(theirs),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_model_that_knows_no_secondary_things_does_not_disagree_about_them() {
-        assert!(judges_alike("correct_secondary", "correct_primary", false));
-        assert!(!judges_alike("correct_secondary", "correct_primary", true));
-        assert!(!judges_alike("close_secondary", "correct_primary", false));
-        assert!(judges_alike("incorrect", "incorrect", false));
         let file = AnnotationFile::parse(r#"{"a": {"correct_primary": ["x"]}}"#).unwrap();
         let other = Other::new(Path::new("b/model.json"), file);
         assert!(!other.disagrees("a", "x", "correct_secondary"));
         assert!(other.disagrees("a", "x", "incorrect"));
+        assert!(other.disagrees("a", "x", "close_secondary"));
+        assert!(other.disagrees("a", "x", "correct_of_another_kind"));
         assert!(!other.disagrees("a", "y", "incorrect"));
         assert_eq!(other.name, "model.json");
+        let person = r#"{"a": {"correct_primary": ["x"], "close_secondary": ["y"]}}"#;
+        let person = Other::new(
+            Path::new("anna.json"),
+            AnnotationFile::parse(person).unwrap(),
+        );
+        assert!(person.disagrees("a", "x", "correct_secondary"));
+    }
+
+    #[test]
+    fn agreement_is_told_in_the_sense_of_the_filter() {
+        let theirs = r#"{"a": {"correct_primary": ["x", "y"], "incorrect": ["z", "v"]}}"#;
+        let ours = r#"{"a": {"correct_primary": ["x"], "correct_secondary": ["y"],
+                             "close_secondary": ["z"], "incorrect": ["v"]}}"#;
+        let other = Other::new(Path::new("m.json"), AnnotationFile::parse(theirs).unwrap());
+        let ours = AnnotationFile::parse(ours).unwrap();
+        let told = other.compared(&ours);
+        assert_eq!(
+            (&told["agreed"], &told["conflicts"]),
+            (&json!(3), &json!(1))
+        );
+        let differing = ours.images()[0]
+            .nouns()
+            .filter(|(noun, category)| other.disagrees("a", noun, category));
+        assert_eq!(differing.count(), 1);
+        // Observed 3/4; by chance (2·2 + 1·0 + 1·2) / 16.
+        let kappa = (0.75 - 0.375) / (1.0 - 0.375);
+        assert!((told["kappa"].as_f64().unwrap() - kappa).abs() < 1e-12);
+        assert_eq!(
+            told["categories"][1],
+            json!({"name": "correct_secondary", "ours": 1, "theirs": 0})
+        );
     }
 }

@@ -26,7 +26,7 @@ mod set;
 mod set_state;
 mod sets_file;
 
-pub use compare::{Other, judges_alike};
+pub use compare::Other;
 pub use desk::{Desk, Place, Step, View};
 pub use display::display_size;
 pub use effort::{Effort, efforts};

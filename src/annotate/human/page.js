@@ -520,7 +520,7 @@ async function showCompare() {
       place.append(element("h3", { textContent: session.sets.length > 1 ? `${set.name}: ${file.name}` : file.name }));
       const agreement = file.agreement === null ? "nothing in common yet" : `${(file.agreement * 100).toFixed(1)} % of ${file.both} common pairs agree, ${file.conflicts} differ`;
       const kappa = file.kappa === null ? "" : `; Cohen’s kappa ${file.kappa.toFixed(3)}`;
-      place.append(element("p", { textContent: agreement + kappa }));
+      place.append(element("p", { textContent: agreement + kappa + sense }));
       const rows = file.categories.map(({ name, ours, theirs }) => element("tr", {},
         element("th", { scope: "row", textContent: labelOf(name) }),
         element("td", { className: "number", textContent: ours }),
@@ -530,6 +530,7 @@ async function showCompare() {
       const differing = element("button", { type: "button", textContent: "Show where they disagree" });
       differing.addEventListener("click", () => {
         byId("compare").close();
+      const sense = file.tells_secondary ? "" : "; it does not tell subjects from things beside them, so right is right here";
         filter = { status: "disagree", set: number };
         step(null, { first: true });
         showFilters(true);
