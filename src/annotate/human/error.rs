@@ -43,6 +43,24 @@ pub enum HumanError {
         /// The line that cannot be read.
         line: usize,
     },
+    /// A file of somebody else where the backup belongs.
+    #[error(
+        "{} is there and is no backup that a session has made; move it away or rename it, so that \
+         it is not overwritten",
+        path.display()
+    )]
+    ForeignBackup {
+        /// Where the backup belongs.
+        path: PathBuf,
+    },
+    /// A folder that is missing.
+    #[error("there is no folder {}; name the one that holds {what}", path.display())]
+    NoFolder {
+        /// What was given.
+        path: PathBuf,
+        /// What is looked for in it.
+        what: &'static str,
+    },
     /// Something in the description of the sets.
     #[error("{0}")]
     Sets(String),

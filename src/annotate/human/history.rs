@@ -57,10 +57,13 @@ pub(super) enum Event {
 impl Event {
     fn number(&self) -> Option<u64> {
         match self {
+    /// The annotation file is about to be copied to its backup; the hash of its
+    /// text.
+    Backup { hash: String },
             Self::Label { number, .. } | Self::Undo { number, .. } | Self::Redo { number, .. } => {
                 Some(*number)
             }
-            Self::Saved { .. } | Self::Conflict { .. } => None,
+            Self::Saved { .. } | Self::Backup { .. } | Self::Conflict { .. } => None,
         }
     }
 }
@@ -117,7 +120,7 @@ impl History {
                 Event::Redo { of, .. } => {
                     move_action(&mut history.undone, &mut history.done, *of, set);
                 }
-                Event::Saved { .. } | Event::Conflict { .. } => {}
+                Event::Saved { .. } | Event::Backup { .. } | Event::Conflict { .. } => {}
             }
         }
         history

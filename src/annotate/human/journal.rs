@@ -27,11 +27,16 @@ pub(super) struct Journal {
     file: File,
 }
 
+/// The file beside an annotation file whose name goes on with `ending`.
+pub(super) fn beside(annotations: &Path, ending: &str) -> PathBuf {
+    let mut name = annotations.file_name().unwrap_or_default().to_owned();
+    name.push(ending);
+    annotations.with_file_name(name)
+}
+
 /// Where the journal of an annotation file lies.
 fn path_of(annotations: &Path) -> PathBuf {
-    let mut name = annotations.file_name().unwrap_or_default().to_owned();
-    name.push(".journal");
-    annotations.with_file_name(name)
+    beside(annotations, ".journal")
 }
 
 impl Journal {

@@ -6,6 +6,7 @@
 //! on the disk before the page hears that it is saved.
 
 mod api;
+mod backup;
 mod compare;
 mod desk;
 mod display;

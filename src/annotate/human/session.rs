@@ -105,7 +105,7 @@ impl Session {
                     (Some(journal), events)
                 }
             };
-            let mut state = SetState::load(set, journal)?;
+            let mut state = SetState::load(set, journal, &events)?;
             state.replay(&events)?;
             states.push(state);
             journals.push(events);

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::super::error::AnnotateError;
 use super::super::file::AnnotationFile;
+use super::backup::{Backup, hash};
 use super::error::HumanError;
 use super::history::Event;
 use super::journal::Journal;
@@ -36,8 +37,8 @@ pub(super) struct SetState {
     /// have there, in the order of the changes.
     pub(super) changed: HashMap<(String, String), Change>,
     pub(super) conflicts: Vec<Stopped>,
-    /// Whether a copy of the file as it was before is there.
-    backed_up: bool,
+    backup: Backup,
+    /// Pairs with a label that is shown.
     pub(super) done: usize,
     pub(super) done_images: usize,
     /// Why the file was not written, if it was not.
@@ -54,17 +55,26 @@ pub(super) struct Change {
 }
 
 impl SetState {
-    pub(super) fn load(set: ImageSet, journal: Option<Journal>) -> Result<Self, HumanError> {
+    /// Reads the annotation file; `events` are those of its journal.
+    pub(super) fn load(
+        set: ImageSet,
+        journal: Option<Journal>,
+        events: &[Event],
+    ) -> Result<Self, HumanError> {
         let text = read(&set.annotations)?;
         let file = parsed(&set.annotations, text.as_deref())?;
         let mut state = Self {
             set,
             file,
             journal,
-            on_disk: text.map(|text| hash(&text)),
+        let backup = Backup::of(&set.annotations, events);
+        if let (Some(text), true) = (&text, journal.is_some()) {
+            backup.check(text)?;
+        }
+            on_disk: text.map(|text| hash(text.as_bytes())),
             changed: HashMap::new(),
             conflicts: Vec::new(),
-            backed_up: false,
+            backup,
             done: 0,
             done_images: 0,
             error: None,
@@ -98,10 +108,7 @@ impl SetState {
     }
 
     pub(super) fn record(&mut self, event: &Event) -> Result<(), HumanError> {
-        match &mut self.journal {
-            Some(journal) => journal.add(event),
-            None => Ok(()),
-        }
+        record(&mut self.journal, event)
     }
 
     /// Changes a pair, and remembers that the file does not have it yet.
@@ -198,7 +205,7 @@ impl SetState {
     /// Takes in what somebody else has written. Whether there was something.
     pub(super) fn take_in(&mut self) -> Result<bool, HumanError> {
         let text = read(&self.set.annotations)?;
-        let found = text.as_deref().map(hash);
+        let found = text.as_deref().map(|text| hash(text.as_bytes()));
         if found == self.on_disk {
             return Ok(false);
         }
@@ -223,7 +230,7 @@ impl SetState {
         }
         let text = self.file.text();
         let is_there = match &self.on_disk {
-            Some(known) => *known == hash(&text),
+            Some(known) => *known == hash(text.as_bytes()),
             None => self.file.images().is_empty(),
         };
         if is_there {
@@ -232,15 +239,13 @@ impl SetState {
             return Ok(false);
         }
         let path = &self.set.annotations;
-        if !self.backed_up && self.on_disk.is_some() {
-            let mut name = path.file_name().unwrap_or_default().to_owned();
-            name.push(".bak");
-            let backup = path.with_file_name(name);
-            std::fs::copy(path, &backup).map_err(HumanError::file("write", &backup))?;
+        if !self.backup.is_done() {
+            let (before, journal) = (read(path)?, &mut self.journal);
+            let record = |event: &Event| record(journal, event);
+            self.backup.make(before.as_deref(), record)?;
         }
-        self.backed_up = true;
         self.file.save(path)?;
-        let hash = hash(&text);
+        let hash = hash(text.as_bytes());
         self.on_disk = Some(hash.clone());
         self.changed.clear();
         self.record(&Event::Saved { hash })?;
@@ -277,7 +282,7 @@ fn not_saved(events: &[Event]) -> Vec<Unsaved> {
             Event::Label { .. } => (Some(event), false),
             Event::Undo { of, .. } => (labels.get(of).copied(), true),
             Event::Redo { of, .. } => (labels.get(of).copied(), false),
-            Event::Saved { .. } | Event::Conflict { .. } => (None, false),
+            Event::Saved { .. } | Event::Backup { .. } | Event::Conflict { .. } => (None, false),
         };
         let Some(Event::Label {
             image,
@@ -326,7 +331,10 @@ fn parsed(path: &Path, text: Option<&str>) -> Result<AnnotationFile, HumanError>
         })
     })
 }
-
-fn hash(text: &str) -> String {
-    blake3::hash(text.as_bytes()).to_hex().to_string()
+fn record(journal: &mut Option<Journal>, event: &Event) -> Result<(), HumanError> {
+    match journal {
+        Some(journal) => journal.add(event),
+        None => Ok(()),
+    }
 }
+
