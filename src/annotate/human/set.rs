@@ -79,6 +79,12 @@ impl ImageSet {
         nouns: NounOrder,
         seed: u64,
     ) -> Result<Self, HumanError> {
+        if !options.images.is_dir() {
+            return Err(HumanError::NoFolder {
+                path: options.images.clone(),
+                what: "the pictures",
+            });
+        }
         let paths = prediction_files(&options.predictions)?;
         let files = Predictions::read_all(&paths)?;
         let names: Vec<String> = files.iter().map(model_name).collect();
@@ -113,6 +119,16 @@ impl ImageSet {
             .annotations
             .clone()
             .unwrap_or_else(|| options.images.join(HUMAN_FILE));
+        let folder = match annotations.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        };
+        if !folder.is_dir() {
+            return Err(HumanError::NoFolder {
+                path: folder.to_owned(),
+                what: "the annotation file",
+            });
+        }
         let others = options.compare.iter().map(|path| {
             let file = AnnotationFile::load(path)?;
             Ok::<_, HumanError>(Other::new(path, file))

@@ -165,7 +165,9 @@ pub(super) fn human(args: &HumanArgs) -> Result<Exit, CliError> {
 
 fn failed(error: HumanError) -> CliError {
     let exit = match &error {
-        HumanError::Sets(_) | HumanError::SameFile { .. } => Exit::Usage,
+        HumanError::Sets(_) | HumanError::SameFile { .. } | HumanError::NoFolder { .. } => {
+            Exit::Usage
+        }
         HumanError::Annotate(
             AnnotateError::NoConfig { .. } | AnnotateError::NoPredictions { .. },
         ) => Exit::Usage,
