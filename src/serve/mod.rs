@@ -109,6 +109,7 @@ pub fn run(
             local_names_only: address.ip().is_loopback(),
             // The page asks for the token itself.
             open: vec!["/healthz", "/readyz", "/", "/page.js", "/page.css"],
+            ..Guard::default()
         };
         serve(listener, guarded(router(server), guard), limits, stop).await?;
         // The last request has its answer: nothing is left to be batched.

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::json_response;
 
 /// Rules for requests.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Guard {
     /// What `Authorization: Bearer …` must say; none: anybody may ask.
     pub token: Option<String>,
@@ -24,6 +24,20 @@ pub struct Guard {
     pub local_names_only: bool,
     /// Paths that need no token.
     pub open: Vec<&'static str>,
+    /// The field of errors in which this server has the word for programs.
+    pub error_field: &'static str,
+}
+
+impl Default for Guard {
+    fn default() -> Self {
+        Self {
+            token: None,
+            cookie: None,
+            local_names_only: false,
+            open: Vec::new(),
+            error_field: "kind",
+        }
+    }
 }
 
 /// Adds the rules and the headers of safe answers to a server.
@@ -48,7 +62,7 @@ async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) ->
     let refused = guard.refusal(request.method(), request.uri().path(), request.headers());
     let mut response = match refused {
         Some((status, message)) => {
-            let body = json!({ "error": { "kind": "forbidden", "message": message } });
+            let body = json!({ "error": { guard.error_field: "forbidden", "message": message } });
             let mut response = json_response(status, &body);
             if status == StatusCode::UNAUTHORIZED {
                 let scheme = HeaderValue::from_static("Bearer");
@@ -161,6 +175,7 @@ mod tests {
             cookie: Some("novic-1".to_owned()),
             local_names_only: true,
             open: vec!["/healthz"],
+            ..Guard::default()
         };
         let status = |method: Method, path: &str, pairs: &[(&str, &str)]| {
             guard

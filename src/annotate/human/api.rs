@@ -4,7 +4,9 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -129,10 +131,43 @@ fn ok(value: &Value) -> Answer {
     Ok(json_response(StatusCode::OK, value))
 }
 
-/// The body of a request; an empty one counts as `{}`.
-fn body<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Refusal> {
-    let text: &[u8] = if bytes.is_empty() { b"{}" } else { bytes };
-    serde_json::from_slice(text).map_err(|error| bad(error.to_string()))
+/// A request that cannot be read: too large, or of another form.
+fn unreadable(status: StatusCode, message: String) -> Refusal {
+    let code = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => "too_large",
+        _ => "request",
+    };
+    Refusal(status, code, message)
+}
+
+/// The body of a request in JSON; an empty one counts as `{}`.
+pub(super) struct Sent<T>(T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Sent<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(|error| unreadable(error.status(), error.body_text()))?;
+        let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+        let value = serde_json::from_slice(text).map_err(|error| bad(error.to_string()))?;
+        Ok(Self(value))
+    }
+}
+
+/// What stands behind the question mark of an address.
+pub(super) struct Asked<T>(T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let Query(value) = Query::from_request_parts(parts, state)
+            .await
+            .map_err(|error| unreadable(error.status(), error.body_text()))?;
+        Ok(Self(value))
+    }
 }
 
 fn set_place(session: &Session, set: &Value) -> Result<usize, Refusal> {
@@ -152,7 +187,7 @@ pub(super) struct Arrival {
 /// `GET /`: the page. Whoever comes with the token gets it as a cookie.
 pub(super) async fn page(
     State(server): State<Arc<Server>>,
-    Query(arrival): Query<Arrival>,
+    Asked(arrival): Asked<Arrival>,
 ) -> Response {
     let mut headers = HeaderMap::new();
     let html = HeaderValue::from_static("text/html; charset=utf-8");
@@ -255,9 +290,8 @@ pub(super) struct ItemsQuery {
 /// `GET /api/items`: pairs in working order.
 pub(super) async fn items(
     State(server): State<Arc<Server>>,
-    query: Result<Query<ItemsQuery>, axum::extract::rejection::QueryRejection>,
+    Asked(query): Asked<ItemsQuery>,
 ) -> Answer {
-    let Query(query) = query.map_err(|error| bad(error.body_text()))?;
     let session = server.session();
     let set = match &query.set {
         Some(name) => Some(set_place(&session, &Value::String(name.clone()))?),
@@ -301,8 +335,10 @@ pub(super) async fn items(
 }
 
 /// `POST /api/filters`: how many pairs every choice would show.
-pub(super) async fn filters(State(server): State<Arc<Server>>, bytes: Bytes) -> Answer {
-    let filter: Filter = body(&bytes)?;
+pub(super) async fn filters(
+    State(server): State<Arc<Server>>,
+    Sent(filter): Sent<Filter>,
+) -> Answer {
     ok(&counts(&server.session(), &filter))
 }
 
@@ -314,7 +350,7 @@ pub(super) struct SetQuery {
 /// `GET /api/compare`: agreement with the other files of a set.
 pub(super) async fn compared(
     State(server): State<Arc<Server>>,
-    Query(query): Query<SetQuery>,
+    Asked(query): Asked<SetQuery>,
 ) -> Answer {
     let session = server.session();
     let name = query.set.unwrap_or_else(|| "0".to_owned());
@@ -333,12 +369,13 @@ pub(super) async fn compared(
 pub(super) struct ImageQuery {
     max: Option<u32>,
 }
+    let Path((set, name)) = path.map_err(|error| unreadable(error.status(), error.body_text()))?;
 
 /// `GET /api/image/{set}/{name}`: a picture that a set lists.
 pub(super) async fn image(
     State(server): State<Arc<Server>>,
-    Path((set, name)): Path<(String, String)>,
-    Query(query): Query<ImageQuery>,
+    path: Result<Path<(String, String)>, PathRejection>,
+    Asked(query): Asked<ImageQuery>,
 ) -> Answer {
     let path = {
         let session = server.session();
@@ -369,7 +406,7 @@ pub(super) async fn image(
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct LabelBody {
+pub(super) struct LabelBody {
     set: Value,
     image: String,
     noun: String,
@@ -379,8 +416,10 @@ struct LabelBody {
 }
 
 /// `POST /api/label`: puts a pair into a category, or opens it.
-pub(super) async fn label(State(server): State<Arc<Server>>, bytes: Bytes) -> Answer {
-    let request: LabelBody = body(&bytes)?;
+pub(super) async fn label(
+    State(server): State<Arc<Server>>,
+    Sent(request): Sent<LabelBody>,
+) -> Answer {
     let category = match &request.category {
         Some(name) => Some(Category::of_name(name).ok_or_else(|| {
             let known = Category::ALL.map(Category::name).join(", ");
@@ -427,7 +466,7 @@ fn moved(server: &Server, go: impl FnOnce(&mut Session) -> Result<Moved, HumanEr
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct StepBody {
+pub(super) struct StepBody {
     /// Nothing: only look.
     command: Option<String>,
     at: Option<Place>,
@@ -439,8 +478,10 @@ struct StepBody {
 }
 
 /// `POST /api/step`: a command at a place, and what is shown then.
-pub(super) async fn step(State(server): State<Arc<Server>>, bytes: Bytes) -> Answer {
-    let request: StepBody = body(&bytes)?;
+pub(super) async fn step(
+    State(server): State<Arc<Server>>,
+    Sent(request): Sent<StepBody>,
+) -> Answer {
     let worked = server.clone();
     // Pictures are looked at on the way.
     let done = tokio::task::spawn_blocking(move || do_step(&worked, request)).await;
@@ -486,14 +527,16 @@ fn do_step(server: &Server, request: StepBody) -> Answer {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct TakeBody {
+pub(super) struct TakeBody {
     set: Value,
     file: usize,
 }
 
 /// `POST /api/take`: labels of pairs that only another file has.
-pub(super) async fn take(State(server): State<Arc<Server>>, bytes: Bytes) -> Answer {
-    let request: TakeBody = body(&bytes)?;
+pub(super) async fn take(
+    State(server): State<Arc<Server>>,
+    Sent(request): Sent<TakeBody>,
+) -> Answer {
     let mut session = server.session();
     let set = set_place(&session, &request.set)?;
     let taken = session.take_over(set, request.file)?;

@@ -73,6 +73,7 @@ pub fn serve_session(
             local_names_only: address.ip().is_loopback(),
             // It has no data, and looks at the token itself.
             open: vec!["/"],
+            error_field: "code",
         };
         let limits = ConnectionLimits {
             drain: Duration::from_secs(2),
