@@ -480,3 +480,331 @@ fn several_sets_in_one_session() {
         (&json!(3), &json!(2))
     );
 }
+
+/// What the page is told of the current noun.
+fn current(view: &Value) -> &Value {
+    let nouns = view["nouns"].as_array().unwrap().iter();
+    let mut all = nouns.chain(view["others"].as_array().unwrap());
+    all.find(|noun| noun["noun"] == view["noun"]).unwrap()
+}
+
+#[test]
+fn blind_sessions_show_own_labels_only_and_keep_those_of_others() {
+    let folder = set();
+    let llm = json!({"fox.png": {"correct_primary": ["fox"]}});
+    fs::write(folder.path("llm.json"), llm.to_string()).unwrap();
+    let anna = Annotator::start(&folder, &["--token", "none", "--annotator", "anna"]);
+    anna.label("fox.png", "fox", "incorrect");
+    anna.label("fox.png", "wolf", "correct_primary");
+    let extra = json!({"set": 0, "image": "fox.png", "noun": "zebra", "category": "incorrect", "extra": true});
+    assert_eq!(anna.post("/api/label", &extra).status, 200);
+    anna.interrupt();
+    let of_anna = [
+        triple("fox.png", "fox", "incorrect"),
+        triple("fox.png", "wolf", "correct_primary"),
+        triple("fox.png", "zebra", "incorrect"),
+    ];
+    assert_eq!(labels(&folder), of_anna);
+
+    let blind = |name: &[&str]| {
+        let options = ["--token", "none", "--blind", "--compare", "llm.json"];
+        Annotator::start(&folder, &[&options, name].concat())
+    };
+    let ben = blind(&["--annotator", "ben"]);
+    let session = ben.get("/api/session").json();
+    assert_eq!(
+        (&session["done"], &session["total"]),
+        (&json!(0), &json!(8))
+    );
+    assert_eq!(
+        (&session["can_undo"], &session["can_redo"]),
+        (&json!(false), &json!(false))
+    );
+    assert_eq!(session["sets"][0]["compare"], json!([]));
+    // Neither counts nor filters tell of what is hidden.
+    let counts = ben.post("/api/filters", &json!({})).json();
+    assert_eq!(
+        counts["status"],
+        json!({"open": 8, "done": 0, "all": 8, "conflict": 0, "disagree": 0})
+    );
+    let by_category: Vec<&Value> = counts["category"].as_object().unwrap().values().collect();
+    assert!(by_category.iter().all(|count| **count == 0), "{counts}");
+    assert_eq!(counts["models"], json!([]));
+    for filter in [
+        json!({"status": "done"}),
+        json!({"status": "all", "category": "incorrect"}),
+        json!({"status": "open", "model": "one · beam"}),
+        json!({"status": "disagree"}),
+    ] {
+        let view = ben
+            .post("/api/step", &json!({"first": true, "filter": filter}))
+            .json();
+        assert_eq!(view["at"], Value::Null, "{filter}");
+    }
+    assert_eq!(ben.get("/api/items?status=open").json()["total"], 3);
+    // Hidden pairs are offered, and open.
+    let first = ben.post("/api/step", &json!({"first": true})).json();
+    assert_eq!(
+        (&first["noun"], &current(&first)["category"]),
+        (&json!("fox"), &Value::Null)
+    );
+    assert_eq!(first["others"], json!([]));
+    // Nothing opens what is open.
+    let open = json!({"set": 0, "image": "fox.png", "noun": "fox", "category": null});
+    assert_eq!(
+        ben.post("/api/label", &open).json()["previous"],
+        Value::Null
+    );
+    let unknown = json!({"set": 0, "image": "fox.png", "noun": "zebra", "category": "incorrect"});
+    assert_eq!(ben.post("/api/label", &unknown).status, 404);
+    assert_eq!(ben.post("/api/undo", &json!({})).status, 409);
+    ben.post("/api/save", &json!({}));
+    assert_eq!(labels(&folder), of_anna);
+    // Who says the same has said it.
+    let agree = json!({"command": "incorrect", "at": first["at"]});
+    let agreed = ben.post("/api/step", &agree).json();
+    assert_eq!(agreed["did"]["category"], "incorrect");
+    assert_eq!(agreed["did"]["previous"], Value::Null);
+    assert_eq!(agreed["done"], 1);
+    assert_eq!(
+        ben.label("fox.png", "wolf", "close_primary")["previous"],
+        Value::Null
+    );
+    let counts = ben.post("/api/filters", &json!({})).json();
+    assert_eq!(
+        (
+            &counts["status"]["done"],
+            &counts["category"]["close_primary"]
+        ),
+        (&json!(2), &json!(1))
+    );
+    // Undo gives back what was hidden, unseen.
+    let undone = ben.post("/api/undo", &json!({})).json();
+    assert_eq!(
+        (&undone["category"], &undone["previous"]),
+        (&Value::Null, &json!("close_primary"))
+    );
+    assert_eq!(ben.get("/api/session").json()["done"], 1);
+    ben.post("/api/save", &json!({}));
+    assert_eq!(labels(&folder), of_anna);
+    let redone = ben.post("/api/redo", &json!({})).json();
+    assert_eq!(
+        (&redone["category"], &redone["previous"]),
+        (&json!("close_primary"), &Value::Null)
+    );
+    ben.kill();
+
+    // The next session of the same name goes on, one without a name begins.
+    let ben = blind(&["--annotator", "ben"]);
+    let view = ben.post("/api/step", &json!({"first": true})).json();
+    assert_eq!(
+        (&view["done"], &view["noun"], &view["can_undo"]),
+        (&json!(2), &json!("red fox"), &json!(true))
+    );
+    // What somebody else replaces is hidden again, and no conflict is told of.
+    let theirs = json!({"fox.png": {"incorrect": ["fox", "zebra"], "correct_secondary": ["wolf"]}});
+    ben.post("/api/save", &json!({}));
+    fs::write(file(&folder), theirs.to_string()).unwrap();
+    ben.post("/api/save", &json!({}));
+    assert_eq!(ben.get("/api/session").json()["done"], 1);
+    ben.label("fox.png", "wolf", "close_primary");
+    assert_eq!(ben.get("/api/session").json()["done"], 2);
+    let (_, report) = ben.interrupt();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(
+        report["sets"][0]["categories"],
+        json!({"close_primary": 1, "incorrect": 1})
+    );
+    let nobody = blind(&[]);
+    assert_eq!(nobody.get("/api/session").json()["done"], 0);
+    drop(nobody);
+    let expected = [
+        triple("fox.png", "fox", "incorrect"),
+        triple("fox.png", "wolf", "close_primary"),
+        triple("fox.png", "zebra", "incorrect"),
+    ];
+    assert_eq!(labels(&folder), expected);
+}
+
+#[test]
+fn added_nouns_are_places_too() {
+    let folder = set();
+    let annotator = Annotator::start(&folder, &FREE);
+    annotator.label("fox.png", "fox", "correct_primary");
+    let extra = json!({"set": 0, "image": "fox.png", "noun": "zebra", "category": "incorrect", "extra": true});
+    annotator.post("/api/label", &extra);
+    let at = |noun: &str| json!({"set": 0, "image": "fox.png", "noun": noun});
+    let step = |command: &str, at: &Value| {
+        annotator
+            .post("/api/step", &json!({"command": command, "at": at}))
+            .json()
+    };
+    // Undo and redo lead to the pair, from wherever somebody is.
+    let elsewhere = json!({"set": 0, "image": "snail.png", "noun": "slug"});
+    for (command, category) in [
+        ("undo", Value::Null),
+        ("redo", json!("incorrect")),
+        ("undo", Value::Null),
+    ] {
+        let view = step(command, &elsewhere);
+        assert_eq!(view["at"], at("zebra"), "{command}");
+        assert_eq!(
+            (&view["image"]["number"], &view["noun"]),
+            (&json!(1), &json!("zebra"))
+        );
+        assert_eq!(current(&view)["category"], category, "{command}");
+    }
+    // From there work goes on with what is open at the image.
+    let view = step("skip", &at("zebra"));
+    assert_eq!(view["at"], at("red fox"));
+    assert_eq!(step("next_noun", &at("zebra"))["at"]["image"], "key.png");
+    assert_eq!(step("previous_noun", &at("zebra"))["at"], at("wolf"));
+    assert_eq!(step("next_image", &at("zebra"))["at"]["image"], "key.png");
+    // It is judged like the others.
+    let view = step("close_primary", &at("zebra"));
+    assert_eq!(view["did"]["category"], "close_primary");
+    let view = step("close_primary", &at("zebra"));
+    assert_eq!(
+        (&view["did"]["category"], &view["did"]["previous"]),
+        (&Value::Null, &json!("close_primary"))
+    );
+    // A noun that nobody has added is no place.
+    assert_eq!(step("zoom_in", &at("yak"))["noun"], Value::Null);
+    let refused = annotator.post(
+        "/api/step",
+        &json!({"command": "incorrect", "at": at("yak")}),
+    );
+    assert_eq!(refused.status, 404);
+}
+
+#[test]
+fn refusals_have_one_shape() {
+    let folder = set();
+    let free = Annotator::start(&folder, &FREE);
+    let large = format!("{{\"noun\": \"{}\"}}", "x".repeat(70_000));
+    let evil = [("Origin", "http://evil.example")];
+    for (method, path, headers, body, status, code) in [
+        ("POST", "/api/undo", &evil[..], "{}", 403, "forbidden"),
+        (
+            "GET",
+            "/api/session",
+            &[("Host", "evil.example")],
+            "",
+            403,
+            "forbidden",
+        ),
+        ("POST", "/api/label", &[], &large, 413, "too_large"),
+        ("POST", "/api/filters", &[], "{", 400, "request"),
+        ("GET", "/api/items?limit=many", &[], "", 400, "request"),
+        (
+            "GET",
+            "/api/image/0/fox.png?max=wide",
+            &[],
+            "",
+            400,
+            "request",
+        ),
+        ("GET", "/api/compare?set=0&set=1", &[], "", 400, "request"),
+        ("GET", "/api/image/%ff/fox.png", &[], "", 400, "request"),
+        ("GET", "/api/nothing", &[], "", 404, "unknown"),
+        ("GET", "/api/undo", &[], "", 405, "method"),
+        ("POST", "/api/redo", &[], "{}", 409, "nothing"),
+    ] {
+        let answer = free.ask(method, path, headers, body);
+        assert_eq!(answer.status, status, "{path}");
+        let error = &answer.json()["error"];
+        assert_eq!(error["code"], code, "{path}: {error}");
+        assert!(
+            error["message"].as_str().unwrap().len() > 5,
+            "{path}: {error}"
+        );
+        assert_eq!(error.as_object().unwrap().len(), 2, "{path}: {error}");
+    }
+    drop(free);
+    let secret = Annotator::start(&folder, &[]);
+    let answer = secret.get("/api/session");
+    assert_eq!(
+        (answer.status, &answer.json()["error"]["code"]),
+        (401, &json!("forbidden"))
+    );
+}
+
+#[test]
+fn missing_folders_are_named() {
+    let folder = set();
+    let annotations = "nowhere/labels.json";
+    for (more, named) in [
+        (vec!["--images", "nodir"], "nodir"),
+        (
+            vec!["--images", "set", "--annotations", annotations],
+            "nowhere",
+        ),
+        (vec!["--images", "predictions.json"], "predictions.json"),
+    ] {
+        let arguments = [
+            "annotate",
+            "human",
+            "--no-open",
+            "--predictions",
+            "predictions.json",
+        ];
+        let call = folder.call(&[&arguments[..], &more].concat()).expect(2);
+        assert!(
+            call.err.contains(&format!("there is no folder {named}")),
+            "{}",
+            call.err
+        );
+    }
+    assert!(!folder.path("nodir").exists() && !folder.path("nowhere").exists());
+}
+
+#[test]
+fn backups_of_sessions_are_replaced_and_those_of_people_are_not() {
+    let folder = set();
+    let backup = folder.path("set").join("_class_annotations.json.bak");
+    let given = json!({"key.png": {"incorrect": ["key"]}}).to_string();
+    let arguments = [
+        "annotate",
+        "human",
+        "--no-open",
+        "--images",
+        "set",
+        "--predictions",
+        "predictions.json",
+    ];
+    fs::write(file(&folder), &given).unwrap();
+    // A text, and a file of annotations that a person has kept.
+    for text in ["my notes", r#"{"fox.png": {"incorrect": ["fox"]}}"#] {
+        fs::write(&backup, text).unwrap();
+        let call = folder.call(&arguments).expect(1);
+        let named = call.err.contains("_class_annotations.json.bak");
+        assert!(named && call.err.contains("move it away"), "{}", call.err);
+        assert_eq!(fs::read_to_string(&backup).unwrap(), text);
+        // Whoever only looks needs no backup.
+        drop(Annotator::start(
+            &folder,
+            &["--token", "none", "--read-only"],
+        ));
+    }
+    fs::remove_file(&backup).unwrap();
+    let mut before = given;
+    for category in ["close_primary", "correct_primary"] {
+        let annotator = Annotator::start(&folder, &FREE);
+        annotator.label("fox.png", "fox", category);
+        annotator.post("/api/save", &json!({}));
+        annotator.label("key.png", "lock", category);
+        annotator.interrupt();
+        assert_eq!(fs::read_to_string(&backup).unwrap(), before);
+        before = fs::read_to_string(file(&folder)).unwrap();
+    }
+    // One that comes under way stays; the labels wait in the journal.
+    let annotator = Annotator::start(&folder, &FREE);
+    fs::write(&backup, "my notes").unwrap();
+    annotator.label("fox.png", "wolf", "incorrect");
+    let refused = annotator.post("/api/save", &json!({}));
+    assert_eq!(refused.status, 500);
+    assert_eq!(fs::read_to_string(&backup).unwrap(), "my notes");
+    fs::remove_file(&backup).unwrap();
+    assert_eq!(annotator.post("/api/save", &json!({})).status, 200);
+    assert!(labels(&folder).contains(&triple("fox.png", "wolf", "incorrect")));
+}

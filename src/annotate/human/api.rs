@@ -302,7 +302,6 @@ pub(super) async fn items(
         status: query.status.unwrap_or(Status::All),
         ..Filter::default()
     };
-    let blind = session.options().blind;
     let (mut items, mut total) = (Vec::new(), 0);
     for (place, set) in session.sets().enumerate() {
         for item in &set.items {
@@ -321,11 +320,8 @@ pub(super) async fn items(
             let nouns: Vec<Value> = wanted
                 .iter()
                 .map(|pair| {
-                    let category = session
-                        .category_of(place, &item.image, &pair.noun)
-                        .filter(|_| !blind || session.is_own(place, &item.image, &pair.noun));
-                    let models = if blind { &[][..] } else { &pair.models };
-                    json!({"noun": pair.noun, "category": category, "models": models})
+                    let category = session.category_of(place, &item.image, &pair.noun);
+                    json!({"noun": pair.noun, "category": category, "models": pair.models})
                 })
                 .collect();
             items.push(json!({"set": set.name, "image": item.image, "nouns": nouns}));
@@ -355,13 +351,10 @@ pub(super) async fn compared(
     let session = server.session();
     let name = query.set.unwrap_or_else(|| "0".to_owned());
     let place = set_place(&session, &Value::String(name))?;
-    let files: Vec<Value> = match (session.file(place), session.options().blind) {
-        (Some(file), false) => {
-            let others = session.others(place).iter();
-            others.map(|other| other.compared(file)).collect()
-        }
-        _ => Vec::new(),
-    };
+    let others = session.others(place).iter();
+    let files: Vec<Value> = session.shown(place).map_or_else(Vec::new, |file| {
+        others.map(|other| other.compared(file)).collect()
+    });
     ok(&json!({ "files": files }))
 }
 
@@ -369,7 +362,6 @@ pub(super) async fn compared(
 pub(super) struct ImageQuery {
     max: Option<u32>,
 }
-    let Path((set, name)) = path.map_err(|error| unreadable(error.status(), error.body_text()))?;
 
 /// `GET /api/image/{set}/{name}`: a picture that a set lists.
 pub(super) async fn image(
@@ -377,6 +369,7 @@ pub(super) async fn image(
     path: Result<Path<(String, String)>, PathRejection>,
     Asked(query): Asked<ImageQuery>,
 ) -> Answer {
+    let Path((set, name)) = path.map_err(|error| unreadable(error.status(), error.body_text()))?;
     let path = {
         let session = server.session();
         let place = set_place(&session, &Value::String(set))?;

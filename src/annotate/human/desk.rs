@@ -13,6 +13,7 @@ use super::filter::Filter;
 use super::keys::Command;
 use super::picture;
 use super::session::Session;
+use super::set::Item;
 
 /// Nouns that are announced beside the current one.
 const NEXT_NOUNS: usize = 10;
@@ -66,7 +67,8 @@ pub(super) type Problems = HashMap<(usize, String), Option<String>>;
 #[derive(Clone, Debug, PartialEq)]
 pub struct View(pub Value);
 
-/// Positions: set, image, noun.
+/// Positions: set, image, noun. A noun that nobody predicted stands behind
+/// those of its image.
 type At = (usize, usize, usize);
 
 impl Desk {
@@ -102,8 +104,9 @@ impl Desk {
                     true => None,
                     false => Some(category),
                 };
+                let is_added = session.is_added(place.set, &place.image, &place.noun);
                 let previous =
-                    session.label(place.set, &place.image, &place.noun, chosen, false)?;
+                    session.label(place.set, &place.image, &place.noun, chosen, is_added)?;
                 if chosen.is_some() {
                     self.go_on(session, problems);
                 }
@@ -166,17 +169,22 @@ impl Desk {
         let place = self.at.as_ref()?;
         let set = session.set(place.set)?;
         let image = set.place(&place.image)?;
-        let mut pairs = set.items[image].pairs.iter();
-        let noun = pairs.position(|pair| pair.noun == place.noun)?;
+        let pairs = &set.items[image].pairs;
+        let noun = match pairs.iter().position(|pair| pair.noun == place.noun) {
+            Some(noun) => noun,
+            None if session.is_added(place.set, &place.image, &place.noun) => pairs.len(),
+            None => return None,
+        };
         Some((place.set, image, noun))
     }
 
     /// To the next wanted pair behind the current one.
     fn go_on(&mut self, session: &Session, problems: &mut Problems) {
-        self.at = match self.position(session) {
-            Some((set, image, noun)) => self.find(session, problems, (set, image, noun + 1), true),
-            None => self.find(session, problems, (0, 0, 0), true),
-        };
+        let behind = self.position(session).and_then(|(set, image, noun)| {
+            let item = session.set(set)?.items.get(image)?;
+            Some((set, image, place_behind(item, noun)))
+        });
+        self.at = self.find(session, problems, behind.unwrap_or((0, 0, 0)), true);
     }
 
     /// First pair from a position on: in the wanted state, or whatever its
@@ -321,7 +329,6 @@ impl Desk {
 
     /// What the page shows here.
     pub fn view(&self, session: &Session, problems: &mut Problems) -> View {
-        let blind = session.options().blind;
         let whole = session.whole_progress();
         let (undo, redo) = session.can_undo_redo();
         let rate = session.rate();
@@ -349,48 +356,23 @@ impl Desk {
         };
         let item = &set.items[image_place];
         let problem = problem_of(session, problems, set_place, &item.image);
-        let mut nouns = Vec::new();
-        for pair in &item.pairs {
-            let category = session
-                .category_of(set_place, &item.image, &pair.noun)
-                .filter(|_| !blind || session.is_own(set_place, &item.image, &pair.noun));
-            let mut noun = json!({"noun": pair.noun, "category": category});
-            if !blind {
-                noun["models"] = json!(pair.models);
-                let others: Vec<Value> = session
-                    .others(set_place)
-                    .iter()
-                    .filter_map(|other| {
-                        let theirs = other.category_of(&item.image, &pair.noun)?;
-                        let disagrees = category.is_some_and(|category| {
-                            other.disagrees(&item.image, &pair.noun, category)
-                        });
-                        Some(json!({"by": other.name, "category": theirs, "disagrees": disagrees}))
-                    })
-                    .collect();
-                noun["others"] = json!(others);
-            }
-            if let Some(conflict) = session
-                .conflicts(set_place)
-                .iter()
-                .find(|c| c.image == item.image && c.noun == pair.noun)
-            {
-                noun["conflict"] = json!({"ours": conflict.ours, "theirs": conflict.theirs});
-            }
-            nouns.push(noun);
-        }
-        // Labels of nouns that nobody predicted.
-        let entry = session
-            .file(set_place)
-            .and_then(|file| file.image(&item.image));
-        let others: Vec<Value> = entry
-            .into_iter()
-            .flat_map(|entry| entry.nouns())
-            .filter(|(noun, _)| !blind && item.pairs.iter().all(|pair| pair.noun != *noun))
-            .map(|(noun, category)| json!({"noun": noun, "category": category}))
-            .collect();
-        let next: Vec<&str> = item.pairs[noun_place + 1..]
+        let shown = |noun: &str, models: &[String]| {
+            noun_shown(session, (set_place, &item.image, noun), models)
+        };
+        let nouns = item
+            .pairs
             .iter()
+            .map(|pair| shown(&pair.noun, &pair.models));
+        let nouns: Vec<Value> = nouns.collect();
+        let here = self.at.as_ref().map(|place| place.noun.as_str());
+        let others: Vec<Value> = added_nouns(session, set_place, item, here)
+            .into_iter()
+            .map(|noun| shown(noun, &[]))
+            .collect();
+        let next: Vec<&str> = item
+            .pairs
+            .iter()
+            .skip(place_behind(item, noun_place))
             .filter(|pair| self.filter.matches(session, set_place, &item.image, pair))
             .map(|pair| pair.noun.as_str())
             .take(NEXT_NOUNS)
@@ -399,18 +381,72 @@ impl Desk {
             "set": set.name,
             "number": image_place + 1,
             "of": set.items.len(),
-            "name": (!blind).then_some(&item.image),
+            "name": (!session.options().blind).then_some(&item.image),
             "problem": problem,
             "display": picture::size_of(session, set_place, &item.image)
                 .map(|(width, height)| display_size(width, height)),
         });
         view["next_image"] = json!(self.image_behind(session, problems, (set_place, image_place)));
-        view["noun"] = json!(item.pairs[noun_place].noun);
+        view["noun"] = json!(here);
         view["nouns"] = json!(nouns);
         view["next"] = json!(next);
         view["others"] = json!(others);
         View(view)
     }
+}
+
+/// Where work goes on behind a noun of an image: from a noun that nobody
+/// predicted, with the first of the others.
+fn place_behind(item: &Item, noun: usize) -> usize {
+    match noun < item.pairs.len() {
+        true => noun + 1,
+        false => 0,
+    }
+}
+
+/// Nouns of an image that nobody predicted: the labelled ones, and the current
+/// one.
+fn added_nouns<'a>(
+    session: &'a Session,
+    set: usize,
+    item: &'a Item,
+    here: Option<&'a str>,
+) -> Vec<&'a str> {
+    let is_added = |noun: &&str| item.pairs.iter().all(|pair| pair.noun != **noun);
+    let entry = session.shown(set).and_then(|file| file.image(&item.image));
+    let labelled = entry.into_iter().flat_map(|entry| entry.nouns());
+    let mut nouns: Vec<&str> = labelled.map(|(noun, _)| noun).filter(is_added).collect();
+    if let Some(here) = here.filter(is_added)
+        && !nouns.contains(&here)
+    {
+        nouns.push(here);
+    }
+    nouns
+}
+
+/// What is shown of a noun: its label, who predicts it, what other files say.
+fn noun_shown(
+    session: &Session,
+    (set, image, noun): (usize, &str, &str),
+    models: &[String],
+) -> Value {
+    let category = session.category_of(set, image, noun);
+    let others = session.others(set).iter().filter_map(|other| {
+        let theirs = other.category_of(image, noun)?;
+        let disagrees = category.is_some_and(|category| other.disagrees(image, noun, category));
+        Some(json!({"by": other.name, "category": theirs, "disagrees": disagrees}))
+    });
+    let mut shown = json!({
+        "noun": noun,
+        "category": category,
+        "models": models,
+        "others": others.collect::<Vec<_>>(),
+    });
+    let mut conflicts = session.conflicts(set).iter();
+    if let Some(conflict) = conflicts.find(|c| c.image == image && c.noun == noun) {
+        shown["conflict"] = json!({"ours": conflict.ours, "theirs": conflict.theirs});
+    }
+    shown
 }
 
 fn progress_of_sets(session: &Session, problems: &Problems) -> Value {

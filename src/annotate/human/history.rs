@@ -21,6 +21,18 @@ pub struct Action {
     pub category: Option<String>,
     /// The category before.
     pub previous: Option<String>,
+    /// Whether the person of this session has done it, in this session or,
+    /// by name, in an earlier one.
+    pub is_own: bool,
+}
+
+/// Whose history it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Reader<'a> {
+    /// Name of the person; without one, nothing of earlier sessions is theirs.
+    pub(super) name: Option<&'a str>,
+    /// What others did is neither shown nor taken back.
+    pub(super) own_only: bool,
 }
 
 /// A line of the journal about one set.
@@ -45,6 +57,9 @@ pub(super) enum Event {
     Redo { number: u64, of: u64 },
     /// The annotation file has everything so far; the hash of its text.
     Saved { hash: String },
+    /// The annotation file is about to be copied to its backup; the hash of its
+    /// text.
+    Backup { hash: String },
     /// Somebody else put a pair into another category at the same time.
     Conflict {
         image: String,
@@ -57,9 +72,6 @@ pub(super) enum Event {
 impl Event {
     fn number(&self) -> Option<u64> {
         match self {
-    /// The annotation file is about to be copied to its backup; the hash of its
-    /// text.
-    Backup { hash: String },
             Self::Label { number, .. } | Self::Undo { number, .. } | Self::Redo { number, .. } => {
                 Some(*number)
             }
@@ -74,12 +86,13 @@ pub(super) struct History {
     done: Vec<Action>,
     undone: Vec<Action>,
     last: u64,
+    own_only: bool,
 }
 
 impl History {
     /// The history that the journals of the sets tell, in the order of the
-    /// numbers.
-    pub(super) fn of_journals(journals: &[Vec<Event>]) -> Self {
+    /// numbers, as `reader` may see it.
+    pub(super) fn of_journals(journals: &[Vec<Event>], reader: Reader<'_>) -> Self {
         let mut events: Vec<(u64, usize, &Event)> = Vec::new();
         for (set, journal) in journals.iter().enumerate() {
             events.extend(
@@ -89,7 +102,10 @@ impl History {
             );
         }
         events.sort_by_key(|(number, set, _)| (*number, *set));
-        let mut history = Self::default();
+        let mut history = Self {
+            own_only: reader.own_only,
+            ..Self::default()
+        };
         for (number, set, event) in events {
             history.last = number;
             match event {
@@ -100,6 +116,7 @@ impl History {
                     noun,
                     category,
                     previous,
+                    by,
                     ..
                 } => {
                     history.undone.clear();
@@ -112,6 +129,7 @@ impl History {
                         noun: noun.clone(),
                         category: category.clone(),
                         previous: previous.clone(),
+                        is_own: reader.name.is_some() && by.as_deref() == reader.name,
                     });
                 }
                 Event::Undo { of, .. } => {
@@ -139,12 +157,12 @@ impl History {
 
     /// What an undo takes back: the last group, its last action first.
     pub(super) fn to_undo(&self) -> Vec<Action> {
-        last_group(&self.done)
+        self.last_group(&self.done)
     }
 
     /// What a redo does again.
     pub(super) fn to_redo(&self) -> Vec<Action> {
-        last_group(&self.undone)
+        self.last_group(&self.undone)
     }
 
     pub(super) fn undo(&mut self, number: u64, set: usize) {
@@ -159,24 +177,52 @@ impl History {
         &self.done
     }
 
+    /// The category that the person of this session has put a pair into last;
+    /// none if somebody else has judged it since, or nobody.
+    pub(super) fn own_label(&self, set: usize, image: &str, noun: &str) -> Option<&str> {
+        let mut latest = self.done.iter().rev();
+        let of_pair = latest.find(|action| action.is_about(set, image, noun))?;
+        of_pair.category.as_deref().filter(|_| of_pair.is_own)
+    }
+
+    /// Whether a pair was ever judged, be it that it was taken back.
+    pub(super) fn has(&self, set: usize, image: &str, noun: &str) -> bool {
+        let mut all = self.done.iter().chain(&self.undone);
+        all.any(|action| self.may_touch(action) && action.is_about(set, image, noun))
+    }
+
     pub(super) fn can_undo(&self) -> bool {
-        !self.done.is_empty()
+        self.last_of(&self.done).is_some()
     }
 
     pub(super) fn can_redo(&self) -> bool {
-        !self.undone.is_empty()
+        self.last_of(&self.undone).is_some()
+    }
+
+    fn may_touch(&self, action: &Action) -> bool {
+        action.is_own || !self.own_only
+    }
+
+    fn last_of<'a>(&self, actions: &'a [Action]) -> Option<&'a Action> {
+        actions.last().filter(|action| self.may_touch(action))
+    }
+
+    fn last_group(&self, actions: &[Action]) -> Vec<Action> {
+        let Some(last) = self.last_of(actions) else {
+            return Vec::new();
+        };
+        let of_group = actions
+            .iter()
+            .rev()
+            .take_while(|action| action.group == last.group);
+        of_group.cloned().collect()
     }
 }
 
-fn last_group(actions: &[Action]) -> Vec<Action> {
-    let Some(last) = actions.last() else {
-        return Vec::new();
-    };
-    let of_group = actions
-        .iter()
-        .rev()
-        .take_while(|action| action.group == last.group);
-    of_group.cloned().collect()
+impl Action {
+    fn is_about(&self, set: usize, image: &str, noun: &str) -> bool {
+        self.set == set && self.image == image && self.noun == noun
+    }
 }
 
 fn move_action(from: &mut Vec<Action>, to: &mut Vec<Action>, number: u64, set: usize) {

@@ -449,6 +449,11 @@ function isFiltered() {
 function showFilters(focus) {
   const panel = byId("filters");
   panel.hidden = focus ? false : !panel.hidden;
+/* A blind session knows nothing of what others say. */
+function shownStatuses() {
+  return STATUSES.filter(([id]) => !session.blind || (id !== "conflict" && id !== "disagree"));
+}
+
   byId("show-filters").setAttribute("aria-expanded", String(!panel.hidden));
   fit();
   if (!panel.hidden) {
@@ -460,7 +465,7 @@ function showFilters(focus) {
 async function showCounts() {
   try {
     const counts = await ask("/api/filters", filter);
-    const statuses = STATUSES.map(([id, text]) => [id, `${text} (${counts.status[id]})`]);
+    const statuses = shownStatuses().map(([id, text]) => [id, `${text} (${counts.status[id]})`]);
     fill("f-status", statuses, filter.status ?? "open");
     fill("f-set", [["", "All"], ...view.sets.map((set, place) => [String(place), `${set.name} (${set.pairs_done} of ${set.pairs})`])], String(filter.set ?? ""));
     fill("f-category", [["", "Any"], ...session.categories.map(({ id, label }) => [id, `${label} (${counts.category[id]})`])], filter.category ?? "");

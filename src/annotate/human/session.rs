@@ -9,7 +9,7 @@ use super::super::category::Category;
 use super::super::file::AnnotationFile;
 use super::compare::Other;
 use super::error::HumanError;
-use super::history::{Action, Event, History};
+use super::history::{Action, Event, History, Reader};
 use super::journal::Journal;
 use super::set::ImageSet;
 use super::set_state::{SetState, Stopped};
@@ -24,7 +24,9 @@ pub struct SessionOptions {
     pub annotator: Option<String>,
     /// Nothing is written.
     pub read_only: bool,
-    /// Neither models nor names nor earlier labels are shown.
+    /// Neither models nor names of images nor labels of others are shown: a
+    /// pair is open until the person has labelled it, here or under the same
+    /// name in an earlier session.
     pub blind: bool,
 }
 
@@ -96,7 +98,10 @@ impl Session {
             }
         }
         let (mut states, mut journals) = (Vec::new(), Vec::new());
-        for set in sets {
+        for mut set in sets {
+            if options.blind {
+                set.forget_others();
+            }
             // Before the file is read, so that nobody else changes it.
             let (journal, events) = match options.read_only {
                 true => (None, Journal::read(&set.annotations)?),
@@ -110,9 +115,19 @@ impl Session {
             states.push(state);
             journals.push(events);
         }
+        let reader = Reader {
+            name: options.annotator.as_deref(),
+            own_only: options.blind,
+        };
+        let history = History::of_journals(&journals, reader);
+        if options.blind {
+            for (place, state) in states.iter_mut().enumerate() {
+                state.hide_others(history.done().iter().filter(|action| action.set == place));
+            }
+        }
         Ok(Self {
             sets: states,
-            history: History::of_journals(&journals),
+            history,
             options,
             revision: 0,
             begin: Instant::now(),
@@ -147,15 +162,26 @@ impl Session {
         self.revision
     }
 
-    /// Category of a pair.
-    pub fn category_of(&self, set: usize, image: &str, noun: &str) -> Option<&str> {
-        self.sets.get(set)?.file.category_of(image, noun)
+    /// Annotations of a set as they are shown: in a blind session only the
+    /// person's own.
+    pub fn shown(&self, place: usize) -> Option<&AnnotationFile> {
+        self.sets.get(place).map(SetState::shown)
     }
 
-    /// Whether a pair has been judged in these sessions rather than before.
-    pub fn is_own(&self, set: usize, image: &str, noun: &str) -> bool {
-        let mut done = self.history.done().iter().rev();
-        done.any(|action| action.set == set && action.image == image && action.noun == noun)
+    /// Category of a pair, as it is shown.
+    pub fn category_of(&self, set: usize, image: &str, noun: &str) -> Option<&str> {
+        self.shown(set)?.category_of(image, noun)
+    }
+
+    /// Whether somebody has added a noun that nobody predicted, be it that it
+    /// was taken back.
+    pub fn is_added(&self, set: usize, image: &str, noun: &str) -> bool {
+        let Some(state) = self.sets.get(set) else {
+            return false;
+        };
+        !state.set.predicts(image, noun)
+            && (state.shown().category_of(image, noun).is_some()
+                || self.history.has(set, image, noun))
     }
 
     /// What other files say of a pair.
@@ -163,14 +189,18 @@ impl Session {
         self.sets.get(set).map_or(&[], |state| &state.set.others)
     }
 
-    /// Pairs that were put into another category elsewhere.
+    /// Pairs that were put into another category elsewhere. To a blind session
+    /// they are open.
     pub fn conflicts(&self, set: usize) -> &[Stopped] {
-        self.sets.get(set).map_or(&[], |state| &state.conflicts)
+        match (self.sets.get(set), self.options.blind) {
+            (Some(state), false) => &state.conflicts,
+            _ => &[],
+        }
     }
 
     /// Puts a pair into a category, or opens it again. Returns the category
-    /// before. It is on the disk when this returns. `extra` allows a noun that
-    /// nobody predicted.
+    /// that was shown before. It is on the disk when this returns. `extra`
+    /// allows a noun that nobody predicted.
     ///
     /// # Errors
     /// A pair that is not there, a journal that cannot be written.
@@ -205,21 +235,18 @@ impl Session {
             .sets
             .get(set)
             .ok_or_else(|| unknown("set", &set.to_string()))?;
-        let place = state
-            .set
-            .place(image)
-            .ok_or_else(|| unknown("image", image))?;
-        let is_predicted = state.set.items[place]
-            .pairs
-            .iter()
-            .any(|pair| pair.noun == noun);
-        let previous = state.file.category_of(image, noun).map(str::to_owned);
-        if !is_predicted && !extra && previous.is_none() {
+        if state.set.place(image).is_none() {
+            return Err(unknown("image", image));
+        }
+        let shown = state.shown().category_of(image, noun).map(str::to_owned);
+        if !state.set.predicts(image, noun) && !extra && shown.is_none() {
             return Err(unknown("noun", noun));
         }
-        if previous.as_deref() == category && !state.is_in_conflict(image, noun) {
-            return Ok(previous);
+        let settles = !self.options.blind && state.is_in_conflict(image, noun);
+        if shown.as_deref() == category && !settles {
+            return Ok(shown);
         }
+        let previous = state.file.category_of(image, noun).map(str::to_owned);
         let number = self.history.next_number();
         let action = Action {
             number,
@@ -229,7 +256,8 @@ impl Session {
             image: image.to_owned(),
             noun: noun.to_owned(),
             category: category.map(str::to_owned),
-            previous: previous.clone(),
+            previous,
+            is_own: true,
         };
         self.sets[set].record(&Event::Label {
             number,
@@ -241,15 +269,15 @@ impl Session {
             previous: action.previous.clone(),
             by: self.options.annotator.clone(),
         })?;
-        self.sets[set].put(image, noun, category);
         self.history.add(action);
+        self.sets[set].put(image, noun, category, category);
         self.revision += 1;
         if category.is_some() {
             self.labels += 1;
             self.first_label.get_or_insert_with(Instant::now);
             self.last_label = Some(Instant::now());
         }
-        Ok(previous)
+        Ok(shown)
     }
 
     /// Takes over the labels of pairs that only another file has. Returns how
@@ -319,24 +347,27 @@ impl Session {
                 true => (Event::Undo { number, of }, action.previous.clone()),
                 false => (Event::Redo { number, of }, action.category.clone()),
             };
-            let state = &mut self.sets[action.set];
+            let (set, image, noun) = (action.set, action.image, action.noun);
+            let state = &mut self.sets[set];
             state.record(&event)?;
-            let previous = state
-                .file
-                .category_of(&action.image, &action.noun)
-                .map(str::to_owned);
-            state.put(&action.image, &action.noun, category.as_deref());
+            let shown = |state: &SetState| {
+                let category = state.shown().category_of(&image, &noun);
+                category.map(str::to_owned)
+            };
+            let previous = shown(state);
             match is_undo {
-                true => self.history.undo(of, action.set),
-                false => self.history.redo(of, action.set),
+                true => self.history.undo(of, set),
+                false => self.history.redo(of, set),
             }
+            let own = self.history.own_label(set, &image, &noun);
+            state.put(&image, &noun, category.as_deref(), own);
             self.revision += 1;
             moved = Some(Moved {
-                set: action.set,
-                image: action.image,
-                noun: action.noun,
-                category,
+                category: shown(state),
                 previous,
+                set,
+                image,
+                noun,
             });
         }
         moved.ok_or(HumanError::Nothing(if is_undo { "undo" } else { "redo" }))
@@ -427,10 +458,10 @@ impl Session {
         self.begin.elapsed()
     }
 
-    /// Pairs of a set by category.
+    /// Pairs of a set by category, as they are shown.
     pub fn counts(&self, place: usize) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
-        for image in self.file(place).into_iter().flat_map(|file| file.images()) {
+        for image in self.shown(place).into_iter().flat_map(|file| file.images()) {
             for (_, category) in image.nouns() {
                 *counts.entry(category.to_owned()).or_default() += 1;
             }

@@ -148,6 +148,22 @@ impl ImageSet {
         })
     }
 
+    /// Whether a noun is predicted for an image.
+    pub fn predicts(&self, image: &str, noun: &str) -> bool {
+        let pairs = self
+            .place(image)
+            .map_or(&[][..], |at| &self.items[at].pairs);
+        pairs.iter().any(|pair| pair.noun == noun)
+    }
+
+    /// Drops what others say of the pairs: models, and files to compare with.
+    pub(super) fn forget_others(&mut self) {
+        self.others.clear();
+        for pair in self.items.iter_mut().flat_map(|item| &mut item.pairs) {
+            pair.models.clear();
+        }
+    }
+
     /// Place of an image.
     pub fn place(&self, image: &str) -> Option<usize> {
         self.places.get(image).copied()

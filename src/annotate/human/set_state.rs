@@ -8,7 +8,7 @@ use super::super::error::AnnotateError;
 use super::super::file::AnnotationFile;
 use super::backup::{Backup, hash};
 use super::error::HumanError;
-use super::history::Event;
+use super::history::{Action, Event};
 use super::journal::Journal;
 use super::set::{ImageSet, Item};
 
@@ -30,6 +30,9 @@ pub struct Stopped {
 pub(super) struct SetState {
     pub(super) set: ImageSet,
     pub(super) file: AnnotationFile,
+    /// In blind sessions: the labels of the file that the person has given, and
+    /// may see.
+    own: Option<AnnotationFile>,
     journal: Option<Journal>,
     /// Hash of the file as it was read or written last; none if there is none.
     on_disk: Option<String>,
@@ -40,6 +43,7 @@ pub(super) struct SetState {
     backup: Backup,
     /// Pairs with a label that is shown.
     pub(super) done: usize,
+    /// Images all of whose pairs have one.
     pub(super) done_images: usize,
     /// Why the file was not written, if it was not.
     pub(super) error: Option<String>,
@@ -63,14 +67,15 @@ impl SetState {
     ) -> Result<Self, HumanError> {
         let text = read(&set.annotations)?;
         let file = parsed(&set.annotations, text.as_deref())?;
-        let mut state = Self {
-            set,
-            file,
-            journal,
         let backup = Backup::of(&set.annotations, events);
         if let (Some(text), true) = (&text, journal.is_some()) {
             backup.check(text)?;
         }
+        let mut state = Self {
+            set,
+            file,
+            own: None,
+            journal,
             on_disk: text.map(|text| hash(text.as_bytes())),
             changed: HashMap::new(),
             conflicts: Vec::new(),
@@ -83,6 +88,43 @@ impl SetState {
         Ok(state)
     }
 
+    /// From now on only what the person has said is shown: `actions` are those
+    /// of the set that count.
+    pub(super) fn hide_others<'a>(&mut self, actions: impl Iterator<Item = &'a Action>) {
+        let mut own = AnnotationFile::new();
+        for action in actions {
+            let category = action.category.as_deref().filter(|_| action.is_own);
+            own.put(&action.image, &action.noun, category);
+        }
+        self.own = Some(own);
+        self.forget_replaced();
+        self.count();
+    }
+
+    /// Labels that are shown: those of the file, in blind sessions only those
+    /// of the person.
+    pub(super) fn shown(&self) -> &AnnotationFile {
+        self.own.as_ref().unwrap_or(&self.file)
+    }
+
+    /// A label that somebody else has replaced is the person's no more.
+    fn forget_replaced(&mut self) {
+        let Some(own) = &mut self.own else {
+            return;
+        };
+        let mut replaced = Vec::new();
+        for entry in own.images() {
+            for (noun, category) in entry.nouns() {
+                if self.file.category_of(&entry.image, noun) != Some(category) {
+                    replaced.push((entry.image.clone(), noun.to_owned()));
+                }
+            }
+        }
+        for (image, noun) in replaced {
+            own.put(&image, &noun, None);
+        }
+    }
+
     fn count(&mut self) {
         (self.done, self.done_images) = (0, 0);
         for item in &self.set.items {
@@ -92,9 +134,9 @@ impl SetState {
         }
     }
 
-    /// Labelled pairs of an image.
+    /// Labelled pairs of an image, as it is shown.
     fn labelled(&self, item: &Item) -> usize {
-        let Some(entry) = self.file.image(&item.image) else {
+        let Some(entry) = self.shown().image(&item.image) else {
             return 0;
         };
         let nouns: HashSet<&str> = entry.nouns().map(|(noun, _)| noun).collect();
@@ -111,11 +153,21 @@ impl SetState {
         record(&mut self.journal, event)
     }
 
-    /// Changes a pair, and remembers that the file does not have it yet.
-    pub(super) fn put(&mut self, image: &str, noun: &str, category: Option<&str>) {
+    /// Changes a pair, and remembers that the file does not have it yet. `own`
+    /// is what the person has said of it: a blind session shows it.
+    pub(super) fn put(
+        &mut self,
+        image: &str,
+        noun: &str,
+        category: Option<&str>,
+        own: Option<&str>,
+    ) {
         let item = self.set.place(image);
         let before = item.map(|place| self.labelled(&self.set.items[place]));
         let previous = self.file.put(image, noun, category);
+        if let Some(labels) = &mut self.own {
+            labels.put(image, noun, own.filter(|_| own == category));
+        }
         let pair = (image.to_owned(), noun.to_owned());
         let order = self.changed.len();
         let change = Change {
@@ -181,7 +233,7 @@ impl SetState {
             return Ok(());
         }
         if theirs.as_deref() == base {
-            self.put(image, noun, ours);
+            self.put(image, noun, ours, ours);
             return Ok(());
         }
         let conflict = Stopped {
@@ -219,6 +271,7 @@ impl SetState {
             let last = ours.category_of(&image, &noun).map(str::to_owned);
             self.settle(&image, &noun, change.base.as_deref(), last.as_deref())?;
         }
+        self.forget_replaced();
         self.count();
         Ok(true)
     }
@@ -312,6 +365,13 @@ fn not_saved(events: &[Event]) -> Vec<Unsaved> {
     changes
 }
 
+fn record(journal: &mut Option<Journal>, event: &Event) -> Result<(), HumanError> {
+    match journal {
+        Some(journal) => journal.add(event),
+        None => Ok(()),
+    }
+}
+
 fn read(path: &Path) -> Result<Option<String>, HumanError> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
@@ -331,10 +391,3 @@ fn parsed(path: &Path, text: Option<&str>) -> Result<AnnotationFile, HumanError>
         })
     })
 }
-fn record(journal: &mut Option<Journal>, event: &Event) -> Result<(), HumanError> {
-    match journal {
-        Some(journal) => journal.add(event),
-        None => Ok(()),
-    }
-}
-

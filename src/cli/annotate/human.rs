@@ -75,7 +75,7 @@ pub(super) struct HumanArgs {
     /// Who judges; goes to the journal
     #[arg(long, value_name = "NAME")]
     annotator: Option<String>,
-    /// Hide models, names of images and labels of others
+    /// Hide models, names of images, and all labels but those of --annotator
     #[arg(long)]
     blind: bool,
     /// Look only
