@@ -175,6 +175,27 @@ fn filters_keys_zoom_and_texts() {
     browser.type_text("key ring");
     browser.press("Enter");
     browser.until("/key ring/.test(document.getElementById('others').textContent)");
+    // Undo leads to it, redo too; it is reached by a click and judged by keys.
+    browser.value("document.getElementById('letters').click()");
+    browser.value("document.getElementById('help').close()");
+    browser.value("document.getElementById('noun').focus()");
+    press_to(&mut browser, "ArrowRight", "lock");
+    press_to(&mut browser, "ArrowRight", "shell");
+    press_to(&mut browser, "u", "key ring");
+    browser.until("/key.png/.test(document.getElementById('image').src) && !document.getElementById('image').hidden");
+    assert!(browser.text("#others").contains("open"));
+    press_to(&mut browser, " ", "key");
+    press_to(&mut browser, "r", "key ring");
+    assert!(!browser.text("#others").contains("open"));
+    press_to(&mut browser, "ArrowLeft", "lock");
+    browser.click("#others [data-noun='key ring']");
+    browser.until("document.getElementById('noun').textContent === 'key ring'");
+    browser.expect_accessible();
+    press_to(&mut browser, "p", "key");
+    assert_eq!(
+        browser.value("document.querySelector('#others .mark').textContent"),
+        "CS"
+    );
     browser.expect_tidy();
 }
 
@@ -253,6 +274,7 @@ fn it_is_accessible_in_any_size_and_light() {
     browser.until("document.getElementById('compare').open");
     browser.expect_accessible();
     browser.picture("annotate-compare");
+    let compared = browser.text("#compared");
     assert!(
         compared.contains("50.0 % of 2 common pairs agree, 1 differ")
             && compared.contains("right is right"),
@@ -316,5 +338,28 @@ fn a_second_persons_labels_are_taken_over_and_blind_pages_tell_nothing() {
     for hidden in ["fox.png", "one · beam", "anna"] {
         assert!(!page.contains(hidden), "{hidden} is shown");
     }
+    // The label of the session before is hidden, from counts too, and kept by
+    // who says the same.
+    assert!(page.contains("0 of 8 pairs"), "{page}");
+    browser.press("/");
+    browser.until("/Labelled \\(0\\)/.test(document.getElementById('f-status').textContent)");
+    browser.until("document.getElementById('f-status').length === 3");
+    browser
+        .until("/Correct primary \\(0\\)/.test(document.getElementById('f-category').textContent)");
+    browser.value("document.getElementById('noun').focus()");
+    assert_eq!(browser.text("#noun"), "fox");
+    press_to(&mut browser, "q", "red fox");
+    browser.until(
+        "document.getElementById('live').textContent === 'labelled fox as Correct primary, 7 left'",
+    );
+    browser.expect_accessible();
+    drop(browser);
+    blind.interrupt();
+    let of_fox = (
+        "fox.png".to_owned(),
+        "fox".to_owned(),
+        "correct_primary".to_owned(),
+    );
+    assert_eq!(labels(&folder), [of_fox]);
     assert!(file(&folder).is_file());
 }

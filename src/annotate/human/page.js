@@ -222,7 +222,7 @@ function setZoom(value) {
 }
 
 function showNoun() {
-  const current = view.nouns?.find((noun) => noun.noun === view.noun);
+  const current = [...(view.nouns ?? []), ...(view.others ?? [])].find((noun) => noun.noun === view.noun);
   const left = view.total - view.done;
   byId("noun").textContent = current ? current.noun || "(empty)" : left === 0 ? "All pairs are labelled" : "The end of the list";
   const notes = byId("notes");
@@ -253,27 +253,34 @@ function showNoun() {
   byId("more").hidden = !current || session.read_only;
   showLookups(current);
   const list = byId("nouns");
-  const focused = list.contains(document.activeElement) ? document.activeElement.dataset.noun : null;
-  list.replaceChildren(...(view.nouns ?? []).map((noun) => {
-    const state = noun.category ? spokenMark(noun.category) : element("span", { className: "open", textContent: "open" });
-    const button = element("button", { type: "button" }, element("span", { textContent: noun.noun || "(empty)" }), state);
-    button.dataset.noun = noun.noun;
-    if (noun.noun === view.noun) button.setAttribute("aria-current", "true");
-    button.addEventListener("click", (event) => {
-      step(null, { at: { ...view.at, noun: noun.noun } });
-      release(event);
-    });
-    return element("li", {}, button);
-  }));
-  if (focused !== null) [...list.querySelectorAll("button")].find((button) => button.dataset.noun === focused)?.focus();
-  byId("nouns-head").hidden = !current;
   const others = byId("others");
+  const focused = document.activeElement?.dataset.noun;
+  list.replaceChildren(...(view.nouns ?? []).map(nounEntry));
   others.replaceChildren();
   if (view.others?.length) {
-    others.append(element("h3", { textContent: "Labels of other nouns" }));
-    others.append(element("ul", {}, ...view.others.map((other) =>
-      element("li", {}, element("span", { textContent: other.noun }), spokenMark(other.category)))));
+    others.append(element("h3", { id: "others-head", textContent: "Labels of other nouns" }));
+    const added = element("ul", {}, ...view.others.map(nounEntry));
+    added.setAttribute("aria-labelledby", "others-head");
+    others.append(added);
   }
+  if (focused !== undefined) {
+    const buttons = [...list.querySelectorAll("button"), ...others.querySelectorAll("button")];
+    buttons.find((button) => button.dataset.noun === focused)?.focus();
+  }
+  byId("nouns-head").hidden = !current;
+}
+
+/* A noun of a list: its label, and the way to it. */
+function nounEntry(noun) {
+  const state = noun.category ? spokenMark(noun.category) : element("span", { className: "open", textContent: "open" });
+  const button = element("button", { type: "button" }, element("span", { textContent: noun.noun || "(empty)" }), state);
+  button.dataset.noun = noun.noun;
+  if (noun.noun === view.noun) button.setAttribute("aria-current", "true");
+  button.addEventListener("click", (event) => {
+    step(null, { at: { ...view.at, noun: noun.noun } });
+    release(event);
+  });
+  return element("li", {}, button);
 }
 
 function showLookups(current) {
@@ -442,6 +449,11 @@ function takeKey(key) {
 
 const STATUSES = [["open", "Open"], ["done", "Labelled"], ["all", "All"], ["conflict", "In conflict"], ["disagree", "Disagreeing"]];
 
+/* A blind session knows nothing of what others say. */
+function shownStatuses() {
+  return STATUSES.filter(([id]) => !session.blind || (id !== "conflict" && id !== "disagree"));
+}
+
 function isFiltered() {
   return Boolean(filter.set !== undefined || filter.category || filter.model || filter.noun || filter.image);
 }
@@ -449,11 +461,6 @@ function isFiltered() {
 function showFilters(focus) {
   const panel = byId("filters");
   panel.hidden = focus ? false : !panel.hidden;
-/* A blind session knows nothing of what others say. */
-function shownStatuses() {
-  return STATUSES.filter(([id]) => !session.blind || (id !== "conflict" && id !== "disagree"));
-}
-
   byId("show-filters").setAttribute("aria-expanded", String(!panel.hidden));
   fit();
   if (!panel.hidden) {
@@ -523,6 +530,7 @@ async function showCompare() {
     const { files } = await ask(`/api/compare?set=${number}`);
     for (const [index, file] of files.entries()) {
       place.append(element("h3", { textContent: session.sets.length > 1 ? `${set.name}: ${file.name}` : file.name }));
+      const sense = file.tells_secondary ? "" : "; it does not tell subjects from things beside them, so right is right here";
       const agreement = file.agreement === null ? "nothing in common yet" : `${(file.agreement * 100).toFixed(1)} % of ${file.both} common pairs agree, ${file.conflicts} differ`;
       const kappa = file.kappa === null ? "" : `; Cohen’s kappa ${file.kappa.toFixed(3)}`;
       place.append(element("p", { textContent: agreement + kappa + sense }));
@@ -535,7 +543,6 @@ async function showCompare() {
       const differing = element("button", { type: "button", textContent: "Show where they disagree" });
       differing.addEventListener("click", () => {
         byId("compare").close();
-      const sense = file.tells_secondary ? "" : "; it does not tell subjects from things beside them, so right is right here";
         filter = { status: "disagree", set: number };
         step(null, { first: true });
         showFilters(true);
