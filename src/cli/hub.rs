@@ -16,9 +16,10 @@ use crate::embedders::{
     EmbedderSpec, Renewal, fetch, fetch_state, hub_cache, known_specifications,
 };
 use crate::net::{
-    Downloader, KNOWN_RESOURCES, MIRROR_VARIABLE, Patience, Progress, Roots, State, known_resource,
+    Downloader, KNOWN_RESOURCES, MIRROR_VARIABLE, Patience, Progress, Roots, State,
+    hub_model_bytes, known_resource,
 };
-use crate::runner::{MissingResource, Plan};
+use crate::runner::{MissingResource, Plan, bytes_text};
 
 /// Fetch models, data sets and other files, and list what is there
 #[derive(Debug, Args)]
@@ -107,7 +108,10 @@ fn ls(args: &LsArgs) -> Result<Exit, CliError> {
             resource.id.to_owned(),
             resource.state(&roots).name().to_owned(),
             resource.place(&roots).display().to_string(),
-            format!("{}; licence: {}", resource.what, resource.licence),
+            match resource.bytes.map(bytes_text) {
+                Some(size) => format!("{}, {size}; licence: {}", resource.what, resource.licence),
+                None => format!("{}; licence: {}", resource.what, resource.licence),
+            },
         ]);
     }
     let cache = hub_cache();
@@ -119,7 +123,10 @@ fn ls(args: &LsArgs) -> Result<Exit, CliError> {
             (*name).to_owned(),
             fetch_state(&spec).name().to_owned(),
             cache.display().to_string(),
-            "embedder".to_owned(),
+            match hub_model_bytes(spec.name()).map(bytes_text) {
+                Some(size) => format!("embedder, about {size}"),
+                None => "embedder".to_owned(),
+            },
         ]);
     }
     if args.json {

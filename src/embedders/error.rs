@@ -38,7 +38,7 @@ pub enum EmbedderError {
         spec: String,
         /// Type of the specification.
         kind: &'static str,
-        /// `owner/repo`.
+        /// `owner/repo`, or the address of an archive.
         repository: String,
         /// Files that are missing.
         missing: Vec<String>,

@@ -46,6 +46,8 @@ pub struct KnownResource {
     pub form: Form,
     /// Terms of use, as far as its page states them.
     pub licence: &'static str,
+    /// Length of the download in bytes, where it is published.
+    pub bytes: Option<u64>,
 }
 
 /// The model hub.
@@ -146,6 +148,7 @@ pub const KNOWN_RESOURCES: &[KnownResource] = &[
         root: Root::Project,
         form: Form::Into,
         licence: "none stated",
+        bytes: None,
     },
     KnownResource {
         id: "novic/ya2",
@@ -156,6 +159,7 @@ pub const KNOWN_RESOURCES: &[KnownResource] = &[
         root: Root::Project,
         form: Form::Into,
         licence: "none stated",
+        bytes: None,
     },
     KnownResource {
         id: "novic/yb3",
@@ -166,6 +170,7 @@ pub const KNOWN_RESOURCES: &[KnownResource] = &[
         root: Root::Project,
         form: Form::Into,
         licence: "none stated",
+        bytes: None,
     },
     KnownResource {
         id: "novic/ta4",
@@ -176,6 +181,7 @@ pub const KNOWN_RESOURCES: &[KnownResource] = &[
         root: Root::Project,
         form: Form::Into,
         licence: "none stated",
+        bytes: None,
     },
     KnownResource {
         id: "object-nouns",
@@ -186,6 +192,7 @@ pub const KNOWN_RESOURCES: &[KnownResource] = &[
         root: Root::Project,
         form: Form::File,
         licence: "GPL-3.0 in its own repository",
+        bytes: None,
     },
     KnownResource {
         id: "captions",
@@ -196,6 +203,7 @@ pub const KNOWN_RESOURCES: &[KnownResource] = &[
         root: Root::Project,
         form: Form::File,
         licence: "see its page",
+        bytes: None,
     },
     KnownResource {
         id: "world",
@@ -206,6 +214,7 @@ pub const KNOWN_RESOURCES: &[KnownResource] = &[
         root: Root::Project,
         form: Form::Folder,
         licence: "CC BY-NC-SA 4.0",
+        bytes: None,
     },
     KnownResource {
         id: "wiki",
@@ -216,6 +225,7 @@ pub const KNOWN_RESOURCES: &[KnownResource] = &[
         root: Root::Project,
         form: Form::Folder,
         licence: "CC BY-NC-SA 4.0",
+        bytes: None,
     },
     KnownResource {
         id: "val3k",
@@ -226,6 +236,7 @@ pub const KNOWN_RESOURCES: &[KnownResource] = &[
         root: Root::Project,
         form: Form::Folder,
         licence: "CC BY-NC-SA 4.0",
+        bytes: None,
     },
     KnownResource {
         id: "cifar10",
@@ -236,6 +247,7 @@ pub const KNOWN_RESOURCES: &[KnownResource] = &[
         root: Root::Datasets,
         form: Form::Folder,
         licence: "none stated",
+        bytes: Some(170_498_071),
     },
     KnownResource {
         id: "cifar100",
@@ -246,6 +258,7 @@ pub const KNOWN_RESOURCES: &[KnownResource] = &[
         root: Root::Datasets,
         form: Form::Folder,
         licence: "none stated",
+        bytes: Some(169_001_437),
     },
     KnownResource {
         id: "imagenette",
@@ -256,6 +269,7 @@ pub const KNOWN_RESOURCES: &[KnownResource] = &[
         root: Root::Datasets,
         form: Form::Folder,
         licence: "none stated",
+        bytes: Some(341_553_947),
     },
     KnownResource {
         id: "food101",
@@ -266,6 +280,7 @@ pub const KNOWN_RESOURCES: &[KnownResource] = &[
         root: Root::Datasets,
         form: Form::Folder,
         licence: "none stated",
+        bytes: Some(4_996_278_331),
     },
     KnownResource {
         id: "imagenet-val",
@@ -278,8 +293,40 @@ pub const KNOWN_RESOURCES: &[KnownResource] = &[
             "it needs an account; then `novic hub get imagenet-val --from ILSVRC2012_img_val.tar --labels ILSVRC2012_devkit_t12.tar.gz` sorts its 50,000 pictures (a list of pictures and synsets will do instead of the development kit)",
         ),
         licence: "terms of image-net.org",
+        bytes: Some(6_744_924_160),
     },
 ];
+
+/// Embedders at the model hub with their millions of parameters, as their
+/// families publish them (open_clip's table of models; model cards).
+const HUB_MODELS: &[(&str, u64)] = &[
+    ("apple/DFN5B-CLIP-ViT-H-14-378", 987),
+    ("apple/DFN5B-CLIP-ViT-H-14", 986),
+    ("apple/DFN2B-CLIP-ViT-L-14", 428),
+    ("timm/ViT-SO400M-14-SigLIP", 877),
+    ("timm/ViT-L-16-SigLIP-256", 652),
+    ("timm/ViT-B-16-SigLIP-384", 203),
+    ("timm/ViT-B-16-SigLIP", 203),
+    ("laion/CLIP-ViT-bigG-14-laion2B-39B-b160k", 2540),
+    ("laion/CLIP-ViT-g-14-laion2B-s34B-b88K", 1367),
+    ("laion/CLIP-ViT-H-14-laion2B-s32B-b79K", 986),
+    ("laion/CLIP-ViT-L-14-DataComp.XL-s13B-b90K", 428),
+    ("laion/CLIP-ViT-B-16-DataComp.XL-s13B-b90K", 150),
+    ("laion/CLIP-ViT-B-32-256x256-DataComp-s34B-b86K", 151),
+    ("laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K", 151),
+    ("laion/CLIP-ViT-B-32-laion2B-s34B-b79K", 151),
+    ("facebook/metaclip-h14-fullcc2.5b", 986),
+    ("openai/clip-vit-large-patch14", 428),
+    ("openai/clip-vit-base-patch16", 150),
+    ("openai/clip-vit-base-patch32", 151),
+];
+
+/// About how many bytes the weights of an embedder at the model hub are, in
+/// single precision as they are published.
+pub fn hub_model_bytes(repository: &str) -> Option<u64> {
+    let found = HUB_MODELS.iter().find(|(name, _)| *name == repository);
+    found.map(|(_, millions)| millions * 4_000_000)
+}
 
 /// The entry with this id.
 pub fn known_resource(id: &str) -> Option<&'static KnownResource> {
@@ -344,6 +391,20 @@ mod tests {
                     .all(|other| other.id != resource.id)
             );
             assert_eq!(known_resource(resource.id), Some(resource));
+        }
+    }
+
+    #[test]
+    fn models_of_the_hub_are_as_large_as_their_parameters() {
+        let bytes = hub_model_bytes("timm/ViT-B-16-SigLIP");
+        assert_eq!(bytes, Some(812_000_000));
+        assert_eq!(hub_model_bytes("novic/drawings"), None);
+        for (name, _) in HUB_MODELS {
+            let known = crate::embedders::known_specifications();
+            assert!(
+                known.iter().any(|spec| spec.ends_with(&format!(":{name}"))),
+                "{name}"
+            );
         }
     }
 

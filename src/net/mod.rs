@@ -17,7 +17,8 @@ mod webhook;
 
 pub use addresses::{
     Form, KNOWN_RESOURCES, KnownResource, LOOKUPS, MIRROR_VARIABLE, OPENAI_MODELS, OpenAiArchive,
-    Root, WANDB_SERVICE, known_resource, mirrored, model_repository, resource_at, wikipedia,
+    Root, WANDB_SERVICE, hub_model_bytes, known_resource, mirrored, model_repository, resource_at,
+    wikipedia,
 };
 pub use download::{DownloadError, Downloader, Fetch, Patience, Progress, Silent, sha256};
 pub use hub::{Hub, HubError, Listing};

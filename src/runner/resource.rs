@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::config::schema::Config;
+use crate::net::KnownResource;
 use crate::store::{ContentHash, ContentHashes, Project};
 
 /// Something from outside that a stage's result depends on: weights, a
@@ -33,8 +34,22 @@ pub struct MissingResource {
     pub id: Option<String>,
     /// Address, or what it should be.
     pub source: String,
-    /// Size in bytes, if known.
+    /// Size in bytes, if known; about that of an embedder's weights.
     pub bytes: Option<u64>,
+}
+
+impl MissingResource {
+    /// What the table of addresses knows, or what people should bring instead.
+    pub fn of(known: Option<&KnownResource>, otherwise: &str) -> MissingResource {
+        MissingResource {
+            id: known.map(|known| known.id.to_owned()),
+            source: known.map_or_else(
+                || otherwise.to_owned(),
+                |known| format!("{}: {}", known.what, known.address),
+            ),
+            bytes: known.and_then(|known| known.bytes),
+        }
+    }
 }
 
 impl Resource {

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use crate::cache::{EmbedderSignature, FloatDtype, ReadOrder, TargetOptions};
 use crate::config::{nearest, schema};
 use crate::embedders::{
-    BatchSizes, Embedder, EmbedderError, EmbedderSpec, OpenOptions, Precision, embedded,
+    Backend, BatchSizes, Embedder, EmbedderError, EmbedderSpec, OpenOptions, Precision, embedded,
 };
-use crate::net::{model_repository, resource_at};
+use crate::net::{hub_model_bytes, model_repository, resource_at};
 use crate::nouns::{
     ArticleRules, CollectionNames, EMBEDDED, Hypernyms, OnAmbiguity, Prompts, TemplateFile,
     TextRules, Vocabulary,
@@ -64,14 +64,7 @@ pub(super) fn file(
         ));
     }
     let known = resource_at(&path, query.project.working_dir());
-    let missing = MissingResource {
-        id: known.map(|known| known.id.to_owned()),
-        source: known.map_or_else(
-            || "a file or folder of your own".to_owned(),
-            |known| format!("{}: {}", known.what, known.address),
-        ),
-        bytes: None,
-    };
+    let missing = MissingResource::of(known, "a file or folder of your own");
     Ok(Resource::absent(role, &name, Some(path), missing))
 }
 
@@ -93,8 +86,14 @@ pub(super) fn embedder_named(
     };
     match query.hashes.remembered(&format!("embedder {name}"), find) {
         Ok(identity) => Ok(Resource::present("embedder", name, None, identity)),
-        Err(EmbedderError::NotInCache { cache, .. }) => {
-            let source = format!("weights and tokenizer: {}", model_repository(spec.name()));
+        Err(EmbedderError::NotInCache {
+            cache, repository, ..
+        }) => {
+            // Archives of OpenAI have an address of their own.
+            let source = match spec.backend() {
+                Backend::OpenAi => format!("weights: {repository}"),
+                _ => format!("weights and tokenizer: {}", model_repository(&repository)),
+            };
             let embedded = embedded::models().iter().map(|model| model.name);
             let missing = MissingResource {
                 id: Some(name.to_owned()),
@@ -104,7 +103,7 @@ pub(super) fn embedder_named(
                     }
                     None => source,
                 },
-                bytes: None,
+                bytes: hub_model_bytes(&repository),
             };
             Ok(Resource::absent("embedder", name, Some(cache), missing))
         }

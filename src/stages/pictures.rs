@@ -84,14 +84,7 @@ pub(super) fn resources(query: &ResourceQuery<'_>) -> Result<Vec<Resource>, Stag
         }
         let id = known_place(&name, &place).and_then(|(_, id)| id);
         let known = id.and_then(known_resource);
-        let missing = MissingResource {
-            id: known.map(|known| known.id.to_owned()),
-            source: known.map_or_else(
-                || "your own copy".to_owned(),
-                |known| format!("{}: {}", known.what, known.address),
-            ),
-            bytes: None,
-        };
+        let missing = MissingResource::of(known, "your own copy");
         resources.push(Resource::absent("dataset", &name, Some(place), missing));
     }
     Ok(resources)

@@ -63,6 +63,28 @@ fn an_unknown_embedder_and_a_missing_dictionary_are_named_and_never_replaced() {
 }
 
 #[test]
+fn what_is_missing_is_named_with_its_address_and_size() {
+    let folder = Folder::new();
+    let file = repository("tests/program/tiny.toml");
+    let plan = |overrides: &[&str]| {
+        let call = [&["plan", file.to_str().unwrap()], overrides].concat();
+        folder.call(&call).expect(0).out
+    };
+    let hub = plan(&[
+        "embedder.spec=openclip:timm/ViT-B-16-SigLIP",
+        "stage.zero_shot.cls.datasets=[CIFAR10]",
+        "stage.zero_shot.cls.root=data",
+    ]);
+    assert!(hub.contains("/timm/ViT-B-16-SigLIP, 812 MB)"), "{hub}");
+    assert!(hub.contains("cifar-10-python.tar.gz, 170 MB)"), "{hub}");
+    let archive = plan(&["embedder.spec=openai:ViT-B/32"]);
+    assert!(
+        archive.contains("(weights: https://openaipublic.") && archive.contains("/ViT-B-32.pt)"),
+        "{archive}"
+    );
+}
+
+#[test]
 fn pictures_that_cannot_be_read_are_left_out_and_told_in_the_exit_code() {
     let folder = Folder::new();
     let whole = fs::read(folder.path("demo/fox.png")).unwrap();
