@@ -8,6 +8,7 @@ use std::str::FromStr;
 use super::error::InferError;
 use super::find::{CheckpointNames, SearchPlaces};
 use crate::decoder::checkpoint::Checkpoint;
+use crate::net::known_resource;
 use crate::store::Project;
 use crate::train::exchange;
 
@@ -18,9 +19,11 @@ pub enum CheckpointSource {
     Embedded,
     /// The newest trained decoder of this project.
     Latest,
-    /// A checkpoint file.
+    /// A checkpoint file or a folder of them. The id of a released model
+    /// (`novic/ye2`) is the folder that `novic hub get` makes.
     File(PathBuf),
-    /// The decoder that this run trained.
+    /// The decoder that this run trained, here or as its output was brought
+    /// here (`outputs/RUN`).
     Run(String),
 }
 
@@ -31,13 +34,16 @@ impl FromStr for CheckpointSource {
         Ok(match text {
             exchange::EMBEDDED_NAME => Self::Embedded,
             "latest" => Self::Latest,
-            _ if text.contains('/')
-                || exchange::Form::of_name(Path::new(text)).is_some()
-                || Path::new(text).exists() =>
-            {
-                Self::File(PathBuf::from(text))
-            }
-            run => Self::Run(run.to_owned()),
+            _ if Path::new(text).exists() => Self::File(PathBuf::from(text)),
+            _ => match known_resource(text) {
+                Some(released) => Self::File(PathBuf::from(released.target)),
+                None if text.contains('/')
+                    || exchange::Form::of_name(Path::new(text)).is_some() =>
+                {
+                    Self::File(PathBuf::from(text))
+                }
+                None => Self::Run(text.to_owned()),
+            },
         })
     }
 }
@@ -72,7 +78,10 @@ impl CheckpointSource {
             }
             Self::File(path) => path.clone(),
             Self::Latest => self.find(|_| true)?,
-            Self::Run(run) => self.find(|made_by| made_by == run)?,
+            Self::Run(run) => match newest_in(&Project::find(None)?.outputs_dir().join(run)) {
+                Some(brought) => brought,
+                None => self.find(|made_by| made_by == run)?,
+            },
         };
         Ok((exchange::load(&path)?, path))
     }
@@ -100,7 +109,7 @@ impl CheckpointSource {
     }
 }
 
-/// The newest checkpoint in a directory.
+/// The newest checkpoint in a directory, if there is one.
 fn newest_in(folder: &Path) -> Option<PathBuf> {
     let name = folder.display().to_string();
     let names = CheckpointNames {

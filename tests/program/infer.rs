@@ -686,3 +686,27 @@ fn stored_embeddings_have_the_labels_of_what_they_were_made_of() {
             .all(|record| record["error"]["kind"] == "embedding")
     );
 }
+
+#[test]
+fn what_was_brought_to_the_outputs_is_named_by_its_run_and_by_its_id() {
+    let folder = Folder::new();
+    let infer = |checkpoint: &str| folder.call(&["infer", "demo/fox.png", "--checkpoint", checkpoint]);
+    let missing = infer("novic/ye2").expect(1);
+    assert!(
+        missing.err.contains("outputs/ovod_20240628_142131")
+            && missing.err.contains("`novic hub get novic/ye2` fetches the released model ye2"),
+        "{}",
+        missing.err
+    );
+    let run = folder.path("outputs/ovod_20240628_142131");
+    fs::create_dir_all(&run).unwrap();
+    fs::copy(
+        repository("extras/decoder/embedded.safetensors"),
+        run.join("ovod_chunk0433_20240628_142131.safetensors"),
+    )
+    .unwrap();
+    let embedded = infer("embedded").expect(0).out;
+    for name in ["novic/ye2", "ovod_20240628_142131"] {
+        assert_eq!(infer(name).expect(0).out, embedded, "{name}");
+    }
+}

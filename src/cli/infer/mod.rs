@@ -30,6 +30,7 @@ use crate::infer::{
     CheckpointSource, InferError, NovicModel, NovicModelBuilder, Polled, RecordOptions,
     StreamOptions,
 };
+use crate::net::resource_at;
 use crate::runner::Interrupt;
 
 /// Pictures embedded and decoded together unless told otherwise.
@@ -259,9 +260,15 @@ pub fn infer(
     let missing = args.checkpoint.iter().filter(|c| c.is_missing());
     let missing: Vec<String> = missing.map(ToString::to_string).collect();
     if !missing.is_empty() {
+        let here = std::env::current_dir().unwrap_or_default();
+        let released = missing
+            .iter()
+            .filter_map(|path| resource_at(&here.join(path), &here))
+            .map(|known| format!("; `novic hub get {}` fetches {}", known.id, known.what));
         return Err(CliError::failed(format!(
-            "no checkpoint is at {}: name a file, a run, latest or embedded",
-            missing.join(", ")
+            "no checkpoint is at {}: name a file, a run, latest or embedded{}",
+            missing.join(", "),
+            released.collect::<String>()
         )));
     }
     let labels = args.labels.as_deref().map(LabelFile::read).transpose()?;
