@@ -1,5 +1,6 @@
 """The command that the package brings."""
 
+import importlib.metadata
 import os
 import signal
 import subprocess
@@ -17,6 +18,11 @@ def test_the_command_is_the_program(project: Project) -> None:
     assert "_novic" in project.call("completions", "bash")
     # What was done already is known.
     assert project.call("run", TINY).strip().endswith("index.html")
+
+
+def test_the_package_brings_the_licences_of_its_parts() -> None:
+    names = {file.name for file in importlib.metadata.files("novic") or []}
+    assert {"LICENSE", "LICENSE-WordNet.txt", "LICENSE-DejaVu.txt", "NOTICE.md"} <= names
 
 
 def test_the_shell_completes_commands() -> None:

@@ -26,6 +26,7 @@ mod infer;
 mod kills;
 mod large_merge;
 mod llm_server;
+mod packages;
 mod printed;
 mod quickstart;
 mod reference_experiment;

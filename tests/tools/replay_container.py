@@ -67,11 +67,14 @@ class Image:
     def step(self, word, rest):
         if word == "COPY":
             *sources, target = rest.split()
-            from_stage = sources[0].startswith("--from=")
-            source = self.program if from_stage else REPOSITORY / sources[-1]
+            made = {"/out/novic": self.program, "/out/licences": REPOSITORY / "extras/release/licences"}
+            source = made.get(sources[-1], REPOSITORY / sources[-1])
             target = self.root / target.lstrip("/")
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source, target)
+            if source.is_dir():
+                shutil.copytree(source, target)
+            else:
+                shutil.copy(source, target)
         elif word == "RUN":
             subprocess.run(self.command(["/bin/sh", "-c", rest]), check=True, stdout=sys.stderr)
         elif word == "ENV":
