@@ -72,9 +72,10 @@ impl NewState {
         let pairs = copies(&state, beside);
         if self.make {
             make_small_copies(&pairs, self.copying)?;
+        } else {
+            let small: Vec<PathBuf> = pairs.into_iter().map(|(_, small)| small).collect();
+            check_small_copies(&small, self.copying.size)?;
         }
-        let small: Vec<PathBuf> = pairs.into_iter().map(|(_, small)| small).collect();
-        check_small_copies(&small, self.copying.size)?;
         Ok(state)
     }
 }
@@ -136,8 +137,6 @@ pub fn update(state: &mut State, beside: &Path, copying: Copying) -> Result<Upda
         .map(|(pair, _)| pair)
         .collect();
     make_small_copies(&pairs, copying)?;
-    let small: Vec<PathBuf> = pairs.into_iter().map(|(_, small)| small).collect();
-    check_small_copies(&small, copying.size)?;
     *state = next;
     Ok(Update { added, missing })
 }

@@ -39,33 +39,44 @@ pub(super) fn small_name(image: &str) -> String {
     format!("{stem}.jpg")
 }
 
-/// Makes the copies that are missing or older than their images. Returns how
-/// many were made.
+/// Makes the copies that are missing or older than their images, and checks the
+/// size of all. Returns how many were made.
 ///
 /// # Errors
-/// An image that cannot be read, or a directory that cannot be written. All of
-/// them are tried before.
+/// Images that cannot be read, or that models do not take: all of them. Or a
+/// directory that cannot be written.
 pub fn make_small_copies(images: &[(PathBuf, PathBuf)], copying: Copying) -> Result<usize> {
     for folder in images.iter().filter_map(|(_, small)| small.parent()) {
         if !folder.is_dir() {
             fs::create_dir_all(folder).map_err(AnnotateError::io("make", folder))?;
         }
     }
-    let outdated = |(image, small): &&(PathBuf, PathBuf)| {
-        let changed = |path: &Path| fs::metadata(path).and_then(|data| data.modified()).ok();
-        changed(small).is_none_or(|made| changed(image).is_some_and(|since| since > made))
-    };
-    let todo: Vec<_> = images.iter().filter(outdated).collect();
-    let made: Vec<Result<()>> = todo
+    let made: Vec<std::result::Result<bool, String>> = images
         .par_iter()
-        .map(|(image, small)| make(image, small, copying))
+        .map(|(image, small)| {
+            let is_outdated = is_outdated(image, small);
+            if is_outdated {
+                make(image, small, copying).map_err(|error| error.to_string())?;
+            }
+            check(small, copying.size)?;
+            Ok(is_outdated)
+        })
         .collect();
-    let failures: Vec<String> = made
-        .into_iter()
-        .filter_map(|made| made.err().map(|error| error.to_string()))
-        .collect();
+    let count = made.iter().filter(|made| matches!(made, Ok(true))).count();
+    no_failures(made.into_iter().filter_map(std::result::Result::err))?;
+    Ok(count)
+}
+
+/// Whether a small copy is missing or older than its image.
+fn is_outdated(image: &Path, small: &Path) -> bool {
+    let changed = |path: &Path| fs::metadata(path).and_then(|data| data.modified()).ok();
+    changed(small).is_none_or(|made| changed(image).is_some_and(|since| since > made))
+}
+
+fn no_failures(failures: impl Iterator<Item = String>) -> Result<()> {
+    let failures: Vec<String> = failures.collect();
     match failures.is_empty() {
-        true => Ok(todo.len()),
+        true => Ok(()),
         false => Err(AnnotateError::Images { failures }),
     }
 }
@@ -118,20 +129,20 @@ fn is_ready(image: &Path, size: u32) -> bool {
 /// # Errors
 /// All that have not.
 pub(super) fn check_small_copies(copies: &[PathBuf], size: u32) -> Result<()> {
-    let flaw = |path: &PathBuf| match size_of(path) {
+    no_failures(copies.iter().filter_map(|path| check(path, size).err()))
+}
+
+/// Checks one of them.
+fn check(path: &Path, size: u32) -> std::result::Result<(), String> {
+    match size_of(path) {
         Ok((width, height)) if width.min(height) < SHORTEST || width.max(height) > size => {
-            Some(format!(
+            Err(format!(
                 "{}: {width}×{height}, both sides must be {SHORTEST} to {size}",
                 path.display()
             ))
         }
-        Ok(_) => None,
-        Err(reason) => Some(format!("{}: {reason}", path.display())),
-    };
-    let failures: Vec<String> = copies.iter().filter_map(flaw).collect();
-    match failures.is_empty() {
-        true => Ok(()),
-        false => Err(AnnotateError::Images { failures }),
+        Ok(_) => Ok(()),
+        Err(reason) => Err(format!("{}: {reason}", path.display())),
     }
 }
 
@@ -175,6 +186,19 @@ mod tests {
         assert_eq!(make_small_copies(&pairs, copying).unwrap(), 0);
         let error = make_small_copies(&[pair("damaged.png")], copying).unwrap_err();
         assert!(error.to_string().contains("damaged.png"), "{error}");
+        // All that cannot be used are named at once, whatever is wrong with them.
+        picture(300, 20).save(at("flat.png")).unwrap();
+        picture(9, 9).save(at("tiny.png")).unwrap();
+        let names = ["damaged.png", "large.png", "flat.png", "tiny.png"];
+        let error = make_small_copies(&names.map(pair), copying).unwrap_err();
+        let AnnotateError::Images { failures } = error else {
+            panic!("{error}");
+        };
+        let words = ["damaged.png", "flat.jpg: 300×20", "tiny.jpg: 9×9"];
+        assert_eq!(failures.len(), words.len(), "{failures:?}");
+        for (failure, word) in failures.iter().zip(words) {
+            assert!(failure.contains(word), "{failure}");
+        }
         assert!(check_small_copies(&[pairs[0].1.clone()], 512).is_ok());
         assert!(check_small_copies(&[at("none.jpg")], 512).is_err());
     }
