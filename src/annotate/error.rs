@@ -118,6 +118,12 @@ pub enum AnnotateError {
         /// The journal.
         path: PathBuf,
     },
+    /// A file that is no log of requests.
+    #[error("{} is not a log of requests; nothing is changed, choose another file with --log", path.display())]
+    NotLog {
+        /// The file.
+        path: PathBuf,
+    },
     /// A state that was changed by something else than this program.
     #[error(
         "{} is not as its journal says: something else has written it; if the file is right as it \

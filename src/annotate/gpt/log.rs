@@ -2,7 +2,7 @@
 //! bodies go into a directory if somebody wants that.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -45,16 +45,23 @@ impl RequestLog {
     /// directory `bodies`.
     ///
     /// # Errors
-    /// A file or directory cannot be made.
+    /// A file or directory cannot be made, or the file is something else than a
+    /// log.
     pub fn open(path: &Path, bodies: Option<&Path>) -> Result<Self> {
         if let Some(bodies) = bodies {
             std::fs::create_dir_all(bodies).map_err(AnnotateError::io("make", bodies))?;
         }
         let file = OpenOptions::new()
+            .read(true)
             .create(true)
             .append(true)
             .open(path)
             .map_err(AnnotateError::io("open", path))?;
+        if !is_log(&file).map_err(AnnotateError::io("read", path))? {
+            return Err(AnnotateError::NotLog {
+                path: path.to_owned(),
+            });
+        }
         Ok(Self {
             path: path.to_owned(),
             file: Mutex::new(file),
@@ -173,6 +180,16 @@ impl RequestLog {
     }
 }
 
+/// How every line begins.
+const BEGIN: &[u8] = b"{\"at\":\"";
+
+/// Whether a file is empty or begins as logs do.
+fn is_log(file: &File) -> std::io::Result<bool> {
+    let mut begin = Vec::new();
+    file.take(BEGIN.len() as u64).read_to_end(&mut begin)?;
+    Ok(BEGIN.starts_with(&begin))
+}
+
 /// What a line is about.
 struct About<'a> {
     at: &'a str,
@@ -198,5 +215,41 @@ impl About<'_> {
             record.append(result);
         }
         record
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_goes_on_and_a_foreign_file_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.log");
+        let nouns = ["fox".to_owned()];
+        for lines in 1..3 {
+            let log = RequestLog::open(&path, None).unwrap();
+            let failure = Failure {
+                class: crate::net::llm::FailureClass::Transient,
+                status: None,
+                code: None,
+                parameter: None,
+                message: "no".to_owned(),
+                wait: None,
+                request_id: None,
+                response: String::new(),
+            };
+            log.batch_failure(("a.png", &nouns), "batch_1", &failure)
+                .unwrap();
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert_eq!(text.lines().count(), lines);
+        }
+        let diary = folder.path().join("diary.txt");
+        for text in ["Dear diary", "{\"at\": 1}\n"] {
+            std::fs::write(&diary, text).unwrap();
+            let opened = RequestLog::open(&diary, None);
+            assert!(matches!(opened, Err(AnnotateError::NotLog { .. })));
+            assert_eq!(std::fs::read_to_string(&diary).unwrap(), text);
+        }
     }
 }
