@@ -7,7 +7,9 @@ use clap::{Args, ValueEnum};
 use serde_json::{Map, Value};
 
 use super::{CliError, Exit};
-use crate::config::schema::{AnnotateAnswer, AnnotateGpt, AnnotateLimit, ModelPrice};
+use crate::config::schema::{
+    AnnotateAnswer, AnnotateBackoff, AnnotateGpt, AnnotateLimit, ModelPrice,
+};
 use crate::net::llm::{
     AnswerChoice, AnswerForm, Backoff, LimitName, Limits, LlmClient, LlmError, Pace, Price,
     Service, Spent, known_price,
@@ -59,8 +61,9 @@ pub(super) struct LlmArgs {
     #[arg(long, value_name = "SECONDS", help_heading = "Pace")]
     backoff_base: Option<f64>,
     /// Waits between tries: by chance, or like the original after failures in a row
-    #[arg(long, value_enum, default_value_t = Waits::Jitter, help_heading = "Pace")]
-    backoff: Waits,
+    /// [default: jitter]
+    #[arg(long, value_enum, help_heading = "Pace")]
+    backoff: Option<Waits>,
     /// Send at most so many requests
     #[arg(long, value_name = "N", help_heading = "Budget")]
     max_requests: Option<u64>,
@@ -134,6 +137,10 @@ impl LlmArgs {
             insecure_http: self.insecure_http || config.insecure_http,
             extra_body: self.extra_body.clone().or(config.extra_body.clone()),
             backoff_base: Some(self.backoff_base.unwrap_or(config.backoff_base)),
+            backoff: Some(self.backoff.unwrap_or(match config.backoff {
+                AnnotateBackoff::Jitter => Waits::Jitter,
+                AnnotateBackoff::Novic => Waits::Novic,
+            })),
             concurrency: Some(self.concurrency.unwrap_or(config.concurrency)),
             rpm: self.rpm.or(config.rpm),
             tpm: self.tpm.or(config.tpm),
@@ -196,17 +203,6 @@ impl LlmArgs {
         spent: Spent,
         stop: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Result<LlmClient, CliError> {
-        self.client_from(model, spent, None, stop)
-    }
-
-    /// The same for a service of which a form of answers is `known`.
-    pub(super) fn client_from(
-        &self,
-        model: &str,
-        spent: Spent,
-        known: Option<AnswerForm>,
-        stop: impl Fn() -> bool + Send + Sync + 'static,
-    ) -> Result<LlmClient, CliError> {
         let price = self.price(model);
         if self.max_cost.is_some() && price.is_none() {
             let model = model.to_owned();
@@ -245,7 +241,7 @@ impl LlmArgs {
         };
         let client = LlmClient::new(service, pace, limits, stop)
             .map_err(|error| llm_error(&error))?
-            .with_backoff(match self.backoff {
+            .with_backoff(match self.backoff.unwrap_or(Waits::Jitter) {
                 Waits::Jitter => {
                     let base = self.backoff_base.unwrap_or(1.0);
                     Backoff::with_base(seconds("backoff-base", base)?)
@@ -254,7 +250,7 @@ impl LlmArgs {
             })
             .with_spent(spent)
             .with_answers(match self.form() {
-                Form::Auto => known.map_or(AnswerChoice::Auto, AnswerChoice::From),
+                Form::Auto => AnswerChoice::Auto,
                 Form::Schema => AnswerChoice::Only(AnswerForm::Schema),
                 Form::Json => AnswerChoice::Only(AnswerForm::Json),
                 Form::Text => AnswerChoice::Only(AnswerForm::Text),

@@ -394,3 +394,176 @@ fn expired_batches_keep_what_they_have_and_count_against_nobody() {
     );
     assert!(log.contains("too late"));
 }
+
+/// Ends a batch with an error about each question for which `why` has one.
+fn with_errors(
+    request: &Received,
+    kept: &mut Kept,
+    why: impl Fn(&Value) -> Option<Value>,
+) -> Option<Reaction> {
+    let parts: Vec<&str> = request.path.trim_start_matches("/v1/").split('/').collect();
+    let ["batches", id] = parts.as_slice() else {
+        return None;
+    };
+    if request.method != "GET" {
+        return None;
+    }
+    let at: usize = id.trim_start_matches("batch_").parse().ok()?;
+    let input = kept.files[&kept.batches[at].1].clone();
+    let (mut taken, mut refused) = (Vec::new(), Vec::new());
+    for line in input.lines() {
+        let question: Value = serde_json::from_str(line).unwrap();
+        match why(&question["body"]) {
+            None => taken.push(line),
+            Some(error) => {
+                let response = json!({"status_code": 400, "body": {"error": error}});
+                let id = &question["custom_id"];
+                refused.push(json!({"custom_id": id, "response": response}).to_string());
+            }
+        }
+    }
+    let output = kept.file(results(&taken.join("\n")));
+    let errors = kept.file(refused.join("\n"));
+    let mut batch = kept.describe(at, "completed", Some(&output));
+    batch["error_file_id"] = json!(errors);
+    Some(Reaction::Answer(batch))
+}
+
+#[test]
+fn batches_are_written_anew_without_what_the_service_does_not_know() {
+    let folder = begun(4, 5);
+    let (server, kept) = service(0, |request, kept| {
+        with_errors(request, kept, |body| {
+            let unknown = ["max_tokens", "top_p"]
+                .into_iter()
+                .find(|name| body.get(name).is_some())?;
+            Some(
+                json!({"message": format!("Unsupported parameter: '{unknown}'."), "param": unknown}),
+            )
+        })
+    });
+    run(&folder, &server, &BATCH).expect(0);
+    assert_complete(&folder, 20);
+    // One lesson a batch.
+    assert_eq!(kept.lock().unwrap().batches.len(), 3);
+    let asked = &state(&folder)["_meta"]["asked"];
+    assert_eq!(asked["limit"], "max_completion_tokens");
+    assert_eq!(asked["dropped"], json!(["top_p"]));
+    assert_eq!(state(&folder)["failures"], json!({}));
+    // The next run knows it.
+    let predictions = fs::read_to_string(folder.path("p.json")).unwrap();
+    let more = predictions.replace("thing fox 1", "thing fox 8");
+    fs::write(folder.path("p.json"), more).unwrap();
+    run(&folder, &server, &BATCH).expect(0);
+    assert_complete(&folder, 22);
+    assert_eq!(kept.lock().unwrap().batches.len(), 4);
+}
+
+#[test]
+fn what_was_learnt_holds_after_a_stop_while_a_batch_is_under_way() {
+    let folder = begun(4, 5);
+    let (server, kept) = service(1_000, |request, _| {
+        let is_question = request.path.ends_with("/completions");
+        (is_question && request.body.get("max_tokens").is_some())
+            .then(|| Reaction::error(400, "unsupported", "'max_tokens' is not supported"))
+    });
+    let auto = ["--mode", "batch", "--unbatch-thres", "0", "--poll", "0.01"];
+    let child = gpt(&folder, &server, "run", &auto)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let since = Instant::now();
+    while kept.lock().unwrap().looks.is_empty() && since.elapsed() < Duration::from_secs(60) {
+        thread::sleep(Duration::from_millis(2));
+    }
+    crate::folder::interrupt(&child);
+    Call::from(child.wait_with_output().unwrap()).expect(130);
+    let asked = &state(&folder)["_meta"]["asked"];
+    assert_eq!(asked["answer"], "schema");
+    assert_eq!(asked["limit"], "max_completion_tokens");
+    assert_eq!(
+        state(&folder)["pending"]["annotate_batch"][0]["written"]["limit"],
+        "max_completion_tokens"
+    );
+}
+
+#[test]
+fn three_images_that_are_refused_as_they_are_stop_batches() {
+    let folder = begun(2, 9);
+    let (server, kept) = service(0, |request, kept| {
+        with_errors(request, kept, |_| {
+            Some(json!({"message": "no such images"}))
+        })
+    });
+    let ended = run(&folder, &server, &BATCH).expect(1);
+    assert!(ended.err.contains("no such images"), "{}", ended.err);
+    assert_eq!(kept.lock().unwrap().batches.len(), 1);
+    let failures = &state(&folder)["failures"];
+    assert_eq!(failures.as_object().unwrap().len(), 3, "{failures}");
+}
+
+#[test]
+fn batches_go_as_far_as_the_budget_does() {
+    let folder = begun(8, 9);
+    let (server, kept) = service(1, |_, _| None);
+    let ended = run(
+        &folder,
+        &server,
+        &[&BATCH[..], &["--max-requests", "10"]].concat(),
+    )
+    .expect(6);
+    assert!(ended.err.contains("10 requests"), "{}", ended.err);
+    assert_eq!(kept.lock().unwrap().batches.len(), 1);
+    assert_eq!(state(&folder)["_metrics"]["usage"]["requests"], 10);
+    // 0.0001 USD each, where 0.0007 could be needed.
+    let ended = run(
+        &folder,
+        &server,
+        &[&BATCH[..], &["--max-cost", "0.003"]].concat(),
+    );
+    assert!(matches!(ended.code, Some(0 | 6)), "{}", ended.err);
+    let paid = state(&folder)["_metrics"]["cost"].as_f64().unwrap();
+    assert!(paid > 0.002 && paid <= 0.003, "{paid}");
+    assert!(kept.lock().unwrap().batches.len() > 2);
+    run(&folder, &server, &BATCH).expect(0);
+    assert_complete(&folder, 72);
+    assert_eq!(state(&folder)["_metrics"]["usage"]["requests"], 27);
+}
+
+#[test]
+fn being_asked_too_fast_uses_up_no_tries() {
+    let folder = begun(4, 5);
+    let mut refused = BTreeMap::new();
+    let (server, kept) = service(0, move |request, _| {
+        let path = request.path.split('?').next().unwrap_or_default();
+        let times = refused
+            .entry(format!("{} {path}", request.method))
+            .or_insert(0);
+        *times += 1;
+        let headers = vec![("Retry-After", "0.005".to_owned())];
+        (*times <= 6).then(|| Reaction::Status(429, headers, "{}".to_owned()))
+    });
+    run(&folder, &server, &BATCH).expect(0);
+    assert_complete(&folder, 20);
+    let kept = kept.lock().unwrap();
+    assert_eq!(kept.batches.len(), 1);
+    assert!(kept.files.is_empty());
+}
+
+#[test]
+fn it_is_told_why_batches_fail() {
+    let folder = begun(4, 5);
+    let (server, kept) = service(0, |request, kept| {
+        let id = request.path.strip_prefix("/v1/batches/batch_")?;
+        let mut batch = kept.describe(id.parse().ok()?, "failed", None);
+        batch["errors"] = json!({"object": "list", "data": [
+            {"code": "token_limit_exceeded", "message": "Enqueued token limit reached"}]});
+        Some(Reaction::Answer(batch))
+    });
+    let ended = run(&folder, &server, &BATCH).expect(1);
+    let why = "5 batches had no useful results: Enqueued token limit reached";
+    assert!(ended.err.contains(why), "{}", ended.err);
+    assert!(ended.err.contains("20 pairs stay open"), "{}", ended.err);
+    assert_eq!(kept.lock().unwrap().batches.len(), 5);
+}

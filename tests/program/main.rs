@@ -3,6 +3,8 @@
 
 mod annotate;
 mod annotate_batches;
+mod annotate_faults;
+mod annotate_states;
 mod annotate_stops;
 mod annotator;
 mod bad_input;

@@ -4,20 +4,21 @@
 //! are collected for the rest. Every step is in the journal before the next
 //! one: a killed run neither forgets a batch nor makes it twice.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::batches::{BatchLimits, OpenBatch, PendingBatch, Ring};
+use super::batches::{BatchLimits, OpenBatch, PendingBatch, Ring, UnderWay};
 use super::failures::FailureKind;
 use super::journal::{Ledger, Line, Remains, Seen, Undone, now};
 use super::judge::{judge, one_line};
-use super::questions::Question;
-use super::run::{Asking, Outcome, Progress};
+use super::room::{Room, Rooms};
+use super::run::{Asking, FailedBatches, Outcome, Progress};
 use super::state::State;
 use crate::annotate::error::{AnnotateError, Result};
 use crate::net::llm::{
-    BatchLine, BatchState, Failure, FailureClass, LlmClient, LlmError, RemoteBatch, Usage,
+    BadRequests, BatchLine, BatchState, ChatAnswer, Failure, FailureClass, LlmClient, LlmError,
+    RemoteBatch, Usage,
 };
 use crate::store::write_file;
 
@@ -26,13 +27,6 @@ const FAILED: u32 = 5;
 
 /// Share of useful answers that makes a batch a good one.
 const GOOD: f64 = 0.8;
-
-/// Times that answers may be cut before it counts against the pairs: twice with
-/// the usual length, for it may be chance, and with twice that.
-const CUTS: u32 = 3;
-
-/// Codes of questions that a batch did not come to.
-const NOT_REACHED: [&str; 2] = ["batch_expired", "batch_cancelled"];
 
 /// How batches are sent and waited for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -66,14 +60,17 @@ struct BatchRun<'a> {
     ledger: &'a mut Ledger,
     ring: Ring,
     open: OpenBatch,
+    under_way: UnderWay,
     /// What the marks of its batches begin with, and how many there were.
     name: String,
     sent: u64,
-    /// How often answers about an image were cut.
-    cut: HashMap<String, u32>,
+    rooms: Rooms,
+    /// Images about which an answer was cut.
+    cut_before: HashSet<usize>,
+    bad_requests: BadRequests,
     /// Questions that the journal has answers for, by batch.
     answered: HashMap<String, HashSet<usize>>,
-    failed: u32,
+    failed: FailedBatches,
     round: u64,
     show: &'a mut dyn FnMut(&Progress),
 }
@@ -115,6 +112,70 @@ struct Ended {
     batch: PendingBatch,
     remote: Option<RemoteBatch>,
     lines: Vec<BatchLine>,
+}
+
+impl Ended {
+    /// The lines that are about questions of the batch, with their numbers, in
+    /// the order in which they came.
+    fn take_lines(&mut self) -> Vec<(usize, BatchLine)> {
+        let lines = std::mem::take(&mut self.lines).into_iter();
+        let numbered = lines.filter_map(|line| {
+            let (number, ..) = self.batch.question(&line.custom_id)?;
+            Some((number, line))
+        });
+        numbered.collect()
+    }
+
+    /// Why it failed as a whole, as far as that is known.
+    fn reason(&self) -> Option<String> {
+        let Some(remote) = &self.remote else {
+            return Some("the service knows nothing of it any more".to_owned());
+        };
+        let words = one_line(&remote.errors.join("; "));
+        (!words.is_empty()).then_some(words)
+    }
+
+    /// What is left of it, here and there.
+    fn remains(&self, keep_remote: bool) -> Remains {
+        let mut files = Vec::new();
+        if !keep_remote {
+            let outputs = self.remote.iter();
+            let outputs = outputs.flat_map(|remote| [&remote.output_file, &remote.error_file]);
+            files.extend(outputs.flatten().cloned());
+            let input = &self.batch.remote_json_file_id;
+            files.extend((!input.is_empty()).then(|| input.clone()));
+        }
+        Remains {
+            id: self.batch.remote_batch.clone(),
+            files,
+            local: self.batch.json_file.clone(),
+        }
+    }
+}
+
+/// One question of a batch under way.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    batch: &'a PendingBatch,
+    number: usize,
+    at: usize,
+    image: &'a str,
+    nouns: &'a [String],
+}
+
+/// What the lines of a batch come to.
+#[derive(Default)]
+struct Tally {
+    /// Answers of use.
+    useful: usize,
+    /// Answers that were cut: image, room, number of nouns.
+    cut: Vec<(usize, Room, usize)>,
+    /// Whether questions are to be written in another way.
+    adapts: bool,
+    /// What was said last instead of an answer.
+    said: Option<String>,
+    /// Why to ask no more.
+    stop: Option<LlmError>,
 }
 
 /// Asks in batches until nothing is open, or little enough to be asked one by
@@ -270,7 +331,8 @@ impl<'a> BatchRun<'a> {
         undone: &Undone,
         show: &'a mut dyn FnMut(&Progress),
     ) -> Result<Self> {
-        let ring = Ring::new(ledger.state.meta.images.len(), &pending(ledger)?);
+        let pending = pending(ledger)?;
+        let ring = Ring::new(ledger.state.meta.images.len(), &pending);
         Ok(Self {
             client,
             asking,
@@ -278,11 +340,14 @@ impl<'a> BatchRun<'a> {
             ledger,
             ring,
             open: OpenBatch::default(),
+            under_way: UnderWay::of(&pending),
             name: format!("{}-{:016x}", local_time(), rand::random::<u64>()),
             sent: 0,
-            cut: HashMap::new(),
+            rooms: Rooms::default(),
+            cut_before: HashSet::new(),
+            bad_requests: BadRequests::default(),
             answered: undone.answered.clone(),
-            failed: 0,
+            failed: FailedBatches::default(),
             round: 0,
             show,
         })
@@ -291,14 +356,17 @@ impl<'a> BatchRun<'a> {
     fn run(&mut self) -> std::result::Result<Outcome, Stop> {
         loop {
             if let Some(image) = self.ring.next() {
-                self.collect(image)?;
+                if let Some(limit) = self.collect(image)? {
+                    self.use_up_budget(image, limit)?;
+                    continue;
+                }
                 self.ring.advance();
                 if self.open.is_full(&self.batching.limits) {
                     self.send()?;
                 }
                 continue;
             }
-            let is_idle = self.ledger.state.pending.is_empty();
+            let is_idle = self.under_way.batches == 0;
             if !self.open.is_empty() {
                 if is_idle && self.open.len() <= self.batching.limits.few {
                     return Ok(Outcome::Few);
@@ -311,54 +379,64 @@ impl<'a> BatchRun<'a> {
         }
     }
 
-    /// Adds the questions about an image to the open batch.
-    fn collect(&mut self, image: usize) -> Result<()> {
+    /// Adds the questions about an image to the open batch. Returns the limit of
+    /// the budget that does not allow all of them, if so.
+    fn collect(&mut self, image: usize) -> Result<Option<String>> {
         let asking = self.asking;
         let state = &self.ledger.state;
         let predicted = &asking.predicted[image];
         let questions = state.questions(image, predicted, asking.dealing, self.round);
         if questions.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let small = state.small_image(self.ledger.beside(), image);
         let jpeg = std::fs::read(&small).map_err(AnnotateError::io("read", &small))?;
         let image_tokens = asking.tokens_of_image(&small);
         let name = state.meta.images[image].clone();
-        let questions = questions
+        let questions: Vec<_> = questions
             .into_iter()
-            .flat_map(|question| self.fitting(question));
-        for (question, longer) in questions.collect::<Vec<_>>() {
-            let request = asking.questioning.request(&jpeg, &question.nouns, longer);
+            .flat_map(|question| self.rooms.fitting(question, Room::default()))
+            .collect();
+        for (question, room) in questions {
             let tokens = asking
                 .questioning
                 .request_tokens(&question.nouns, image_tokens);
+            if let Some(limit) = self.limit_broken_by(1, tokens) {
+                return Ok(Some(limit));
+            }
+            let request = asking
+                .questioning
+                .request(&jpeg, &question.nouns, room.longer());
             let body = self.client.body(&request);
+            self.open
+                .written
+                .get_or_insert_with(|| self.client.written());
             self.open.add(question, &name, &body, tokens);
         }
-        Ok(())
+        Ok(None)
     }
 
-    /// A question as its answers fit, and how much longer than usual they may
-    /// be: if one was cut twice, twice as long; if it was cut again, in halves,
-    /// too.
-    fn fitting(&self, question: Question) -> Vec<(Question, u32)> {
-        let image = &self.ledger.state.meta.images[question.image];
-        match self.cut.get(image) {
-            None | Some(1) => vec![(question, 1)],
-            Some(2) => vec![(question, 2)],
-            Some(_) => question
-                .halves()
-                .into_iter()
-                .map(|half| (half, 2))
-                .collect(),
+    /// The budget does not allow all questions about an image. What it allows is
+    /// sent, and after that what batches under way leave of it.
+    fn use_up_budget(&mut self, image: usize, limit: String) -> std::result::Result<(), Stop> {
+        if self.open.is_about(image) {
+            // The rest of its questions come in the next round.
+            self.ring.advance();
+        }
+        if !self.open.is_empty() {
+            self.send()
+        } else if self.under_way.batches > 0 {
+            self.wait()
+        } else {
+            Err(LlmError::Budget(limit).into())
         }
     }
 
     /// Sends the open batch, as soon as the limits allow it.
     fn send(&mut self) -> std::result::Result<(), Stop> {
-        while let Some(hold) = self.held_back()? {
+        while let Some(hold) = self.held_back() {
             match hold {
-                Hold::Budget(limit) if self.ledger.state.pending.is_empty() => {
+                Hold::Budget(limit) if self.under_way.batches == 0 => {
                     return Err(LlmError::Budget(limit).into());
                 }
                 _ => self.wait()?,
@@ -385,6 +463,7 @@ impl<'a> BatchRun<'a> {
         match self.create(&marker, &batch, &open, &mut uploaded) {
             Ok(remote) => {
                 adopt(self.ledger, &marker, &batch, &remote, uploaded.as_deref())?;
+                self.under_way = UnderWay::of(&pending(self.ledger)?);
                 Ok(())
             }
             Err(Stop::Outcome(Outcome::Stopped(error))) => {
@@ -420,27 +499,34 @@ impl<'a> BatchRun<'a> {
     }
 
     /// Why the open batch cannot be sent now.
-    fn held_back(&self) -> Result<Option<Hold>> {
-        let pending = pending(self.ledger)?;
-        let limits = &self.batching.limits;
-        let sum = |of: fn(&PendingBatch) -> u64| pending.iter().map(of).sum::<u64>();
-        let full = pending.len() >= limits.batches
-            || sum(|batch| batch.json_file_size) + self.open.bytes() > limits.all_bytes
-            || sum(|batch| batch.num_tokens) + self.open.tokens > limits.tokens;
+    fn held_back(&self) -> Option<Hold> {
+        let (under_way, limits) = (&self.under_way, &self.batching.limits);
+        let full = under_way.batches >= limits.batches
+            || under_way.bytes + self.open.bytes() > limits.all_bytes
+            || under_way.tokens + self.open.tokens > limits.tokens;
         // A single batch may be larger than all of them together may be.
-        if full && !pending.is_empty() {
-            return Ok(Some(Hold::Limits));
+        if full && under_way.batches > 0 {
+            return Some(Hold::Limits);
         }
-        let requests = (sum(|batch| batch.len() as u64)) + self.open.len() as u64;
-        let longer = if self.cut.is_empty() { 1 } else { 2 };
+        self.limit_broken_by(0, 0).map(Hold::Budget)
+    }
+
+    /// The limit of the budget that so many more questions in the open batch
+    /// would break, which take so many tokens, at worst.
+    fn limit_broken_by(&self, more: u64, tokens: u64) -> Option<String> {
+        let requests = self.under_way.requests + self.open.len() as u64 + more;
+        let longest = match self.rooms.are_usual() {
+            true => Room::Usual.longer(),
+            false => Room::Longer.longer(),
+        };
+        let answer = u64::from(longest) * u64::from(self.asking.questioning.answer_tokens);
         let worst = Usage {
-            prompt_tokens: sum(|batch| batch.num_tokens) + self.open.tokens,
+            prompt_tokens: self.under_way.tokens + self.open.tokens + tokens,
             cached_tokens: 0,
-            completion_tokens: requests * longer * u64::from(self.asking.questioning.answer_tokens),
+            completion_tokens: requests * answer,
         };
         let share = self.batching.price_share;
-        let broken = self.client.limit_broken_by(requests, &worst, share);
-        Ok(broken.map(Hold::Budget))
+        self.client.limit_broken_by(requests, &worst, share)
     }
 
     /// Waits until batches have ended, and takes what they say.
@@ -468,15 +554,17 @@ impl<'a> BatchRun<'a> {
         for remains in &all_remains {
             clear(self.client, self.ledger, remains)?;
         }
-        let covered = pending(self.ledger)?
+        let pending = pending(self.ledger)?;
+        self.under_way = UnderWay::of(&pending);
+        let covered = pending
             .first()
             .map(|batch| batch.start_index)
             .or(self.open.start());
         self.ring.release(covered);
         match stop {
             Some(error) => Err(error.into()),
-            None if self.failed >= FAILED => {
-                Err(Stop::Outcome(Outcome::FailedBatches(self.failed)))
+            None if self.failed.count >= FAILED => {
+                Err(Stop::Outcome(Outcome::FailedBatches(self.failed.clone())))
             }
             None => Ok(()),
         }
@@ -547,98 +635,169 @@ impl<'a> BatchRun<'a> {
 
     /// Takes the results of a batch. Returns what can be removed, and why to
     /// stop, if so.
-    fn process(&mut self, ended: Ended) -> Result<(Remains, Option<LlmError>)> {
-        let Ended {
-            batch,
-            remote,
-            lines,
-        } = ended;
-        let id = batch.remote_batch.clone();
-        let mut seen = self.answered.remove(&id).unwrap_or_default();
-        let mut useful = seen.len();
-        let (mut stop, mut cut) = (None, HashSet::new());
-        for line in lines {
-            let Some((number, image, nouns)) = batch.question(&line.custom_id) else {
-                // A line about something else.
-                continue;
-            };
+    fn process(&mut self, mut ended: Ended) -> Result<(Remains, Option<LlmError>)> {
+        let lines = ended.take_lines();
+        let batch = &ended.batch;
+        let answered = self.answered.remove(&batch.remote_batch);
+        let mut seen = answered.unwrap_or_default();
+        let mut tally = Tally {
+            useful: seen.len(),
+            ..Tally::default()
+        };
+        let mut failures = BTreeMap::new();
+        for (number, line) in lines {
             if !seen.insert(number) {
                 continue;
             }
             match line.answer {
                 Ok(answer) => {
-                    let usage = answer.usage.unwrap_or_default();
-                    let cost = self.client.cost(&usage) * self.batching.price_share;
-                    let mut line = judge(image, nouns, &answer, cost);
-                    line.batch = Some((id.clone(), number));
-                    useful += usize::from(line.verdicts.is_some());
-                    let failures = &self.ledger.state.failures;
-                    if let Some(failed) = &mut line.failed {
-                        let refuses = |kind| kind == FailureKind::Refused;
-                        let mut before = nouns.iter().filter_map(|noun| failures.of(image, noun));
-                        // A model that refuses twice refuses always.
-                        failed.for_good =
-                            refuses(failed.class) && before.any(|failed| refuses(failed.class));
-                        let times = self.cut.get(image).copied().unwrap_or(0);
-                        if failed.class == FailureKind::Truncated && times < CUTS {
-                            failed.counts = false;
-                            cut.insert(image.to_owned());
-                        }
-                    }
-                    let line = Line::Answer(Box::new(line));
-                    self.ledger.take(&line)?;
-                    self.client.add_spent(usage, cost);
-                    if let (Some(log), Line::Answer(line)) = (&self.asking.log, &line) {
-                        log.batch_answer(line)?;
+                    if let Some(asked) = self.asked(batch, number) {
+                        self.take_answer(asked, &answer, &mut tally)?;
                     }
                 }
                 Err(failure) => {
-                    if let Some(log) = &self.asking.log {
-                        log.batch_failure((image, nouns), &id, &failure)?;
-                    }
-                    // It was not asked at all, and will be.
-                    let code = failure.code.as_deref().unwrap_or_default();
-                    if NOT_REACHED.contains(&code) {
-                        continue;
-                    }
-                    stop = stop.or_else(|| end_of_everything(&failure));
-                    let bad = failure.class == FailureClass::BadRequest;
-                    self.ledger.take(&Line::Unanswered {
-                        at: now(),
-                        image: image.to_owned(),
-                        nouns: nouns.to_vec(),
-                        class: match bad {
-                            true => FailureKind::BadRequest,
-                            false => FailureKind::Unanswered,
-                        },
-                        message: failure.to_string(),
-                        for_good: bad,
-                    })?;
+                    failures.insert(number, failure);
                 }
             }
         }
-        for image in cut {
-            *self.cut.entry(image).or_default() += 1;
-        }
-        if (useful as f64) < GOOD * batch.len() as f64 {
-            self.failed += 1;
-        }
-        let mut files = Vec::new();
-        if !self.batching.keep_remote {
-            let remote = remote.as_ref();
-            let outputs = remote.map(|remote| [&remote.output_file, &remote.error_file]);
-            files.extend(outputs.into_iter().flatten().flatten().cloned());
-            if !batch.remote_json_file_id.is_empty() {
-                files.push(batch.remote_json_file_id.clone());
+        // In the order of the questions: some refusals in a row mean more than
+        // each of them.
+        for number in 1..=batch.len() {
+            match (failures.remove(&number), self.asked(batch, number)) {
+                (Some(failure), Some(asked)) => self.take_failure(asked, failure, &mut tally)?,
+                (None, _) if seen.contains(&number) => self.bad_requests.end(),
+                _ => {}
             }
         }
-        let remains = Remains {
-            id,
-            files,
-            local: batch.json_file,
-        };
+        self.make_room(&tally.cut);
+        if !tally.adapts && (tally.useful as f64) < GOOD * batch.len() as f64 {
+            self.failed.count += 1;
+            let reason = ended.reason().or(tally.said);
+            self.failed.reason = reason.or(self.failed.reason.take());
+        }
+        let remains = ended.remains(self.batching.keep_remote);
         self.ledger.take(&Line::BatchEnded(remains.clone()))?;
-        Ok((remains, stop))
+        Ok((remains, tally.stop))
+    }
+
+    /// Answers about images were cut: image, room, number of nouns. Once it may
+    /// be chance; from the second batch on they get more room.
+    fn make_room(&mut self, cut: &[(usize, Room, usize)]) {
+        for &(image, room, nouns) in cut {
+            if self.cut_before.contains(&image) {
+                self.rooms.cut(image, room, nouns);
+            }
+        }
+        self.cut_before.extend(cut.iter().map(|(image, ..)| *image));
+    }
+
+    /// The question of a batch with a number, from 1.
+    fn asked<'b>(&self, batch: &'b PendingBatch, number: usize) -> Option<Asked<'b>> {
+        let place = number.checked_sub(1)?;
+        let image = batch.images.get(place)?;
+        Some(Asked {
+            batch,
+            number,
+            at: self.ledger.state.image(image)?,
+            image,
+            nouns: batch.request_lists.get(place)?,
+        })
+    }
+
+    /// Takes an answer, of use or not.
+    fn take_answer(
+        &mut self,
+        asked: Asked<'_>,
+        answer: &ChatAnswer,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        let usage = answer.usage.unwrap_or_default();
+        let cost = self.client.cost(&usage) * self.batching.price_share;
+        let mut line = judge(asked.image, asked.nouns, answer, cost);
+        line.batch = Some((asked.batch.remote_batch.clone(), asked.number));
+        tally.useful += usize::from(line.verdicts.is_some());
+        if let Some(failed) = &mut line.failed {
+            match failed.class {
+                FailureKind::Truncated => {
+                    let (room, nouns) = (self.rooms.of(asked.at), asked.nouns.len());
+                    let has_more = room.more(nouns).is_some();
+                    (failed.counts, failed.for_good) = (!has_more, !has_more);
+                    tally.cut.push((asked.at, room, nouns));
+                }
+                FailureKind::Refused => failed.for_good = self.was_refused(asked),
+                _ => {}
+            }
+        }
+        let line = Line::Answer(Box::new(line));
+        self.ledger.take(&line)?;
+        self.client.add_spent(usage, cost);
+        match (&self.asking.log, &line) {
+            (Some(log), Line::Answer(line)) => log.batch_answer(line),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a model has refused to answer before: then it always does.
+    fn was_refused(&self, asked: Asked<'_>) -> bool {
+        let failures = &self.ledger.state.failures;
+        let mut before = asked
+            .nouns
+            .iter()
+            .filter_map(|noun| failures.of(asked.image, noun));
+        before.any(|failed| failed.class == FailureKind::Refused)
+    }
+
+    /// Takes the reason why there is no answer. What is neither refused as it is
+    /// nor the end of everything is asked again.
+    fn take_failure(
+        &mut self,
+        asked: Asked<'_>,
+        failure: Failure,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        if let Some(log) = &self.asking.log {
+            let id = &asked.batch.remote_batch;
+            log.batch_failure((asked.image, asked.nouns), id, &failure)?;
+        }
+        tally.said = Some(failure.to_string());
+        if let Some(error) = end_of_everything(&failure) {
+            tally.stop.get_or_insert(error);
+        } else if failure.class == FailureClass::BadRequest {
+            self.take_bad_request(asked, failure, tally)?;
+        }
+        Ok(())
+    }
+
+    /// A question that the service does not take as it is: it is written in
+    /// another way from now on, or its image is given up.
+    fn take_bad_request(
+        &mut self,
+        asked: Asked<'_>,
+        failure: Failure,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        let request = self.asking.questioning.request(&[], asked.nouns, 1);
+        let written = asked.batch.written.clone();
+        let written = written.unwrap_or_else(|| self.client.written());
+        if self.client.learn(&failure, &request, &written) {
+            tally.adapts = true;
+            self.ledger.state.asked.remember(self.client);
+            return Ok(());
+        }
+        // What is wrong with all of them is wrong with none.
+        if tally.stop.is_some() {
+            return Ok(());
+        }
+        let line = self
+            .asking
+            .not_taken(&self.ledger.state, asked.at, &failure);
+        if let Some(line) = line {
+            self.ledger.take(&line)?;
+        }
+        if self.bad_requests.add(asked.at) {
+            tally.stop = Some(LlmError::Failed(failure));
+        }
+        Ok(())
     }
 }
 
@@ -656,6 +815,10 @@ fn end_of_everything(failure: &Failure) -> Option<LlmError> {
     match failure.class {
         FailureClass::Auth => Some(LlmError::Auth(failure.clone())),
         FailureClass::Quota => Some(LlmError::Quota(failure.clone())),
+        // No such model.
+        FailureClass::BadRequest if failure.status == Some(404) => {
+            Some(LlmError::Failed(failure.clone()))
+        }
         _ => None,
     }
 }

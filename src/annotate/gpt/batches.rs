@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::questions::Question;
+use crate::net::llm::Written;
 
 /// A batch that is under way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +34,9 @@ pub struct PendingBatch {
     /// Number of the batch at the service.
     #[serde(default)]
     pub remote_batch: String,
+    /// How its requests are written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written: Option<Written>,
 }
 
 impl PendingBatch {
@@ -91,6 +95,31 @@ impl Default for BatchLimits {
     }
 }
 
+/// All batches that are under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct UnderWay {
+    /// How many.
+    pub(super) batches: usize,
+    /// Their questions.
+    pub(super) requests: u64,
+    /// Bytes of their files.
+    pub(super) bytes: u64,
+    /// Estimated tokens of their questions.
+    pub(super) tokens: u64,
+}
+
+impl UnderWay {
+    pub(super) fn of(pending: &[PendingBatch]) -> Self {
+        let sum = |of: fn(&PendingBatch) -> u64| pending.iter().map(of).sum();
+        Self {
+            batches: pending.len(),
+            requests: sum(|batch| batch.len() as u64),
+            bytes: sum(|batch| batch.json_file_size),
+            tokens: sum(|batch| batch.num_tokens),
+        }
+    }
+}
+
 /// A batch that is being filled.
 #[derive(Clone, Debug, Default)]
 pub struct OpenBatch {
@@ -99,6 +128,8 @@ pub struct OpenBatch {
     pub tokens: u64,
     /// The lines of its file.
     pub lines: String,
+    /// How the first of its requests is written.
+    pub written: Option<Written>,
     last_tokens: u64,
 }
 
@@ -130,6 +161,12 @@ impl OpenBatch {
     /// First image.
     pub fn start(&self) -> Option<usize> {
         self.questions.first().map(|question| question.image)
+    }
+
+    /// Whether the last image that it asks about is this one.
+    pub fn is_about(&self, image: usize) -> bool {
+        let last = self.questions.last();
+        last.is_some_and(|question| question.image == image)
     }
 
     /// Whether it is to be sent after the last question of an image.
@@ -174,6 +211,7 @@ impl OpenBatch {
             num_tokens: self.tokens,
             remote_json_file_id: String::new(),
             remote_batch: String::new(),
+            written: self.written.clone(),
         })
     }
 }
@@ -267,6 +305,7 @@ mod tests {
             num_tokens: 0,
             remote_json_file_id: String::new(),
             remote_batch: String::new(),
+            written: None,
         };
         assert!(batch.question("1:a:b.jpg").is_some());
         for id in [

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::state::State;
+use super::state::{Asked, State};
 use super::visual::same_image;
 use crate::annotate::category::Category;
 use crate::annotate::error::{AnnotateError, Result};
@@ -114,7 +114,22 @@ impl State {
         let [min, min_there] = rules.map(|rule| rule.min().to_string());
         let [max, max_there] = rules.map(|rule| rule.max().to_string());
         let [confidence, confidence_there] = rules.map(|rule| rule.confidence().to_string());
+        let other_prompt = || {
+            let name = |asked: &Asked| match &asked.prompt_id {
+                Some(id) => format!("{id:?}"),
+                None => "another one".to_owned(),
+            };
+            let [own, others] = [&self.asked, &other.asked];
+            let is_other = own.prompt_sha256.is_some()
+                && others.prompt_sha256.is_some()
+                && own.prompt_sha256 != others.prompt_sha256;
+            is_other.then(|| {
+                let (own, others) = (name(own), name(others));
+                format!("the prompt is {own} here and {others} there, of another text")
+            })
+        };
         [
+            other_prompt(),
             line("the model", own.model.clone(), others.model.clone()),
             line("the smallest number of opinions", min, min_there),
             line("the largest number of opinions", max, max_there),
@@ -127,7 +142,8 @@ impl State {
 
     /// Takes the opinions of `source` about nouns that this state does not have.
     /// Images of the same name must be the same. `beside` are the directories of
-    /// both state files. Returns the number of pairs taken.
+    /// both state files. A state that has not asked yet takes over the prompt, too.
+    /// Returns the number of pairs taken.
     ///
     /// # Errors
     /// Batches are under way, or images differ; then nothing is taken.
@@ -178,6 +194,39 @@ impl State {
                 }
             }
         }
+        if taken > 0 && self.asked.prompt_sha256.is_none() {
+            self.asked.prompt_id.clone_from(&other.asked.prompt_id);
+            self.asked
+                .prompt_sha256
+                .clone_from(&other.asked.prompt_sha256);
+        }
         Ok(taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::annotate::gpt::state::tests::state_of;
+
+    fn asked_with(prompt: Option<(&str, &str)>) -> State {
+        let mut state = state_of(&[]);
+        state.asked.prompt_id = prompt.map(|(id, _)| id.to_owned());
+        state.asked.prompt_sha256 = prompt.map(|(_, hash)| hash.to_owned());
+        state
+    }
+
+    #[test]
+    fn another_prompt_is_a_difference_and_an_unknown_one_is_none() {
+        let one = asked_with(Some(("own", "12")));
+        let differences = one.differences(&asked_with(Some(("own", "34"))));
+        assert_eq!(
+            differences,
+            [r#"the prompt is "own" here and "own" there, of another text"#]
+        );
+        for same in [Some(("own", "12")), None] {
+            assert!(one.differences(&asked_with(same)).is_empty());
+            assert!(asked_with(same).differences(&one).is_empty());
+        }
     }
 }

@@ -16,7 +16,8 @@ pub enum FailureKind {
     Invalid,
     /// Answers that were cut.
     Truncated,
-    /// No answers.
+    /// No answers. Earlier versions counted these; they say nothing about a
+    /// pair.
     Unanswered,
     /// The service does not take the question as it is.
     BadRequest,
@@ -50,14 +51,21 @@ pub struct Failed {
     pub message: String,
 }
 
+impl Failed {
+    /// Whether it is asked about no more.
+    fn is_parked(&self) -> bool {
+        self.parked && self.class != FailureKind::Unanswered
+    }
+}
+
 /// All of them, by image and noun.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Failures(BTreeMap<String, BTreeMap<String, Failed>>);
 
 impl Failures {
-    /// One more question about a pair failed. It is asked about again unless
-    /// that happened too often, or `for_good`.
+    /// One more answer about a pair was of no use. It is asked about again unless
+    /// that happened too often, or `for_good`. No answer counts against nobody.
     pub fn add(
         &mut self,
         image: &str,
@@ -66,6 +74,9 @@ impl Failures {
         message: &str,
         for_good: bool,
     ) {
+        if class == FailureKind::Unanswered {
+            return;
+        }
         let of_image = self.0.entry(image.to_owned()).or_default();
         let failed = of_image.entry(noun.to_owned()).or_insert_with(|| Failed {
             class,
@@ -96,7 +107,7 @@ impl Failures {
 
     /// Whether a pair is asked about no more.
     pub fn is_parked(&self, image: &str, noun: &str) -> bool {
-        self.of(image, noun).is_some_and(|failed| failed.parked)
+        self.of(image, noun).is_some_and(Failed::is_parked)
     }
 
     /// What happened to a pair, if anything did.
@@ -107,8 +118,39 @@ impl Failures {
     /// Pairs that are asked about no more.
     pub fn parked(&self) -> impl Iterator<Item = (&str, &str, &Failed)> {
         self.0.iter().flat_map(|(image, of_image)| {
-            let parked = of_image.iter().filter(|(_, failed)| failed.parked);
+            let parked = of_image.iter().filter(|(_, failed)| failed.is_parked());
             parked.map(move |(noun, failed)| (image.as_str(), noun.as_str(), failed))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_useless_answers_park_a_pair_and_missing_ones_do_not() {
+        let mut failures = Failures::default();
+        for _ in 0..5 {
+            failures.add("a.png", "fox", FailureKind::Unanswered, "no", false);
+        }
+        assert_eq!(failures, Failures::default());
+        for parked in [false, false, true] {
+            failures.add("a.png", "fox", FailureKind::Invalid, "odd", false);
+            assert_eq!(failures.is_parked("a.png", "fox"), parked);
+        }
+        failures.add("a.png", "wolf", FailureKind::Refused, "no", true);
+        assert_eq!(failures.parked().count(), 2);
+    }
+
+    #[test]
+    fn pairs_that_an_earlier_version_gave_up_in_an_outage_are_open_again() {
+        let text = r#"{"a.png": {
+            "fox": {"class": "unanswered", "count": 3, "parked": true, "message": "503"},
+            "wolf": {"class": "invalid", "count": 3, "parked": true, "message": "odd"}}}"#;
+        let failures: Failures = serde_json::from_str(text).unwrap();
+        assert!(!failures.is_parked("a.png", "fox"));
+        let parked: Vec<&str> = failures.parked().map(|(_, noun, _)| noun).collect();
+        assert_eq!(parked, ["wolf"]);
     }
 }

@@ -12,6 +12,7 @@ use regex::Regex;
 use serde_json::Value;
 use thiserror::Error;
 
+use super::prompt::as_asked;
 use super::relax::relaxed;
 use crate::nouns::{canonical, collapse_spaces};
 
@@ -194,7 +195,8 @@ fn verdict(content: &str, noun: &str, number: usize) -> Result<bool, Refusal> {
 /// Whether a noun is the one that was asked about.
 fn check_noun(said: &str, asked: &str, number: usize) -> Result<(), Refusal> {
     let stripped = said.trim_matches(['*', '_']);
-    if canonical(stripped) == canonical(asked) {
+    // Models repeat what they were told.
+    if canonical(stripped) == canonical(&as_asked(asked)) {
         return Ok(());
     }
     Err(Refusal::Noun {
@@ -296,6 +298,18 @@ mod tests {
             assert!(read_answer(&asked, &json_answer(&bad)).is_err(), "{bad}");
         }
         assert!(read_answer(&asked, &good[..good.len() - 3]).is_err());
+    }
+
+    #[test]
+    fn nouns_are_expected_as_they_were_asked_about() {
+        let asked = nouns(&["x\u{1b}[31m", "red\u{7}fox", "dog"]);
+        let text = "A scene.\n1) x [31m - Correct\n2) red fox - Incorrect\n3) dog - Correct";
+        assert_eq!(
+            read_answer(&asked, text).unwrap().verdicts,
+            [true, false, true]
+        );
+        let other = text.replace("red fox", "red wolf");
+        assert!(read_answer(&asked, &other).is_err());
     }
 
     #[test]

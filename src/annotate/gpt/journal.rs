@@ -398,10 +398,7 @@ impl Ledger {
     }
 
     fn head(&mut self) -> Result<()> {
-        self.append(&Line::Journal {
-            novic: NAME.to_owned(),
-            format: FORMAT,
-        })
+        self.append(&head())
     }
 
     fn append(&mut self, line: &Line) -> Result<()> {
@@ -539,6 +536,19 @@ fn read_lines(file: &mut File, path: &Path) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
+/// The first line of every journal.
+fn head() -> Line {
+    Line::Journal {
+        novic: NAME.to_owned(),
+        format: FORMAT,
+    }
+}
+
+/// Whether a file without a whole line can be a journal that was begun.
+fn is_begun(bytes: &[u8]) -> bool {
+    serde_json::to_vec(&head()).is_ok_and(|head| head.starts_with(bytes))
+}
+
 /// All whole lines, and where they end.
 fn whole_lines(bytes: &[u8], path: &Path) -> Result<(Vec<Line>, usize)> {
     let end = bytes.iter().rposition(|&byte| byte == b'\n');
@@ -553,10 +563,56 @@ fn whole_lines(bytes: &[u8], path: &Path) -> Result<(Vec<Line>, usize)> {
         }
     }
     match lines.first() {
-        None => Ok((lines, whole)),
+        // Nothing, or what a process wrote that was killed over the first line.
+        None if is_begun(bytes) => Ok((lines, whole)),
+        None => Err(foreign()),
         Some(Line::Journal { novic, format }) if novic == NAME && *format <= FORMAT => {
             Ok((lines, whole))
         }
         Some(_) => Err(foreign()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::annotate::gpt::state::tests::state_of;
+
+    #[test]
+    fn only_what_was_begun_as_a_journal_is_one() {
+        let path = Path::new("s.json.journal");
+        let head = serde_json::to_string(&head()).unwrap();
+        for begun in ["", &head[..1], &head[..20], &head] {
+            let (lines, whole) = whole_lines(begun.as_bytes(), path).unwrap();
+            assert!(lines.is_empty() && whole == 0, "{begun}");
+        }
+        let torn = format!("{head}\n{{\"line\":\"ret");
+        let (lines, whole) = whole_lines(torn.as_bytes(), path).unwrap();
+        assert_eq!((lines.len(), whole), (1, head.len() + 1));
+        for foreign in [
+            "my notes",
+            "\n",
+            "{\"line\":\"retry\"}\n",
+            "{}\n",
+            "{\"a\": 1",
+        ] {
+            let read = whole_lines(foreign.as_bytes(), path);
+            assert!(
+                matches!(read, Err(AnnotateError::NotJournal { .. })),
+                "{foreign:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_foreign_file_in_place_of_a_journal_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.json");
+        let state = state_of(&["a.png"]);
+        std::fs::write(&path, state.text(StateFormat::Two)).unwrap();
+        let journal = journal_path(&path);
+        std::fs::write(&journal, "my notes").unwrap();
+        assert!(Ledger::open(&path, None).is_err());
+        assert_eq!(std::fs::read_to_string(&journal).unwrap(), "my notes");
     }
 }

@@ -197,13 +197,19 @@ impl Questioning {
     }
 }
 
+/// A noun as it is asked about: on one line, whatever it contains.
+pub(super) fn as_asked(noun: &str) -> String {
+    noun.replace(|c: char| c.is_control(), " ")
+}
+
+/// Whether anything is left of a noun to be asked about.
+pub(super) fn can_be_asked(noun: &str) -> bool {
+    !noun.chars().all(|c| c.is_control() || c.is_whitespace())
+}
+
 /// The list that is asked about: one line per noun.
 fn noun_list(nouns: &[String]) -> String {
-    let line = |(noun, number): (&String, usize)| {
-        // One noun, one line, whatever it contains.
-        let noun = noun.replace(|c: char| c.is_control(), " ");
-        format!("{number}) {noun}")
-    };
+    let line = |(noun, number): (&String, usize)| format!("{number}) {}", as_asked(noun));
     nouns
         .iter()
         .zip(1..)
@@ -220,6 +226,10 @@ mod tests {
     fn nouns_stay_on_their_lines() {
         let nouns = ["a\nb", "2) c\u{7}"].map(str::to_owned);
         assert_eq!(noun_list(&nouns), "1) a b\n2) 2) c ");
+        assert!(can_be_asked("2) c\u{7}"));
+        for nothing in ["", " ", "\n\u{7}"] {
+            assert!(!can_be_asked(nothing), "{nothing:?}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! (`annotation.md` 7).
 
 use super::deal::{Needed, deal};
+use super::prompt::can_be_asked;
 use super::state::State;
 use crate::annotate::error::{AnnotateError, Result};
 use crate::annotate::predictions::{Predictions, pool};
@@ -123,7 +124,8 @@ impl State {
         let (mut needed, mut done) = (Vec::new(), Vec::new());
         for noun in known.keys() {
             match self.need(image, noun) {
-                0 => done.push(noun.clone()),
+                // What was settled without asking does not fill up lists.
+                0 => done.extend(can_be_asked(noun).then(|| noun.clone())),
                 need => needed.push(Needed {
                     noun: noun.clone(),
                     need,
@@ -171,6 +173,11 @@ impl State {
         ((start..end).flat_map(of).collect(), end % count)
     }
 
+    /// Whether a pair needs more opinions and is still asked about.
+    pub(super) fn is_open(&self, image: usize, noun: &str) -> bool {
+        self.need(image, noun) > 0 && !self.failures.is_parked(&self.meta.images[image], noun)
+    }
+
     /// Pairs that need more opinions and are still asked about.
     pub fn open_pairs<'a>(
         &'a self,
@@ -182,11 +189,34 @@ impl State {
             let new = predicted.get(image).map_or(&[][..], Vec::as_slice).iter();
             let new = new.filter(|noun| !known.contains_key(*noun));
             let all = known.keys().chain(new).map(String::as_str);
-            let name = &self.meta.images[image];
-            all.filter(move |noun| {
-                self.need(image, noun) > 0 && !self.failures.is_parked(name, noun)
-            })
-            .map(move |noun| (image, noun))
+            all.filter(move |noun| self.is_open(image, noun))
+                .map(move |noun| (image, noun))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::annotate::gpt::state::tests::state_of;
+
+    #[test]
+    fn nouns_that_were_settled_without_asking_fill_up_no_lists() {
+        let mut state = state_of(&["a.png"]);
+        let opinions = &mut state.records[0].opinions;
+        opinions.insert(String::new(), vec![false; 3]);
+        opinions.insert("\u{7}\n".to_owned(), vec![false; 3]);
+        opinions.insert("wolf".to_owned(), vec![true; 3]);
+        let predicted = ["", "\u{7}\n", "fox"].map(str::to_owned);
+        let dealing = Dealing {
+            min_nouns: 8,
+            seed: None,
+        };
+        let questions = state.questions(0, &predicted, dealing, 0);
+        let lists: Vec<_> = questions.iter().map(|question| &question.nouns).collect();
+        assert_eq!(lists, [&["fox", "wolf"]; 3]);
+        let predicted = [predicted.to_vec()];
+        let open: Vec<_> = state.open_pairs(&predicted).collect();
+        assert_eq!(open, [(0, "fox")]);
     }
 }

@@ -1,18 +1,22 @@
 //! Questions one by one, several at a time (`annotation.md` 9, 12).
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::failures::FailureKind;
-use super::journal::{Ledger, Line, now};
+use super::journal::{Ledger, Line};
 use super::judge::judge;
 use super::log::Tried;
 use super::questions::Question;
+use super::room::{Room, Rooms};
 use super::run::{Asking, Outcome, Progress};
+use super::unanswered::Unanswered;
 use crate::annotate::error::{AnnotateError, Result};
-use crate::net::llm::{BadRequests, ChatAnswer, Crew, FailureClass, Halt, LlmClient, LlmError};
+use crate::net::llm::{
+    BadRequests, ChatAnswer, Crew, Failure, FailureClass, Halt, LlmClient, LlmError,
+};
 
 /// How often the state file is written.
 const SAVE: Duration = Duration::from_secs(30);
@@ -21,8 +25,8 @@ const SAVE: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 struct Job {
     question: Question,
-    /// Factor of the length of the answer.
-    longer: u32,
+    /// The room that its answer gets.
+    room: Room,
     /// Whether an answer of no use came.
     repeated: bool,
     /// Whether the model refused.
@@ -41,7 +45,12 @@ struct Work {
     /// None after the end.
     ledger: Option<Ledger>,
     queue: VecDeque<Job>,
-    in_flight: usize,
+    /// Questions that were sent and have no answer yet, by image.
+    in_flight: HashMap<usize, usize>,
+    /// Images whose last answer was of use.
+    useful: HashSet<usize>,
+    rooms: Rooms,
+    unanswered: Unanswered,
     round: u64,
     /// Questions that were sent.
     asked: u64,
@@ -73,7 +82,10 @@ pub fn ask_singly(
         crew: Crew::new(Work {
             ledger: Some(ledger),
             queue: VecDeque::new(),
-            in_flight: 0,
+            in_flight: HashMap::new(),
+            useful: HashSet::new(),
+            rooms: Rooms::default(),
+            unanswered: Unanswered::default(),
             round: 0,
             asked: 0,
             saved: Instant::now(),
@@ -91,13 +103,17 @@ pub fn ask_singly(
     let Some(mut ledger) = state.ledger.take() else {
         return Err(AnnotateError::Lost);
     };
+    let unanswered = std::mem::take(&mut state.unanswered);
     drop(state);
     ledger.save()?;
     let outcome = match halt {
         Some(Halt::Own(error)) => return Err(error),
         Some(Halt::Service(error)) => Outcome::Stopped(error),
         None if interrupted => Outcome::Stopped(LlmError::Interrupted),
-        None => Outcome::Finished,
+        None => match unanswered.why(|image, noun| ledger.state.is_open(image, noun)) {
+            Some(failure) => Outcome::Unanswered(failure),
+            None => Outcome::Finished,
+        },
     };
     Ok((ledger, outcome))
 }
@@ -113,9 +129,10 @@ impl Run {
     /// One thread: question after question.
     fn work(&self) {
         while let Some(job) = self.next() {
+            let image = job.question.image;
             let ended = self.ask(job);
             let mut state = self.crew.state();
-            state.in_flight -= 1;
+            state.has_landed(image);
             if let Err(why) = ended {
                 state.halt(why);
             }
@@ -131,45 +148,20 @@ impl Run {
                 return None;
             }
             let state: &mut Work = &mut guard;
-            let Some(ledger) = &state.ledger else {
-                return None;
-            };
             if self.asking.most.is_some_and(|most| state.asked >= most) {
                 return None;
             }
-            if let Some(job) = state.queue.pop_front() {
-                // It may have been answered or given up in the meantime.
-                let question = &job.question;
-                let image = &ledger.state.meta.images[question.image];
-                let is_open = |noun: &String| {
-                    ledger.state.need(question.image, noun) > 0
-                        && !ledger.state.failures.is_parked(image, noun)
-                };
-                if !question.nouns.iter().any(is_open) {
-                    continue;
-                }
-                state.in_flight += 1;
-                state.asked += 1;
+            if let Some(job) = state.send_next() {
                 return Some(job);
             }
-            if state.in_flight > 0 {
+            if !state.in_flight.is_empty() {
                 guard = self.crew.wait(guard);
                 continue;
             }
             // Only a whole round without a question is the end.
-            let asking = &self.asking;
-            let (questions, _) = ledger.state.questions_between(
-                &asking.predicted,
-                asking.dealing,
-                0,
-                0,
-                state.round,
-            );
-            if questions.is_empty() {
+            if !state.begin_round(&self.asking) {
                 return None;
             }
-            state.round += 1;
-            state.queue.extend(questions.into_iter().map(Job::new));
             self.crew.tell();
         }
     }
@@ -190,7 +182,7 @@ impl Run {
         let asking = &self.asking;
         let request = asking
             .questioning
-            .request(&jpeg, &job.question.nouns, job.longer);
+            .request(&jpeg, &job.question.nouns, job.room.longer());
         let (mut tried, mut logged) = (Tried::default(), Ok(()));
         let tokens = asking.tokens_of_image(&small);
         let answer = self.client.chat_told(&request, tokens, &mut |exchange| {
@@ -214,20 +206,13 @@ impl Run {
     ) -> std::result::Result<(), Halt<AnnotateError>> {
         match answer {
             Ok(answer) => self.take(job, &answer, tried).map_err(Halt::Own),
-            Err(LlmError::Failed(failure)) if failure.status != Some(404) => {
-                let bad = failure.class == FailureClass::BadRequest;
-                let class = match bad {
-                    true => FailureKind::BadRequest,
-                    false => FailureKind::Unanswered,
-                };
-                self.unanswered(&job, class, &failure.to_string())
-                    .map_err(Halt::Own)?;
-                let mut state = self.crew.state();
-                match bad && state.bad_requests.add(job.question.image) {
-                    true => Err(Halt::Service(LlmError::Failed(failure))),
-                    false => Ok(()),
+            Err(LlmError::Failed(failure)) if failure.status != Some(404) => match failure.class {
+                FailureClass::BadRequest => self.not_taken(&job, failure),
+                _ => {
+                    self.crew.state().unanswered.add(&job.question, failure);
+                    Ok(())
                 }
-            }
+            },
             Err(error) => Err(Halt::Service(error)),
         }
     }
@@ -244,23 +229,25 @@ impl Run {
         };
         let image = ledger.state.meta.images[job.question.image].clone();
         let mut line = judge(&image, &job.question.nouns, answer, cost);
-        let mut again = Vec::new();
+        state.unanswered.answered(&job.question);
+        match line.failed {
+            None => state.useful.insert(job.question.image),
+            Some(_) => state.useful.remove(&job.question.image),
+        };
+        let mut again = None;
         if let Some(failed) = &mut line.failed {
             match failed.class {
-                FailureKind::Truncated if job.longer == 1 => {
-                    failed.counts = false;
-                    job.longer = 2;
-                    again.push(job);
-                }
-                FailureKind::Truncated if job.question.nouns.len() > 1 => {
-                    failed.counts = false;
-                    again = job.halves();
+                FailureKind::Truncated => {
+                    let (image, nouns) = (job.question.image, job.question.nouns.len());
+                    let has_more = state.rooms.cut(image, job.room, nouns);
+                    (failed.counts, failed.for_good) = (!has_more, !has_more);
+                    again = has_more.then_some(job);
                 }
                 FailureKind::Refused if job.refused => failed.for_good = true,
                 FailureKind::Refused => {
                     failed.counts = false;
                     job.refused = true;
-                    again.push(job);
+                    again = Some(job);
                 }
                 // In another order, for models stumble over some.
                 FailureKind::Invalid if !job.repeated => {
@@ -268,7 +255,7 @@ impl Run {
                     if self.asking.dealing.seed.is_some() {
                         job.question.nouns.reverse();
                     }
-                    again.push(job);
+                    again = Some(job);
                 }
                 _ => {}
             }
@@ -278,7 +265,7 @@ impl Run {
         if let (Some(log), Line::Answer(line)) = (&self.asking.log, &line) {
             log.answer(line, tried)?;
         }
-        for job in again.into_iter().rev() {
+        if let Some(job) = again {
             state.queue.push_front(job);
         }
         if state.saved.elapsed() >= SAVE {
@@ -288,49 +275,111 @@ impl Run {
         Ok(())
     }
 
-    /// A question without an answer.
-    fn unanswered(&self, job: &Job, class: FailureKind, message: &str) -> Result<()> {
-        let mut state = self.crew.state();
+    /// What the service does not take of an image, it never takes. Fails if that
+    /// happens too often.
+    fn not_taken(
+        &self,
+        job: &Job,
+        failure: Failure,
+    ) -> std::result::Result<(), Halt<AnnotateError>> {
+        let mut guard = self.crew.state();
+        let state: &mut Work = &mut guard;
         let Some(ledger) = &mut state.ledger else {
             return Ok(());
         };
         let image = job.question.image;
-        // What the service does not take of an image, it never takes.
-        let for_good = class == FailureKind::BadRequest;
-        let nouns = match for_good {
-            true => ledger
-                .state
-                .open_pairs(&self.asking.predicted)
-                .filter(|(at, _)| *at == image)
-                .map(|(_, noun)| noun.to_owned())
-                .collect(),
-            false => job.question.nouns.clone(),
-        };
-        ledger.take(&Line::Unanswered {
-            at: now(),
-            image: ledger.state.meta.images[image].clone(),
-            nouns,
-            class,
-            message: message.to_owned(),
-            for_good,
-        })
+        if let Some(line) = self.asking.not_taken(&ledger.state, image, &failure) {
+            ledger.take(&line).map_err(Halt::Own)?;
+        }
+        match state.bad_requests.add(image) {
+            true => Err(Halt::Service(LlmError::Failed(failure))),
+            false => Ok(()),
+        }
     }
+}
+
+impl Work {
+    /// The next question, which counts as sent. None if there is none, or if
+    /// all of them wait for answers about their images.
+    fn send_next(&mut self) -> Option<Job> {
+        let ledger = self.ledger.as_ref()?;
+        while let Some(at) = self.queue.iter().position(|job| self.may_go(job)) {
+            let job = self.queue.remove(at)?;
+            // It may have been answered or given up in the meantime.
+            if !asks_something(ledger, &self.unanswered, &job.question) {
+                continue;
+            }
+            let (image, room) = (job.question.image, job.room);
+            let mut fitting = self.rooms.fitting(job.question, room).into_iter();
+            let (question, room) = fitting.next()?;
+            for (question, room) in fitting.rev() {
+                self.queue.push_front(Job {
+                    question,
+                    room,
+                    ..job
+                });
+            }
+            *self.in_flight.entry(image).or_default() += 1;
+            self.asked += 1;
+            return Some(Job {
+                question,
+                room,
+                ..job
+            });
+        }
+        None
+    }
+
+    /// Until an answer about an image is of use, one question about it is asked
+    /// at a time: what is wrong with one answer is wrong with the next ones, too,
+    /// which are paid for.
+    fn may_go(&self, job: &Job) -> bool {
+        let image = &job.question.image;
+        self.useful.contains(image) || !self.in_flight.contains_key(image)
+    }
+
+    /// A question about an image is in flight no more.
+    fn has_landed(&mut self, image: usize) {
+        if let Some(count) = self.in_flight.get_mut(&image) {
+            *count -= 1;
+            if *count == 0 {
+                self.in_flight.remove(&image);
+            }
+        }
+    }
+
+    /// Puts all open questions into the queue. Whether there are any.
+    fn begin_round(&mut self, asking: &Asking) -> bool {
+        let Some(ledger) = &self.ledger else {
+            return false;
+        };
+        let (predicted, dealing) = (&asking.predicted, asking.dealing);
+        let state = &ledger.state;
+        let (mut questions, _) = state.questions_between(predicted, dealing, 0, 0, self.round);
+        questions.retain(|question| asks_something(ledger, &self.unanswered, question));
+        self.round += 1;
+        self.queue.extend(questions.into_iter().map(Job::new));
+        !self.queue.is_empty()
+    }
+}
+
+/// Whether a question is about a pair that is open, and that is asked about in
+/// this run.
+fn asks_something(ledger: &Ledger, unanswered: &Unanswered, question: &Question) -> bool {
+    let image = question.image;
+    question
+        .nouns
+        .iter()
+        .any(|noun| ledger.state.is_open(image, noun) && !unanswered.is_given_up(image, noun))
 }
 
 impl Job {
     fn new(question: Question) -> Self {
         Self {
             question,
-            longer: 1,
+            room: Room::default(),
             repeated: false,
             refused: false,
         }
-    }
-
-    /// The same question about half of the nouns each.
-    fn halves(self) -> Vec<Self> {
-        let halves = self.question.halves().into_iter();
-        let half = |question| Self { question, ..self };
-        halves.map(half).collect()
     }
 }

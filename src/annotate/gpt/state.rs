@@ -5,7 +5,7 @@
 //! whom, what could not be had, and what was spent. Both are written as text
 //! with sorted keys.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -16,10 +16,13 @@ use super::journal::Seen;
 use super::opinions::OpinionRule;
 use crate::annotate::error::{AnnotateError, Result};
 use crate::evaluate::json_text;
-use crate::net::llm::{Price, Usage};
+use crate::net::llm::{AnswerForm, LimitName, LlmClient, Price, Usage, Written};
 
 /// Member of a batch under way that says how far it is.
 const SEEN: &str = "seen";
+
+/// Members of a batch under way that the original does not have.
+const OWN: [&str; 2] = [SEEN, "written"];
 
 /// Versions of state files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +63,7 @@ pub struct Meta {
 
 /// How questions were asked, which must not change under way.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Asked {
     /// Address of the service.
     pub endpoint: Option<String>,
@@ -69,8 +73,35 @@ pub struct Asked {
     pub prompt_sha256: Option<String>,
     /// `single` or `batch`, whichever was used last.
     pub mode: Option<String>,
-    /// Form of answers that the service knows: `schema`, `json` or `text`.
-    pub answer: Option<String>,
+    /// Form of answers that the service knows.
+    pub answer: Option<AnswerForm>,
+    /// Name that the service has for the limit of an answer.
+    pub limit: Option<LimitName>,
+    /// Parameters that the service does not know.
+    pub dropped: BTreeSet<String>,
+}
+
+impl Asked {
+    /// What was found out about the service at an address.
+    pub fn known(&self, endpoint: &str) -> Option<Written> {
+        let is_same = self.endpoint.as_deref() == Some(endpoint);
+        let answer = self.answer.filter(|_| is_same)?;
+        Some(Written {
+            answer,
+            limit: self.limit.unwrap_or_default(),
+            dropped: self.dropped.clone(),
+        })
+    }
+
+    /// Keeps what was found out about the service, if anything was.
+    pub fn remember(&mut self, client: &LlmClient) {
+        let endpoint = client.address();
+        let known = client.known().or_else(|| self.known(&endpoint));
+        self.endpoint = Some(endpoint);
+        self.answer = known.as_ref().map(|known| known.answer);
+        self.limit = known.as_ref().map(|known| known.limit);
+        self.dropped = known.map(|known| known.dropped).unwrap_or_default();
+    }
 }
 
 /// What is known about one image.
@@ -288,7 +319,9 @@ impl State {
         } else {
             let pending = value["pending"]["annotate_batch"].as_array_mut();
             for batch in pending.into_iter().flatten() {
-                batch.as_object_mut().map(|batch| batch.remove(SEEN));
+                if let Some(batch) = batch.as_object_mut() {
+                    batch.retain(|name, _| !OWN.contains(&name.as_str()));
+                }
             }
         }
         value.sort_all_objects();
@@ -398,5 +431,42 @@ impl State {
     pub fn opinions(&self) -> usize {
         let of = |record: &ImageRecord| record.opinions.values().map(Vec::len).sum::<usize>();
         self.records.iter().map(of).sum()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A state of images about which nothing is known.
+    pub(in crate::annotate::gpt) fn state_of(images: &[&str]) -> State {
+        State::new(Meta {
+            batch_dir: "batches".to_owned(),
+            images_dir: ".".to_owned(),
+            images_small_dir: "512px".to_owned(),
+            images: images.iter().map(|image| (*image).to_owned()).collect(),
+            images_small: images.iter().map(|image| format!("{image}.jpg")).collect(),
+            model: "m".to_owned(),
+            rule: OpinionRule::new(3, 5, 0.78).expect("a rule"),
+        })
+    }
+
+    #[test]
+    fn what_is_known_of_a_service_is_known_of_no_other() {
+        let asked: Asked = serde_json::from_value(json!({
+            "endpoint": "http://one/v1", "mode": null, "answer": "json",
+            "limit": "max_completion_tokens", "dropped": ["seed"],
+        }))
+        .unwrap();
+        let known = asked.known("http://one/v1").unwrap();
+        assert_eq!(known.answer, AnswerForm::Json);
+        assert_eq!(known.limit, LimitName::MaxCompletionTokens);
+        assert!(known.dropped.contains("seed"));
+        assert_eq!(asked.known("http://two/v1"), None);
+        // As earlier versions wrote it.
+        let earlier = json!({"endpoint": "http://one/v1", "answer": "text"});
+        let earlier: Asked = serde_json::from_value(earlier).unwrap();
+        let known = earlier.known("http://one/v1").unwrap();
+        assert_eq!(known.limit, LimitName::MaxTokens);
     }
 }

@@ -57,6 +57,17 @@ choice! {
     }
 }
 
+choice! {
+    /// Waits between tries.
+    pub enum AnnotateBackoff {
+        /// By chance, so that not all requests come at once.
+        #[default]
+        Jitter = "jitter",
+        /// Like the original, after failures in a row.
+        Novic = "novic",
+    }
+}
+
 section! {
     /// What a model costs. What is absent is as known for the model, or as `[annotate.gpt]` says.
     pub struct ModelPrice("annotate.gpt.price") {
@@ -88,6 +99,10 @@ section! {
         small_size: usize = 512 => at_least(28.0).at_most(8192.0).cosmetic().unit("pixels");
         /// Quality of small copies.
         small_quality: usize = 85 => at_least(1.0).at_most(100.0).cosmetic();
+        /// Make no small copies: all of them must be there.
+        small_ready: bool = false => cosmetic();
+        /// Version of the state file; none: as it is.
+        state_format: Option<u64> = None => at_least(1.0).at_most(2.0).cosmetic();
         /// Directory of batch files, in that of the images.
         batch_dir: String = "batches".to_owned() => cosmetic();
         /// Prediction files, or directories of them.
@@ -104,10 +119,22 @@ section! {
         min_nouns: usize = 8 => at_least(1.0).cosmetic();
         /// Seed of the order of nouns and questions.
         seed: u64 = 1 => cosmetic();
+        /// Ask in the order in which nouns are dealt.
+        no_shuffle: bool = false => cosmetic();
         /// What the model is told.
         prompt: String = "describe-then-judge-1".to_owned() => cosmetic();
         /// What it is told instead: a text, or a file of it.
         instruction: Option<String> = None => cosmetic();
+        /// Go on with another prompt than before.
+        allow_prompt_change: bool = false => cosmetic();
+        /// Ask again about pairs that were given up.
+        retry_failed: bool = false => cosmetic();
+        /// Say what a run would take, and ask nobody.
+        dry_run: bool = false => cosmetic();
+        /// Requests that are printed as they would be sent when nobody is asked.
+        show: usize = 0 => cosmetic();
+        /// Directory for the batch files of an estimate.
+        write_jsonl: Option<String> = None => cosmetic();
         /// Form of answers.
         answer: AnnotateAnswer = AnnotateAnswer::Auto => cosmetic();
         /// How questions are sent.
@@ -142,6 +169,8 @@ section! {
         attempts: usize = 5 => at_least(1.0).cosmetic();
         /// Longest wait before the second try; it doubles with each.
         backoff_base: f64 = 1.0 => above(0.0).cosmetic().unit("s");
+        /// Waits between tries.
+        backoff: AnnotateBackoff = AnnotateBackoff::Jitter => cosmetic();
         /// Longest time of a request.
         timeout: f64 = 120.0 => above(0.0).cosmetic().unit("s");
         /// Longest time until a connection is there.

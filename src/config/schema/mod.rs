@@ -32,7 +32,8 @@ mod train;
 
 pub use action::{Action, readers};
 pub use annotate::{
-    AnnotateAnswer, AnnotateDetail, AnnotateGpt, AnnotateLimit, AnnotateMode, ModelPrice,
+    AnnotateAnswer, AnnotateBackoff, AnnotateDetail, AnnotateGpt, AnnotateLimit, AnnotateMode,
+    ModelPrice,
 };
 pub use checkpoint::{Checkpoint, CheckpointExport};
 pub use choice::UnknownChoice;

@@ -1,13 +1,11 @@
 //! The batch part of the protocol: files of questions, answered within a day.
 
-use std::time::Duration;
-
 use serde_json::{Map, Value, json};
 
 use super::answer::ChatAnswer;
 use super::client::LlmClient;
 use super::error::LlmError;
-use super::failure::{Failure, FailureClass};
+use super::failure::Failure;
 use super::transport::Call;
 
 /// Largest file of results that is read.
@@ -45,6 +43,8 @@ pub struct RemoteBatch {
     pub marker: Option<String>,
     /// Questions: all, answered, failed.
     pub counts: Option<[u64; 3]>,
+    /// Why it failed as a whole, in the words of the service.
+    pub errors: Vec<String>,
 }
 
 impl RemoteBatch {
@@ -60,6 +60,7 @@ impl RemoteBatch {
             error_file: text("error_file_id"),
             marker: body["metadata"][MARK].as_str().map(str::to_owned),
             counts: counts(),
+            errors: errors_of(&body["errors"]),
         })
     }
 
@@ -70,6 +71,20 @@ impl RemoteBatch {
             _ => BatchState::UnderWay,
         }
     }
+}
+
+/// What is said about a batch that failed as a whole.
+fn errors_of(errors: &Value) -> Vec<String> {
+    let list = errors["data"].as_array().or_else(|| errors.as_array());
+    let words = |error: &Value| {
+        let text = |name: &str| error[name].as_str();
+        let message = text("message").or_else(|| text("code"))?;
+        Some(match error["line"].as_u64() {
+            Some(line) => format!("line {line}: {message}"),
+            None => message.to_owned(),
+        })
+    };
+    list.into_iter().flatten().filter_map(words).collect()
 }
 
 /// What became of one question of a batch.
@@ -104,7 +119,7 @@ impl LlmClient {
             "completion_window": "24h",
             "metadata": {MARK: marker},
         });
-        let mut tries = 0;
+        let mut patience = self.patience();
         loop {
             // Only once: it may arrive although no answer comes.
             let failure = match self.call_once(&Call::Post("batches", &body)) {
@@ -114,8 +129,7 @@ impl LlmClient {
                 },
                 Err(failure) => failure,
             };
-            tries += 1;
-            self.wait_after(&failure, tries)?;
+            self.sleep(patience.wait_after(&failure)?)?;
             if let Some(batch) = self.marked_batch(marker)? {
                 return Ok(batch);
             }
@@ -221,22 +235,6 @@ impl LlmClient {
             Err(error) => Err(error),
         }
     }
-
-    /// Waits after a failure of a call that is no question, or gives up.
-    pub(super) fn wait_after(&self, failure: &Failure, tries: u32) -> Result<(), LlmError> {
-        let wait = match failure.class {
-            FailureClass::Auth => return Err(LlmError::Auth(failure.clone())),
-            FailureClass::Quota => return Err(LlmError::Quota(failure.clone())),
-            FailureClass::BadRequest => return Err(LlmError::Failed(failure.clone())),
-            FailureClass::Rate => failure.wait,
-            FailureClass::Transient => None,
-        };
-        if tries >= self.attempts() {
-            return Err(LlmError::Failed(failure.clone()));
-        }
-        let wait = wait.unwrap_or_else(|| self.backoff().wait(tries, tries));
-        self.sleep(wait.max(Duration::from_millis(1)))
-    }
 }
 
 /// The number in an answer.
@@ -256,5 +254,28 @@ fn segment(id: &str) -> String {
     match id.trim_matches('.') {
         "" => "_".to_owned(),
         _ => id,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_says_why_it_failed() {
+        let body = json!({"id": "batch_1", "status": "failed", "errors": {"object": "list", "data": [
+            {"code": "token_limit_exceeded", "message": "Enqueued token limit reached", "line": null},
+            {"code": "invalid_json_line", "message": "not JSON", "line": 7},
+            {"code": "odd"}, {},
+        ]}});
+        let batch = RemoteBatch::of(&body).expect("a batch");
+        assert_eq!(batch.state(), BatchState::Ended);
+        assert_eq!(
+            batch.errors,
+            ["Enqueued token limit reached", "line 7: not JSON", "odd"]
+        );
+        for none in [json!({"id": "b"}), json!({"id": "b", "errors": null})] {
+            assert!(RemoteBatch::of(&none).expect("a batch").errors.is_empty());
+        }
     }
 }

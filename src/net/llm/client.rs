@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::adaptation::{Adaptation, AnswerChoice, AnswerForm, LimitName};
+use super::adaptation::{Adaptation, AnswerChoice, AnswerForm, LimitName, Written};
 use super::answer::{ChatAnswer, Usage};
 use super::backoff::Backoff;
 use super::budget::{Limits, Price, Spent};
@@ -13,12 +13,10 @@ use super::error::LlmError;
 use super::exchange::Exchange;
 use super::failure::{Failure, FailureClass};
 use super::gate::{Gate, Rules};
+use super::patience::{LONGEST, Patience};
 use super::request::{ChatRequest, estimated_tokens};
 use super::service::Service;
 use super::transport::{Call, Transport};
-
-/// Longest time that one request waits because the service is asked too fast.
-const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
 /// Whether the program should stop.
 pub(super) type Stop = Arc<dyn Fn() -> bool + Send + Sync>;
@@ -119,6 +117,31 @@ impl LlmClient {
     pub fn with_limit_name(self, name: LimitName) -> Self {
         self.adaptation().fix_limit_name(name);
         self
+    }
+
+    /// With what an earlier run has found out about the same service. Options
+    /// that fix something win.
+    #[must_use]
+    pub fn with_known(self, known: Written) -> Self {
+        self.adaptation().recall(known);
+        self
+    }
+
+    /// How requests are written for the service, if it has said anything about
+    /// that.
+    pub fn known(&self) -> Option<Written> {
+        self.adaptation().known().cloned()
+    }
+
+    /// How requests are written now.
+    pub fn written(&self) -> Written {
+        self.adaptation().written().clone()
+    }
+
+    /// Learns from the refusal of a request that was sent in a batch, written as
+    /// `used`. Whether it can be written in another way now.
+    pub fn learn(&self, failure: &Failure, request: &ChatRequest, used: &Written) -> bool {
+        self.adaptation().learn(failure, request, used)
     }
 
     /// The form of answers that the service knows, as far as that was found out.
@@ -223,6 +246,7 @@ impl LlmClient {
             });
             let failure = match reply {
                 Ok(reply) => {
+                    self.adaptation().confirm();
                     let answer =
                         ChatAnswer::of_response(&reply.body, used.form(), reply.request_id);
                     permit.answered(answer.usage.unwrap_or(Usage {
@@ -239,7 +263,7 @@ impl LlmClient {
                 FailureClass::Quota => return Err(LlmError::Quota(failure)),
                 FailureClass::Rate => {
                     waited += waits;
-                    if waited > PATIENCE {
+                    if waited > LONGEST {
                         return Err(LlmError::Unavailable(failure));
                     }
                 }
@@ -252,7 +276,7 @@ impl LlmClient {
                     self.gate.sleep(self.backoff.wait(tries, failures))?;
                 }
                 FailureClass::BadRequest => {
-                    if !self.adaptation().learn(&failure, request, &used) {
+                    if !self.adaptation().learn(&failure, request, used.written()) {
                         return Err(LlmError::Failed(failure));
                     }
                 }
@@ -263,14 +287,6 @@ impl LlmClient {
 
 /// Calls that are no questions.
 impl LlmClient {
-    pub(super) fn attempts(&self) -> u32 {
-        self.attempts
-    }
-
-    pub(super) fn backoff(&self) -> Backoff {
-        self.backoff
-    }
-
     pub(super) fn failure_of(&self, status: Option<u16>, body: &Value) -> Failure {
         self.transport.failure_of(status, body)
     }
@@ -291,16 +307,17 @@ impl LlmClient {
     }
 
     fn patiently<T>(&self, call: impl Fn() -> Result<T, Failure>) -> Result<T, LlmError> {
-        let mut tries = 0;
+        let mut patience = self.patience();
         loop {
             match call() {
                 Ok(reply) => return Ok(reply),
-                Err(failure) => {
-                    tries += 1;
-                    self.wait_after(&failure, tries)?;
-                }
+                Err(failure) => self.sleep(patience.wait_after(&failure)?)?,
             }
         }
+    }
+
+    pub(super) fn patience(&self) -> Patience {
+        Patience::new(self.attempts, self.backoff)
     }
 }
 

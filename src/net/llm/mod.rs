@@ -22,11 +22,12 @@ mod failure;
 mod gate;
 mod key;
 mod multipart;
+mod patience;
 mod request;
 mod service;
 mod transport;
 
-pub use adaptation::{AnswerChoice, AnswerForm, LimitName};
+pub use adaptation::{AnswerChoice, AnswerForm, LimitName, Written};
 pub use answer::{ChatAnswer, Finish, Usage};
 pub use backoff::Backoff;
 pub use batch::{BatchLine, BatchState, RemoteBatch};

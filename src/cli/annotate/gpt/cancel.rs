@@ -3,10 +3,10 @@
 use clap::Args;
 use serde_json::json;
 
+use super::failed;
 use super::questions::{LogArgs, QuestionArgs};
 use super::run::Shown;
-use super::{failed, open};
-use crate::annotate::gpt::{Outcome, cancel as cancel_batches, resolve};
+use crate::annotate::gpt::{Ledger, Outcome, cancel as cancel_batches, resolve};
 use crate::cli::llm::llm_error;
 use crate::cli::print::print;
 use crate::cli::{CliError, Exit};
@@ -30,7 +30,7 @@ pub(super) struct CancelArgs {
 /// Runs `novic annotate gpt cancel`.
 pub(super) fn cancel(args: &CancelArgs) -> Result<Exit, CliError> {
     let settings = args.questions.settings()?;
-    let (mut ledger, undone) = open(&settings.path, None)?;
+    let (mut ledger, undone) = Ledger::open(&settings.path, None).map_err(failed)?;
     let mut asking = args.questions.asking(&settings, &ledger.state)?;
     asking.log = args.log.open(&settings)?;
     let batching = settings.batching(&ledger.state.meta.model);
@@ -38,7 +38,7 @@ pub(super) fn cancel(args: &CancelArgs) -> Result<Exit, CliError> {
     let spent = settings.spent(&ledger.state);
     let client = settings
         .llm
-        .client_from(&ledger.state.meta.model, spent, None, move || {
+        .client(&ledger.state.meta.model, spent, move || {
             interrupt.is_raised()
         })?;
     resolve(&client, &mut ledger, &undone).map_err(failed)?;

@@ -1,13 +1,13 @@
 //! `novic annotate gpt estimate`: what a run takes.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
 
 use super::failed;
-use super::questions::QuestionArgs;
+use super::questions::{QuestionArgs, Settings};
 use crate::annotate::gpt::{parent, read_state};
 use crate::cli::print::print;
 use crate::cli::{CliError, Exit};
@@ -25,8 +25,9 @@ pub(super) struct EstimateArgs {
     #[command(flatten)]
     questions: QuestionArgs,
     /// Print the first requests as they would be sent, without their images
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    show: usize,
+    /// [default: 0]
+    #[arg(long, value_name = "N")]
+    show: Option<usize>,
     /// Write the files of the batches that would be sent first
     #[arg(long, value_name = "DIR")]
     write_jsonl: Option<PathBuf>,
@@ -37,24 +38,38 @@ pub(super) struct EstimateArgs {
 
 /// Runs `novic annotate gpt estimate`.
 pub(super) fn estimate(args: &EstimateArgs) -> Result<Exit, CliError> {
-    print_estimate(
-        &args.questions,
-        args.show,
-        args.write_jsonl.as_ref(),
-        args.json,
-    )
+    let settings = args.questions.settings()?;
+    let configured = settings.config.write_jsonl.as_ref().map(PathBuf::from);
+    let folder = args.write_jsonl.clone().or(configured);
+    let wanted = Wanted {
+        show: args.show,
+        write_jsonl: folder.as_deref(),
+        as_json: args.json,
+    };
+    print_estimate(&args.questions, &settings, &wanted)
+}
+
+/// What is wanted beside the numbers.
+pub(super) struct Wanted<'a> {
+    /// Requests to print; none given: as configured.
+    pub(super) show: Option<usize>,
+    /// Where to write batch files.
+    pub(super) write_jsonl: Option<&'a Path>,
+    /// Whether to print JSON.
+    pub(super) as_json: bool,
 }
 
 /// The same for `run --dry-run`.
 pub(super) fn print_estimate(
     questions: &QuestionArgs,
-    show: usize,
-    write_jsonl: Option<&PathBuf>,
-    as_json: bool,
+    settings: &Settings,
+    wanted: &Wanted<'_>,
 ) -> Result<Exit, CliError> {
-    let settings = questions.settings()?;
-    let state = read_state(&settings.path).map_err(failed)?;
-    let asking = questions.asking(&settings, &state)?;
+    let mut state = read_state(&settings.path).map_err(failed)?;
+    let asking = questions.asking(settings, &state)?;
+    for line in asking.empty_nouns(&state) {
+        state.apply(&line);
+    }
     let form = settings.llm.first_form();
     let beside = parent(&settings.path);
     let price = settings.price(&state.meta.model);
@@ -64,9 +79,14 @@ pub(super) fn print_estimate(
         .estimate(&state, beside, limits, (price, share), form)
         .map_err(failed)?;
     let shown = asking
-        .first_requests(&state, beside, show, form)
+        .first_requests(
+            &state,
+            beside,
+            wanted.show.unwrap_or(settings.config.show),
+            form,
+        )
         .map_err(failed)?;
-    let written = match write_jsonl {
+    let written = match wanted.write_jsonl {
         Some(folder) => Some(
             asking
                 .write_batches(&state, beside, limits, form, folder)
@@ -74,7 +94,7 @@ pub(super) fn print_estimate(
         ),
         None => None,
     };
-    if as_json {
+    if wanted.as_json {
         let object = json!({
             "state": settings.path,
             "model": state.meta.model,
@@ -115,7 +135,7 @@ pub(super) fn print_estimate(
         "{} batch files of {} bytes in the first round",
         found.batches, found.batch_bytes
     );
-    if let (Some(count), Some(folder)) = (written, write_jsonl) {
+    if let (Some(count), Some(folder)) = (written, wanted.write_jsonl) {
         let _ = writeln!(text, "{count} batch files written to {}", folder.display());
     }
     for request in shown {

@@ -9,6 +9,7 @@ use super::{failed, format};
 use crate::annotate::gpt::{Ledger, StateFormat, moved, read_state};
 use crate::cli::print::print;
 use crate::cli::{CliError, Exit};
+use crate::config::schema::AnnotateGpt;
 
 /// Take over a state file of the original
 ///
@@ -46,7 +47,7 @@ pub(super) fn import_state(args: &ImportStateArgs) -> Result<Exit, CliError> {
     }
     let state = moved(state, &args.from, &args.state).map_err(failed)?;
     let (images, opinions) = (state.meta.images.len(), state.opinions());
-    let format = format(args.state_format).unwrap_or(StateFormat::Two);
+    let format = format(args.state_format, &AnnotateGpt::default()).unwrap_or(StateFormat::Two);
     Ledger::create(&args.state, state, format).map_err(failed)?;
     if args.json {
         let object = json!({"state": args.state, "images": images, "opinions": opinions});

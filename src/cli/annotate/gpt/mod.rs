@@ -7,6 +7,7 @@ mod new;
 mod questions;
 mod run;
 mod transfer;
+mod turn;
 mod update;
 
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::failed;
-use crate::annotate::gpt::{Copying, Ledger, OpinionRule, StateFormat, Undone};
+use crate::annotate::gpt::{Copying, OpinionRule, StateFormat};
 use crate::cli::experiment::load;
 use crate::cli::{CliError, Exit};
 use crate::config::schema::{AnnotateGpt, ModelPrice};
@@ -112,16 +113,16 @@ fn state_path(given: Option<&PathBuf>, config: &AnnotateGpt) -> Result<PathBuf, 
     })
 }
 
-/// Version of the state file that is written.
-fn format(number: Option<u8>) -> Option<StateFormat> {
-    number.map(|number| match number {
-        1 => StateFormat::One,
-        _ => StateFormat::Two,
-    })
-}
-
-fn open(path: &std::path::Path, number: Option<u8>) -> Result<(Ledger, Undone), CliError> {
-    Ledger::open(path, format(number)).map_err(failed)
+/// Version of the state file that is written, given or configured; none: as it
+/// is.
+fn format(given: Option<u8>, config: &AnnotateGpt) -> Option<StateFormat> {
+    given
+        .map(u64::from)
+        .or(config.state_format)
+        .map(|number| match number {
+            1 => StateFormat::One,
+            _ => StateFormat::Two,
+        })
 }
 
 fn rule(opinions: &[u64], confidence: f64) -> Result<OpinionRule, CliError> {

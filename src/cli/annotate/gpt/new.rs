@@ -72,11 +72,11 @@ pub(super) fn new(args: &NewArgs) -> Result<Exit, CliError> {
         model: args.model.clone().unwrap_or_else(|| config.model.clone()),
         rule: rule(opinions, args.confidence.unwrap_or(config.confidence))?,
         copying: args.copying.copying(&config),
-        make: !args.small_ready,
+        make: !(args.small_ready || config.small_ready),
     };
     let state = new.build().map_err(failed)?;
     let (images, model) = (state.meta.images.len(), state.meta.model.clone());
-    let format = format(args.state_format).unwrap_or(StateFormat::Two);
+    let format = format(args.state_format, &config).unwrap_or(StateFormat::Two);
     Ledger::create(&path, state, format).map_err(failed)?;
     if args.json {
         let object = json!({"state": path, "images": images, "model": model});

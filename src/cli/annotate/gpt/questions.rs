@@ -222,7 +222,7 @@ impl QuestionArgs {
             predicted,
             dealing: Dealing {
                 min_nouns: self.min_nouns.unwrap_or(config.min_nouns).max(1),
-                seed: (!self.no_shuffle).then(|| self.seed.unwrap_or(config.seed)),
+                seed: self.shuffling(config),
             },
             questioning: Questioning {
                 answer_tokens: self
@@ -245,6 +245,13 @@ impl QuestionArgs {
             most: None,
             log: None,
         })
+    }
+
+    /// Seed of the order; none: as nouns are dealt. A seed that is given wins over
+    /// a configured order.
+    fn shuffling(&self, config: &AnnotateGpt) -> Option<u64> {
+        let is_dealt = self.no_shuffle || (config.no_shuffle && self.seed.is_none());
+        (!is_dealt).then(|| self.seed.unwrap_or(config.seed))
     }
 
     fn prompt(&self, config: &AnnotateGpt) -> Result<Prompt, CliError> {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::estimate::print_estimate;
+use super::estimate::{Wanted, print_estimate};
 use super::questions::{LogArgs, QuestionArgs, Settings};
-use super::{failed, open};
+use super::turn::open_in_turn;
+use super::{failed, format};
 use crate::annotate::gpt::{
     Asking, Ledger, Line, Outcome, Pace, Progress, Undone, ask_in_batches, ask_singly, resolve,
 };
@@ -17,7 +18,7 @@ use crate::cli::llm::{heard, llm_error};
 use crate::cli::print::print;
 use crate::cli::{CliError, Exit};
 use crate::config::schema::AnnotateMode;
-use crate::net::llm::{AnswerForm, LlmClient, LlmError};
+use crate::net::llm::{LlmClient, LlmError};
 use crate::runner::Interrupt;
 
 /// Ask until every pair has its opinions
@@ -54,8 +55,8 @@ pub(super) struct RunArgs {
     #[arg(long)]
     dry_run: bool,
     /// With --dry-run: print the first requests as they would be sent
-    #[arg(long, value_name = "N", default_value_t = 0, requires = "dry_run")]
-    show: usize,
+    #[arg(long, value_name = "N")]
+    show: Option<usize>,
     /// Version of the state file that is written [default: as it is]
     #[arg(long, value_name = "1|2", value_parser = clap::value_parser!(u8).range(1..=2))]
     state_format: Option<u8>,
@@ -73,12 +74,22 @@ enum Mode {
 
 /// Runs `novic annotate gpt run`.
 pub(super) fn run(args: &RunArgs) -> Result<Exit, CliError> {
-    if args.dry_run {
-        return print_estimate(&args.questions, args.show, None, args.json);
-    }
     let settings = args.questions.settings()?;
+    if args.dry_run || settings.config.dry_run {
+        let wanted = Wanted {
+            show: args.show,
+            write_jsonl: None,
+            as_json: args.json,
+        };
+        return print_estimate(&args.questions, &settings, &wanted);
+    }
+    if args.show.is_some() {
+        return Err(CliError::usage("--show needs --dry-run"));
+    }
+    let interrupt = Interrupt::of_signals().map_err(|error| CliError::failed(error.to_string()))?;
     // Before the state is read, so that nobody else changes it.
-    let (mut ledger, undone) = open(&settings.path, args.state_format)?;
+    let format = format(args.state_format, &settings.config);
+    let (mut ledger, undone) = open_in_turn(&args.questions, &settings, format, &interrupt)?;
     if undone.answers > 0 {
         eprintln!(
             "going on from {} answers that a stopped run left",
@@ -87,22 +98,27 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CliError> {
     }
     let mut asking = args.questions.asking(&settings, &ledger.state)?;
     asking.log = args.log.open(&settings)?;
-    same_prompt(args, &asking, &mut ledger)?;
-    if args.retry_failed {
+    let may_change = args.allow_prompt_change || settings.config.allow_prompt_change;
+    same_prompt(may_change, &asking, &mut ledger)?;
+    if args.retry_failed || settings.config.retry_failed {
         ledger.take(&Line::Retry).map_err(failed)?;
     }
     asking.settle_empty_nouns(&mut ledger).map_err(failed)?;
-    let interrupt = Interrupt::of_signals().map_err(|error| CliError::failed(error.to_string()))?;
     let stop = interrupt.clone();
-    let known = ledger.state.asked.answer.as_deref().and_then(form_named);
-    let client = settings.llm.client_from(
+    let client = settings.llm.client(
         &ledger.state.meta.model,
         settings.spent(&ledger.state),
-        known,
         move || stop.is_raised(),
     )?;
+    let known = ledger.state.asked.known(&client.address());
+    let is_known = known.is_some();
+    let client = match known {
+        Some(known) => client.with_known(known),
+        None => client,
+    };
     let mut session = Session {
         client: Arc::new(client),
+        is_known,
         asking,
         settings: &settings,
         interrupt,
@@ -116,9 +132,7 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CliError> {
     });
     let (mut ledger, outcome) = session.ask(ledger, mode, &undone)?;
     session.bar.clear();
-    let asked = &mut ledger.state.asked;
-    asked.endpoint = Some(session.client.address());
-    asked.answer = Some(form_name(session.client.form()).to_owned());
+    ledger.state.asked.remember(&session.client);
     ledger.state.prices = settings
         .price(&ledger.state.meta.model)
         .map(|price| [price.input, price.cached_input, price.output]);
@@ -127,7 +141,7 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CliError> {
 }
 
 /// Whether the model is told the same as before.
-fn same_prompt(args: &RunArgs, asking: &Asking, ledger: &mut Ledger) -> Result<(), CliError> {
+fn same_prompt(may_change: bool, asking: &Asking, ledger: &mut Ledger) -> Result<(), CliError> {
     let prompt = &asking.questioning.prompt;
     let (id, hash) = (prompt.id.clone(), prompt.sha256());
     let has_opinions = ledger.state.opinions() > 0;
@@ -136,7 +150,7 @@ fn same_prompt(args: &RunArgs, asking: &Asking, ledger: &mut Ledger) -> Result<(
         .prompt_sha256
         .as_ref()
         .is_some_and(|known| *known != hash);
-    if other && has_opinions && !args.allow_prompt_change {
+    if other && has_opinions && !may_change {
         return Err(CliError::usage(format!(
             "the opinions so far were asked for with the prompt {:?} and another text; name it, or \
              mix them with --allow-prompt-change",
@@ -151,6 +165,8 @@ fn same_prompt(args: &RunArgs, asking: &Asking, ledger: &mut Ledger) -> Result<(
 /// One run.
 struct Session<'a> {
     client: Arc<LlmClient>,
+    /// Whether it is known how the service wants its requests.
+    is_known: bool,
     asking: Asking,
     settings: &'a Settings,
     interrupt: Interrupt,
@@ -167,12 +183,13 @@ impl Session<'_> {
         if !self.in_batches(&ledger, mode)? {
             return self.singly(ledger);
         }
-        if ledger.state.asked.answer.is_none() && self.settings.llm.chooses_form() {
-            // One question tells which form of answers the service knows.
+        if !self.is_known && self.settings.llm.chooses_form() {
+            // One question tells how the service wants them.
             self.asking.most = Some(1);
             let (probed, outcome) = self.singly_or_pending(ledger)?;
             self.asking.most = None;
             ledger = probed;
+            ledger.state.asked.remember(&self.client);
             if !matches!(outcome, Outcome::Finished) {
                 return Ok((ledger, outcome));
             }
@@ -236,17 +253,15 @@ impl Session<'_> {
     }
 }
 
-fn form_named(name: &str) -> Option<AnswerForm> {
-    [AnswerForm::Schema, AnswerForm::Json, AnswerForm::Text]
-        .into_iter()
-        .find(|form| form_name(*form) == name)
-}
-
-fn form_name(form: AnswerForm) -> &'static str {
-    match form {
-        AnswerForm::Schema => "schema",
-        AnswerForm::Json => "json",
-        AnswerForm::Text => "text",
+/// Why a run ended before its time, in words.
+fn stopped(outcome: &Outcome) -> Option<String> {
+    match outcome {
+        Outcome::Stopped(error) => Some(error.to_string()),
+        Outcome::Unanswered(failure) => Some(format!(
+            "the service does not answer all questions: {failure}"
+        )),
+        Outcome::FailedBatches(failed) => Some(failed.to_string()),
+        Outcome::Finished | Outcome::Few => None,
     }
 }
 
@@ -272,11 +287,7 @@ fn tell(
             "given_up": parked.collect::<Vec<_>>(),
             "batches_under_way": progress.batches,
             "spent": spent,
-            "stopped": match outcome {
-                Outcome::Stopped(error) => Some(error.to_string()),
-                Outcome::FailedBatches(count) => Some(format!("{count} batches had no results")),
-                Outcome::Finished | Outcome::Few => None,
-            },
+            "stopped": stopped(outcome),
         });
         print(&format!("{object:#}\n"))?;
     } else {
@@ -314,10 +325,11 @@ fn tell(
     match outcome {
         Outcome::Stopped(LlmError::Interrupted) if progress.open == 0 => {}
         Outcome::Stopped(error) => return Err(llm_error(error)),
-        Outcome::FailedBatches(count) => {
+        Outcome::Unanswered(_) | Outcome::FailedBatches(_) => {
+            let why = stopped(outcome).unwrap_or_default();
             return Err(CliError::failed(format!(
-                "{count} batches had no useful results; look at them at the service, then run the \
-                 same command again"
+                "{why}; {} pairs stay open, the same command goes on",
+                progress.open
             )));
         }
         Outcome::Finished | Outcome::Few => {}

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::{failed, open};
-use crate::annotate::gpt::{parent, read_state};
+use super::failed;
+use crate::annotate::gpt::{Ledger, parent, read_state};
 use crate::cli::print::print;
 use crate::cli::{CliError, Exit};
 
@@ -36,7 +36,7 @@ pub(super) struct TransferArgs {
 /// Runs `novic annotate gpt transfer`.
 pub(super) fn transfer(args: &TransferArgs) -> Result<Exit, CliError> {
     let source = read_state(&args.from).map_err(failed)?;
-    let (mut ledger, _) = open(&args.state, None)?;
+    let (mut ledger, _) = Ledger::open(&args.state, None).map_err(failed)?;
     let differences = ledger.state.differences(&source);
     if !differences.is_empty() && !args.yes {
         return Err(CliError::usage(format!(

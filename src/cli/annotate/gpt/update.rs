@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::{ConfigArgs, CopyingArgs, failed, open, state_path};
-use crate::annotate::gpt::update as update_state;
+use super::{ConfigArgs, CopyingArgs, failed, state_path};
+use crate::annotate::gpt::{Ledger, update as update_state};
 use crate::cli::print::print;
 use crate::cli::{CliError, Exit};
 
@@ -32,7 +32,7 @@ pub(super) fn update(args: &UpdateArgs) -> Result<Exit, CliError> {
     let config = args.config.read()?;
     let path = state_path(args.state.as_ref(), &config)?;
     let copying = args.copying.copying(&config);
-    let (mut ledger, _) = open(&path, None)?;
+    let (mut ledger, _) = Ledger::open(&path, None).map_err(failed)?;
     let beside = ledger.beside().to_owned();
     let found = update_state(&mut ledger.state, &beside, copying).map_err(failed)?;
     ledger.save().map_err(failed)?;
