@@ -690,11 +690,14 @@ fn stored_embeddings_have_the_labels_of_what_they_were_made_of() {
 #[test]
 fn what_was_brought_to_the_outputs_is_named_by_its_run_and_by_its_id() {
     let folder = Folder::new();
-    let infer = |checkpoint: &str| folder.call(&["infer", "demo/fox.png", "--checkpoint", checkpoint]);
+    let infer =
+        |checkpoint: &str| folder.call(&["infer", "demo/fox.png", "--checkpoint", checkpoint]);
     let missing = infer("novic/ye2").expect(1);
     assert!(
         missing.err.contains("outputs/ovod_20240628_142131")
-            && missing.err.contains("`novic hub get novic/ye2` fetches the released model ye2"),
+            && missing
+                .err
+                .contains("`novic hub get novic/ye2` fetches the released model ye2"),
         "{}",
         missing.err
     );
