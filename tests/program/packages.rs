@@ -49,9 +49,9 @@ fn what_the_program_contains_is_in_the_context_of_the_container() {
         let program = text.split("#[cfg(test)]").next().unwrap();
         for found in include.captures_iter(program) {
             let included = plain(&file.parent().unwrap().join(&found[1]));
-            let inside = |part: &&str| included.starts_with(root.join(part));
+            let in_context = |part: &&str| included.starts_with(root.join(part));
             assert!(
-                context.iter().any(|part| inside(&part)),
+                context.iter().any(in_context),
                 "{} is not in .dockerignore, but {} includes it",
                 included.display(),
                 file.display()
