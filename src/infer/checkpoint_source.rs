@@ -78,10 +78,13 @@ impl CheckpointSource {
             }
             Self::File(path) => path.clone(),
             Self::Latest => self.find(|_| true)?,
-            Self::Run(run) => match newest_in(&Project::find(None)?.outputs_dir().join(run)) {
-                Some(brought) => brought,
-                None => self.find(|made_by| made_by == run)?,
-            },
+            Self::Run(run) => {
+                let brought = Project::find(None)?.outputs_dir().join(run);
+                match newest_in(&brought).filter(|_| brought.is_dir()) {
+                    Some(file) => file,
+                    None => self.find(|made_by| made_by == run)?,
+                }
+            }
         };
         Ok((exchange::load(&path)?, path))
     }

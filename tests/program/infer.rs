@@ -701,6 +701,14 @@ fn what_was_brought_to_the_outputs_is_named_by_its_run_and_by_its_id() {
         "{}",
         missing.err
     );
+    let unknown = infer("ovod_20000101_000000").expect(1);
+    assert!(
+        unknown
+            .err
+            .contains("no trained decoder `ovod_20000101_000000`"),
+        "{}",
+        unknown.err
+    );
     let run = folder.path("outputs/ovod_20240628_142131");
     fs::create_dir_all(&run).unwrap();
     fs::copy(
