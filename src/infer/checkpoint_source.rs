@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::error::InferError;
-use super::find::{CheckpointNames, SearchPlaces};
+use super::find::{CheckpointNames, ProjectPlaces, SearchPlaces};
 use crate::decoder::checkpoint::Checkpoint;
 use crate::net::known_resource;
 use crate::store::Project;
@@ -71,69 +71,69 @@ impl CheckpointSource {
         let path = match self {
             Self::Embedded => PathBuf::from(exchange::EMBEDDED_NAME),
             Self::File(path) if path.is_dir() => {
-                newest_in(path).ok_or_else(|| InferError::NoCheckpoint {
-                    wanted: self.to_string(),
-                    folder: path.clone(),
-                })?
+                newest_in(path).ok_or_else(|| self.nothing_in(path.clone()))?
             }
             Self::File(path) => path.clone(),
-            Self::Latest => self.find(|_| true)?,
-            Self::Run(run) => {
-                let brought = Project::find(None)?.outputs_dir().join(run);
-                match newest_in(&brought).filter(|_| brought.is_dir()) {
-                    Some(file) => file,
-                    None => self.find(|made_by| made_by == run)?,
-                }
-            }
+            Self::Latest => self.latest()?,
+            Self::Run(run) => self.made_by(run)?,
         };
         Ok((exchange::load(&path)?, path))
     }
 
-    /// The newest checkpoint in the store that a wanted run made.
-    fn find(&self, wanted: impl Fn(&str) -> bool) -> Result<PathBuf, InferError> {
-        let project = Project::find(None)?;
-        let folder = project.store_dir().join("train");
-        let mut newest: Option<(u64, PathBuf)> = None;
-        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
-            let Some((published, run, file)) = trained(&entry.path()) else {
-                continue;
-            };
-            let newer = newest.as_ref().is_none_or(|(time, _)| published > *time);
-            if newer && wanted(&run) {
-                newest = Some((published, file));
-            }
-        }
+    /// The newest trained decoder in the store.
+    fn latest(&self) -> Result<PathBuf, InferError> {
+        let folder = Project::find(None)?.store_dir().join("train");
+        let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+        let newest = entries
+            .filter_map(|entry| trained(&entry.path()))
+            .max_by_key(|(published, _)| *published);
         newest
             .map(|(_, file)| file)
-            .ok_or_else(|| InferError::NoCheckpoint {
-                wanted: self.to_string(),
-                folder,
-            })
+            .ok_or_else(|| self.nothing_in(folder))
+    }
+
+    /// The newest checkpoint of a run, where stages look for it, too.
+    fn made_by(&self, run: &str) -> Result<PathBuf, InferError> {
+        let project = Project::find(None)?;
+        let places = ProjectPlaces::of(&project);
+        newest_of(run, &places.places())
+            .filter(|file| file.is_file())
+            .ok_or_else(|| self.nothing_in(project.store_dir().join("train")))
+    }
+
+    fn nothing_in(&self, folder: PathBuf) -> InferError {
+        InferError::NoCheckpoint {
+            wanted: self.to_string(),
+            folder,
+        }
     }
 }
 
 /// The newest checkpoint in a directory, if there is one.
 fn newest_in(folder: &Path) -> Option<PathBuf> {
-    let name = folder.display().to_string();
-    let names = CheckpointNames {
-        load: &name,
-        per_dir: 1,
-        ..CheckpointNames::default()
-    };
     let places = SearchPlaces {
         working_dir: Path::new(""),
         outputs: Path::new(""),
         trainings: None,
     };
-    names.find(&places).into_iter().next()
+    newest_of(&folder.display().to_string(), &places)
 }
 
-/// When and by which run the output in a folder was made, and its checkpoint.
-fn trained(folder: &Path) -> Option<(u64, String, PathBuf)> {
+/// The newest checkpoint that a name stands for.
+fn newest_of(name: &str, places: &SearchPlaces<'_>) -> Option<PathBuf> {
+    let names = CheckpointNames {
+        load: name,
+        per_dir: 1,
+        ..CheckpointNames::default()
+    };
+    names.find(places).into_iter().next()
+}
+
+/// When the output in a folder was made, and its checkpoint.
+fn trained(folder: &Path) -> Option<(u64, PathBuf)> {
     let text = std::fs::read_to_string(folder.join("entry.json")).ok()?;
     let manifest: crate::store::Manifest = serde_json::from_str(&text).ok()?;
     let name = manifest.description.results.get("checkpoint")?.as_str()?;
     let file = folder.join(name);
-    file.is_file()
-        .then_some((manifest.published_ms, manifest.description.run, file))
+    file.is_file().then_some((manifest.published_ms, file))
 }

@@ -325,6 +325,13 @@ fn one_batch_at_a_time_is_enough() {
     assert!(kept.files.is_empty());
 }
 
+fn until_a_batch_is_looked_at(kept: &Mutex<Kept>) {
+    let since = Instant::now();
+    while kept.lock().unwrap().looks.is_empty() && since.elapsed() < Duration::from_secs(60) {
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
 #[test]
 fn ctrl_c_leaves_batches_that_the_next_run_takes() {
     let folder = begun(4, 3);
@@ -334,10 +341,7 @@ fn ctrl_c_leaves_batches_that_the_next_run_takes() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let since = Instant::now();
-    while kept.lock().unwrap().looks.is_empty() && since.elapsed() < Duration::from_secs(60) {
-        thread::sleep(Duration::from_millis(2));
-    }
+    until_a_batch_is_looked_at(&kept);
     crate::folder::interrupt(&child);
     let stopped = Call::from(child.wait_with_output().unwrap());
     stopped.expect(130);
@@ -473,10 +477,7 @@ fn what_was_learnt_holds_after_a_stop_while_a_batch_is_under_way() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let since = Instant::now();
-    while kept.lock().unwrap().looks.is_empty() && since.elapsed() < Duration::from_secs(60) {
-        thread::sleep(Duration::from_millis(2));
-    }
+    until_a_batch_is_looked_at(&kept);
     crate::folder::interrupt(&child);
     Call::from(child.wait_with_output().unwrap()).expect(130);
     let asked = &state(&folder)["_meta"]["asked"];
