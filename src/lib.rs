@@ -23,6 +23,7 @@ macro_rules! eprint {
 
 pub mod annotate;
 pub mod cache;
+mod causes;
 pub mod cli;
 pub mod config;
 pub mod datasets;

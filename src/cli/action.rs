@@ -32,16 +32,16 @@ pub struct ActionArgs {
     options: RunOptions,
 }
 
+impl ActionArgs {
+    pub(super) fn options(&self) -> &RunOptions {
+        &self.options
+    }
+}
+
 /// Runs one action.
 pub fn cmd_action(args: &ActionArgs) -> Result<Exit, CliError> {
     let registry = stages::registry();
     let name = args.name.as_str();
-    if name == Action::FixCheckpoints.as_str() {
-        return Err(CliError::usage(
-            "fix_checkpoints is no stage of an experiment here; use `novic checkpoint fix \
-             CHECKPOINT…`",
-        ));
-    }
     if registry.get(name).is_none() {
         let names: Vec<_> = registry.kinds().iter().map(|kind| kind.name()).collect();
         let near = nearest(name, names.iter().copied());

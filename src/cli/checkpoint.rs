@@ -13,7 +13,7 @@ use crate::decoder::checkpoint::{Checkpoint, CheckpointHeader, RESERVED_PREFIXES
 use crate::infer::{CheckpointNames, ProjectPlaces};
 use crate::store::Project;
 use crate::train::exchange::{self, Form};
-use crate::train::repair::{self, Repair};
+use crate::train::repair;
 
 /// Look at, convert, check and repair checkpoints
 ///
@@ -506,13 +506,7 @@ fn fix(args: &FixArgs) -> Result<Exit, CliError> {
         for (path, repair) in &repairs {
             print(&format!("{}: {repair}\n", path.display()))?;
         }
-        let fixed = |repair: &Repair| matches!(repair, Repair::Fixed { .. });
-        let fixed = repairs.iter().filter(|(_, repair)| fixed(repair)).count();
-        let verb = if args.dry_run { "would be" } else { "were" };
-        print(&format!(
-            "{fixed} of {} checkpoints {verb} given nouns\n",
-            repairs.len()
-        ))?;
+        print(&(repair::summary(&repairs, args.dry_run) + "\n"))?;
     }
     Ok(if skipped {
         Exit::SomeInputsFailed

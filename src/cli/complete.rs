@@ -16,7 +16,7 @@ use crate::config::schema::{self, Key, Kind};
 use crate::config::{Experiment, Request, StageKind};
 use crate::stages as kinds;
 use crate::store::Project;
-use crate::tracking::{FIELDS, find_run};
+use crate::tracking::{FIELDS, RunOverview, RunState, find_run, list_runs};
 
 /// Print what a shell needs to complete commands of novic
 ///
@@ -240,25 +240,91 @@ pub(super) fn fields(current: &OsStr) -> Vec<CompletionCandidate> {
     // The last of several columns; descending order.
     let at = text.rfind([',', '-']).map_or(0, |at| at + 1);
     let (before, begun) = text.split_at(at);
-    let keys = schema::keys().iter().map(|key| key.path);
-    let fields = FIELDS.into_iter().chain(keys);
-    fields
-        .filter(|field| field.starts_with(begun))
+    fields_that_begin(begun)
         .map(|field| CompletionCandidate::new(format!("{before}{field}")))
         .collect()
+}
+
+fn fields_that_begin(begun: &str) -> impl Iterator<Item = &'static str> {
+    let keys = schema::keys().iter().map(|key| key.path);
+    let fields = FIELDS.into_iter().chain(keys);
+    let fields = fields.chain(RunOverview::SURROUNDINGS);
+    fields.filter(move |field| field.starts_with(begun))
+}
+
+/// Filters of runs: the field that is begun at their end, and behind an operator
+/// its values.
+pub(super) fn filters(current: &OsStr) -> Vec<CompletionCandidate> {
+    let text = current.to_string_lossy();
+    let is_operator = |c: char| "=!<>~".contains(c);
+    let ends_field = |c: char| c.is_whitespace() || c == '(';
+    if let Some(at) = text.rfind(is_operator) {
+        let behind = &text[at + 1..];
+        let value = behind.trim_start();
+        if !value.contains(char::is_whitespace) {
+            let field = text[..at].trim_end_matches(is_operator).trim_end();
+            let field = field.rsplit(ends_field).next().unwrap_or(field);
+            let before = &text[..text.len() - value.len()];
+            return values_of_field(field, value)
+                .into_iter()
+                .map(|value| CompletionCandidate::new(format!("{before}{value}")))
+                .collect();
+        }
+    }
+    let at = text.rfind(ends_field).map_or(0, |at| at + 1);
+    let (before, begun) = text.split_at(at);
+    fields_that_begin(begun)
+        .map(|field| CompletionCandidate::new(format!("{before}{field}")))
+        .collect()
+}
+
+fn values_of_field(field: &str, begun: &str) -> Vec<String> {
+    match field {
+        "state" => {
+            let words = RunState::WORDS.into_iter();
+            let words = words.filter(|word| word.starts_with(begun));
+            words.map(str::to_owned).collect()
+        }
+        "tags" | "labels" => tags_that_begin(begun, None),
+        _ => values(field, begun),
+    }
+}
+
+/// Tags of a run, else of all runs.
+fn tags_that_begin(begun: &str, run: Option<RunOverview>) -> Vec<String> {
+    let runs = match run {
+        Some(run) => vec![run],
+        None => Project::find(None)
+            .ok()
+            .and_then(|project| list_runs(&project).ok())
+            .map_or_else(Vec::new, |(runs, _)| runs),
+    };
+    let tags: BTreeSet<String> = runs.into_iter().flat_map(|run| run.tags).collect();
+    let tags = tags.into_iter();
+    tags.filter(|tag| tag.starts_with(begun)).collect()
+}
+
+/// The run that the command line names.
+fn run_of_line() -> Option<RunOverview> {
+    let project = Project::find(None).ok()?;
+    let words = std::env::args_os().filter_map(|word| word.into_string().ok());
+    let mut runs = words
+        .filter(|word| word == "latest" || word.chars().any(|c| c.is_ascii_digit()))
+        .filter_map(|word| find_run(&project, &word).ok());
+    runs.next().map(|(run, _)| run)
+}
+
+/// Tags, that begin so, of the run that the command line names.
+pub(super) fn tags_of_run(current: &OsStr) -> Vec<CompletionCandidate> {
+    let begun = current.to_string_lossy();
+    let tags = tags_that_begin(&begun, run_of_line()).into_iter();
+    tags.map(CompletionCandidate::new).collect()
 }
 
 /// Stages, that begin so, of the run that the command line names.
 pub(super) fn stages_of_run(current: &OsStr) -> Vec<CompletionCandidate> {
     let begun = current.to_string_lossy();
-    let Ok(project) = Project::find(None) else {
-        return Vec::new();
-    };
-    let words = std::env::args_os().filter_map(|word| word.into_string().ok());
-    let mut runs = words
-        .filter(|word| word == "latest" || word.chars().any(|c| c.is_ascii_digit()))
-        .filter_map(|word| find_run(&project, &word).ok());
-    let stages = runs.next().map(|(run, _)| run.stages).unwrap_or_default();
+    let stages = run_of_line().map(|run| run.stages).unwrap_or_default();
     let names = stages.into_iter().map(|stage| stage.name);
     names
         .filter(|name| name.starts_with(begun.as_ref()))
@@ -355,9 +421,24 @@ mod tests {
         assert_eq!(texts(fields(OsStr::new("sec"))), ["seconds"]);
         assert_eq!(
             texts(fields(OsStr::new("run,sta"))),
-            ["run,state", "run,started"]
+            ["run,state", "run,started", "run,stages"]
         );
         assert_eq!(texts(fields(OsStr::new("-secon"))), ["-seconds"]);
+        assert_eq!(texts(fields(OsStr::new("run,git.c"))), ["run,git.commit"]);
+    }
+
+    #[test]
+    fn filters_are_completed_field_by_field() {
+        let filters = |text: &str| texts(filters(OsStr::new(text)));
+        assert_eq!(filters("secon"), ["seconds"]);
+        assert_eq!(
+            filters("state = failed and (hear"),
+            ["state = failed and (heartbeat"]
+        );
+        assert_eq!(filters("state = fa"), ["state = failed"]);
+        assert_eq!(filters("not state!=fin"), ["not state!=finished"]);
+        assert_eq!(filters("nouns.cache=t"), ["nouns.cache=true"]);
+        assert!(filters("seconds > 1").is_empty());
     }
 
     #[test]

@@ -9,10 +9,11 @@ use serde_json::{Map, Value, json};
 use super::experiment::{load, report};
 use super::print::print;
 use super::{CliError, Exit, complete};
-use crate::config::schema::{self, Config};
+use crate::config::schema::{self, Config, Key};
+use crate::config::show::{inputs_json, is_within, own_keys, shown_value, stack_json};
 use crate::config::{
-    Experiment, Show, StageSpec, VERSION, experiment_differences, experiment_json, flat_yaml,
-    keys_read, migrate, nearest,
+    Cell, Experiment, Origins, Show, StageSpec, VERSION, experiment_differences, experiment_json,
+    flat_yaml, migrate, nearest,
 };
 use crate::store::write_file;
 
@@ -44,7 +45,7 @@ pub struct ConfigArgs {
     /// Show what differs from the defaults, or what another file has different
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     diff: Option<String>,
-    /// Show the whole configuration of one stage
+    /// Show the whole configuration of one stage, or of one of its seeds: `train@2`
     #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(complete::stages))]
     stage: Option<String>,
     /// Show the flat keys of the original
@@ -68,7 +69,7 @@ pub fn cmd_config(args: &ConfigArgs) -> Result<Exit, CliError> {
     }
     let (other, overrides) = other_file(args);
     let experiment = load(&args.file, &overrides)?;
-    let sections = sections(args)?;
+    let sections = sections(args, &experiment)?;
     if let Some(other) = other {
         // Overrides are tried on both, unless they are all that is different.
         let experiment = match other == args.file {
@@ -82,6 +83,7 @@ pub fn cmd_config(args: &ConfigArgs) -> Result<Exit, CliError> {
     let stage = stage
         .map(|name| find_stage(&experiment, name))
         .transpose()?;
+    let stage = stage.as_ref();
     let shown = if args.flat {
         let config = stage.map_or(&experiment.config, |stage| &stage.config);
         if args.json {
@@ -90,7 +92,7 @@ pub fn cmd_config(args: &ConfigArgs) -> Result<Exit, CliError> {
             flat_yaml(config)
         }
     } else if args.json {
-        json(args, &experiment, stage)?
+        json(args, &sections, &experiment, stage)
     } else {
         let show = Show {
             origins: args.origins,
@@ -106,21 +108,36 @@ pub fn cmd_config(args: &ConfigArgs) -> Result<Exit, CliError> {
 }
 
 /// The sections and keys that are asked for, by their nested names.
-fn sections(args: &ConfigArgs) -> Result<Vec<String>, CliError> {
+fn sections(args: &ConfigArgs, experiment: &Experiment) -> Result<Vec<String>, CliError> {
     let nested = |name: &String| {
         let key = schema::key_by_flat_name(name);
         key.map_or_else(|| name.clone(), |key| key.path.to_owned())
     };
     let names: Vec<String> = args.section.iter().map(nested).collect();
+    let stages = experiment.stages.iter();
+    let tables: Vec<String> = (stages.map(|stage| format!("stage.{}", stage.name)))
+        .chain(experiment.cells.iter().map(Cell::path))
+        .collect();
+    let keys = schema::keys().iter().chain(schema::document_keys());
+    let paths: Vec<&str> = keys.map(|key| key.path).collect();
     for name in &names {
-        keys_read(&[name]).map_err(|error| {
-            let paths = schema::keys().iter().map(|key| key.path);
-            let all = schema::SECTIONS.iter().copied().chain(paths);
-            match nearest(name, all) {
-                Some(near) => CliError::usage(format!("{error}; did you mean `{near}`?")),
-                None => CliError::usage(error),
-            }
-        })?;
+        let is_key = |name: &str| paths.iter().any(|path| is_within(path, name));
+        let in_stage = tables.iter().any(|table| {
+            let rest = name.strip_prefix(table.as_str());
+            rest.and_then(|rest| rest.strip_prefix('.'))
+                .is_some_and(is_key)
+        });
+        if is_key(name) || in_stage || tables.iter().any(|table| is_within(table, name)) {
+            continue;
+        }
+        let error = format!("there is no key, section, stage, table or plot `{name}` to show");
+        let tables = tables.iter().map(String::as_str);
+        let own = paths.iter().filter_map(|path| path.split('.').next());
+        let sections = schema::SECTIONS.iter().copied().chain(own).chain(tables);
+        return Err(match nearest(name, sections.chain(paths.iter().copied())) {
+            Some(near) => CliError::usage(format!("{error}; did you mean `{near}`?")),
+            None => CliError::usage(error),
+        });
     }
     Ok(names)
 }
@@ -185,11 +202,7 @@ fn compare(
             Some(prefix) => path.strip_prefix(prefix.as_str()).unwrap_or(path),
             None => path,
         };
-        let within = |name: &String| {
-            let rest = path.strip_prefix(name.as_str());
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
-        sections.is_empty() || sections.iter().any(within)
+        sections.is_empty() || sections.iter().any(|name| is_within(path, name))
     };
     let mut found = experiment_differences(experiment, other);
     found.retain(|difference| wanted(&difference.path));
@@ -227,43 +240,65 @@ fn compare(
     text
 }
 
+/// Values by dotted name; with origins, each with the stack of its layers.
 fn json(
     args: &ConfigArgs,
+    sections: &[String],
     experiment: &Experiment,
     stage: Option<&StageSpec>,
-) -> Result<String, CliError> {
-    let names: Vec<&str> = args.section.iter().map(String::as_str).collect();
-    if stage.is_none() && names.is_empty() && args.diff.is_none() {
-        return Ok(pretty(&experiment_json(experiment, args.origins)));
+) -> String {
+    if stage.is_none() && sections.is_empty() && args.diff.is_none() {
+        return pretty(&experiment_json(experiment, args.origins));
     }
-    let (config, origins) = match stage {
-        Some(stage) => (&stage.config, &stage.origins),
-        None => (&experiment.config, &experiment.origins),
-    };
-    let names = if names.is_empty() { vec![""] } else { names };
-    let mut values = Map::new();
-    for key in keys_read(&names).map_err(CliError::usage)? {
-        let value = config.get(key.path).unwrap_or(Value::Null);
+    let lists =
+        |path: &str| sections.is_empty() || sections.iter().any(|name| is_within(path, name));
+    let shown = |path: String, key: &Key, value: Value, origins: &Origins| {
         if args.diff.is_some() && value == (key.default)() {
-            continue;
+            return None;
         }
-        let shown = if args.origins {
-            let stack: Vec<_> = origins
-                .stack(key.path)
-                .iter()
-                .map(|(value, origin)| json!({"value": value, "origin": origin.to_string()}))
-                .collect();
-            json!({"value": value, "stack": stack})
-        } else {
-            value
+        let shown = match args.origins {
+            true => json!({"value": value, "stack": stack_json(key, origins)}),
+            false => value,
         };
-        values.insert(key.path.to_owned(), shown);
+        Some((path, shown))
+    };
+    if let Some(stage) = stage {
+        let keys = schema::keys().iter().filter(|key| lists(key.path));
+        let values = keys.filter_map(|key| {
+            let value = stage.config.get(key.path).unwrap_or_default();
+            shown(key.path.to_owned(), key, value, &stage.origins)
+        });
+        return pretty(&Value::Object(values.collect()));
     }
-    Ok(pretty(&Value::Object(values)))
+    let keys = schema::document_keys().iter().chain(schema::keys());
+    let keys = keys.filter(|key| lists(key.path));
+    let values = keys.filter_map(|key| {
+        let value = shown_value(key, experiment);
+        shown(key.path.to_owned(), key, value, &experiment.origins)
+    });
+    let mut values: Map<String, Value> = values.collect();
+    for stage in &experiment.stages {
+        let table = format!("stage.{}", stage.name);
+        for key in own_keys(stage, &experiment.config) {
+            let path = format!("{table}.{}", key.path);
+            if lists(&path) || lists(key.path) {
+                let value = stage.config.get(key.path).unwrap_or_default();
+                values.extend(shown(path, key, value, &stage.origins));
+            }
+        }
+        if lists(&table) {
+            values.insert(format!("{table}.kind"), stage.kind.as_str().into());
+            values.insert(format!("{table}.inputs"), inputs_json(&stage.inputs));
+        }
+    }
+    for cell in experiment.cells.iter().filter(|cell| lists(&cell.path())) {
+        values.insert(cell.path(), cell.to_json());
+    }
+    pretty(&Value::Object(values))
 }
 
-fn find_stage<'a>(experiment: &'a Experiment, name: &str) -> Result<&'a StageSpec, CliError> {
-    experiment.stage(name).ok_or_else(|| {
+fn find_stage(experiment: &Experiment, name: &str) -> Result<StageSpec, CliError> {
+    experiment.seeded_stage(name).ok_or_else(|| {
         let stages = experiment.stages.iter();
         let names: Vec<_> = stages.map(|stage| stage.name.as_str()).collect();
         let file: &Path = &experiment.file;

@@ -7,6 +7,7 @@ use clap_complete::engine::ArgValueCompleter;
 use serde_json::{Map, Value, json};
 
 use super::print::print;
+use super::records::printable;
 use super::{CliError, Exit, complete};
 use crate::store::{EntryId, Project, Store};
 use crate::tracking::{
@@ -61,7 +62,7 @@ pub fn cmd_diff(args: &DiffArgs) -> Result<Exit, CliError> {
         }
         return print(&format!("{:#}\n", Value::Object(object)));
     }
-    print(&text(&a.header.run, &b.header.run, &parts))
+    print(&printable(&text(&a.header.run, &b.header.run, &parts)))
 }
 
 /// What is different, part by part.
@@ -84,10 +85,15 @@ type Differences = BTreeMap<String, (Option<Value>, Option<Value>)>;
 
 fn differences(a: &Values, b: &Values) -> Differences {
     let names: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+    // What is null is not there.
+    let of = |values: &Values, name: &String| {
+        let value = values.get(name).filter(|value| !value.is_null());
+        value.cloned()
+    };
     names
         .into_iter()
-        .filter(|name| a.get(*name) != b.get(*name))
-        .map(|name| (name.clone(), (a.get(name).cloned(), b.get(name).cloned())))
+        .map(|name| (name.clone(), (of(a, name), of(b, name))))
+        .filter(|(_, (a, b))| a != b)
         .collect()
 }
 
@@ -312,6 +318,16 @@ mod tests {
             found["stage.other.train.max_chunks"],
             (None, Some(json!(40)))
         );
+    }
+
+    #[test]
+    fn what_is_null_is_not_there() {
+        let values = |value: Value| Values::from([("train.outcome".to_owned(), value)]);
+        let (none, null) = (Values::new(), values(json!(null)));
+        assert!(differences(&none, &null).is_empty());
+        let found = differences(&null, &values(json!("done")));
+        assert_eq!(found["train.outcome"], (None, Some(json!("done"))));
+        assert!(!text("A", "B", &[("results", found)]).contains("null"));
     }
 
     #[test]

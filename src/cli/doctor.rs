@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::print::print;
+use super::records::printable;
 use super::{CliError, Exit};
 use crate::config::schema::Config;
 use crate::datasets::expanded;
@@ -15,7 +16,7 @@ use crate::net::{KNOWN_RESOURCES, Roots, WANDB_SERVICE};
 use crate::runner::bytes_text;
 use crate::store::{Project, Store, StoreError};
 use crate::tracking::wandb::ApiKey;
-use crate::tracking::{Environment, RunState, list_runs};
+use crate::tracking::{Environment, RunOverview, RunState, list_runs, read_record_without_metrics};
 
 /// Check whether this machine and this project are in order
 ///
@@ -28,7 +29,7 @@ use crate::tracking::{Environment, RunState, list_runs};
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct DoctorArgs {
-    /// Read every file of the store and compare its content
+    /// Read every file of the store and every record, and compare their content
     #[arg(long)]
     thorough: bool,
     /// Print JSON
@@ -57,7 +58,7 @@ pub fn cmd_doctor(args: &DoctorArgs) -> Result<Exit, CliError> {
         Project::find(None).map_err(|error| CliError::from_error(Exit::Failed, &error))?;
     let mut checks = machine();
     checks.extend(store(&project, args.thorough));
-    checks.push(runs(&project));
+    checks.extend(runs(&project, args.thorough));
     checks.extend(services());
     checks.extend(resources(&project));
     let broken = checks.iter().any(|check| check.health == Health::Broken);
@@ -65,7 +66,7 @@ pub fn cmd_doctor(args: &DoctorArgs) -> Result<Exit, CliError> {
         let checks: Vec<Value> = checks.iter().map(to_json).collect();
         format!("{:#}\n", Value::from(checks))
     } else {
-        text(&checks)
+        printable(&text(&checks))
     };
     print(&shown)?;
     Ok(if broken { Exit::Failed } else { Exit::Success })
@@ -201,27 +202,51 @@ fn disk(dir: &Path) -> Option<Check> {
     })
 }
 
-fn runs(project: &Project) -> Check {
-    match list_runs(project) {
-        Ok((runs, errors)) => {
-            let count = |wanted: fn(&RunState) -> bool| {
-                runs.iter().filter(|run| wanted(&run.state)).count()
-            };
-            let running = count(|state| *state == RunState::Running);
-            let vanished =
-                count(|state| matches!(state, RunState::Killed { .. } | RunState::Vanished { .. }));
-            match errors.first() {
-                None => good(
-                    "runs",
-                    format!(
-                        "{}: {running} running, {vanished} ended without a word",
-                        runs.len()
-                    ),
-                ),
-                Some(error) => broken("runs", format!("{} cannot be read: {error}", errors.len())),
-            }
-        }
-        Err(error) => broken("runs", error.to_string()),
+fn runs(project: &Project, thorough: bool) -> Vec<Check> {
+    let (runs, errors) = match list_runs(project) {
+        Ok(found) => found,
+        Err(error) => return vec![broken("runs", error.to_string())],
+    };
+    let count = |wanted: fn(&RunState) -> bool| {
+        let states = runs.iter().map(|run| &run.state);
+        states.filter(|state| wanted(state)).count()
+    };
+    let running = count(|state| *state == RunState::Running);
+    let vanished =
+        count(|state| matches!(state, RunState::Killed { .. } | RunState::Vanished { .. }));
+    let mut checks = vec![good(
+        "runs",
+        format!(
+            "{}: {running} running, {vanished} ended without a word",
+            runs.len()
+        ),
+    )];
+    checks.extend(runs.iter().filter_map(|run| damage(project, run, thorough)));
+    let errors = errors.iter().map(|error| broken("runs", error.to_string()));
+    checks.extend(errors);
+    checks
+}
+
+/// What is wrong with the record of a run.
+fn damage(project: &Project, run: &RunOverview, thorough: bool) -> Option<Check> {
+    let id = &run.run;
+    let way_out = format!("`novic rm {id}` removes it");
+    if run.state.is_unreadable() {
+        return Some(broken("runs", format!("{id} is {}; {way_out}", run.state)));
+    }
+    if !thorough || run.state == RunState::Running {
+        return None;
+    }
+    match read_record_without_metrics(&project.runs_dir().join(id)) {
+        Ok(record) if record.damaged_bytes == 0 => None,
+        Ok(record) => Some(broken(
+            "runs",
+            format!(
+                "{id}: {} bytes in the middle of its record cannot be read; `novic show {id}` shows the rest, {way_out}",
+                record.damaged_bytes
+            ),
+        )),
+        Err(error) => Some(broken("runs", format!("{error}; {way_out}"))),
     }
 }
 

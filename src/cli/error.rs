@@ -3,6 +3,10 @@
 
 use std::fmt::Display;
 
+use serde_json::{Value, json};
+
+use crate::causes::with_causes;
+
 /// Exit codes of all commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -66,17 +70,17 @@ impl CliError {
 
     /// An error of the library with its chain of causes.
     pub fn from_error(exit: Exit, error: &dyn std::error::Error) -> Self {
-        let mut message = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            let text = cause.to_string();
-            if !message.contains(&text) {
-                message.push_str(": ");
-                message.push_str(&text);
-            }
-            source = cause.source();
-        }
-        Self::new(exit, message)
+        Self::new(exit, with_causes(error))
+    }
+
+    /// What it says.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The same as JSON, for those who asked for JSON.
+    pub fn to_json(&self) -> Value {
+        json!({ "error": strip_colours(self.message.trim_end()), "exit_code": self.exit as u8 })
     }
 
     /// Prints the error to standard error.
@@ -86,5 +90,27 @@ impl CliError {
         } else {
             eprintln!("error: {}", self.message);
         }
+    }
+}
+
+/// A text without the sequences that colour it.
+fn strip_colours(text: &str) -> String {
+    let mut parts = text.split("\x1b[");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        plain.push_str(part.split_once('m').map_or(part, |(_, rest)| rest));
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_told_in_json_without_colours() {
+        let error = CliError::report(Exit::Usage, "\x1b[1m\x1b[91merror\x1b[0m: no key\n");
+        let json = error.to_json();
+        assert_eq!(json, json!({"error": "error: no key", "exit_code": 2}));
     }
 }

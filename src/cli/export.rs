@@ -28,7 +28,7 @@ pub struct ExportArgs {
     #[arg(add = ArgValueCompleter::new(complete::runs))]
     run: String,
     /// Only this stage
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(complete::stages_of_run))]
     stage: Option<String>,
     /// Format of the files
     #[arg(long, value_enum, default_value_t = Format::Csv)]
@@ -102,11 +102,15 @@ pub fn cmd_export(args: &ExportArgs) -> Result<Exit, CliError> {
     {
         let names = record.metrics.values().flat_map(|metrics| metrics.names());
         let names: BTreeSet<&str> = names.collect();
-        return Err(CliError::usage(format!(
-            "{} has no column `{step}`; it has {}",
-            run.run,
-            names.into_iter().collect::<Vec<_>>().join(", ")
-        )));
+        let names: Vec<&str> = names.into_iter().collect();
+        return Err(CliError::usage(match names.is_empty() {
+            true => format!("{} has no metrics, so no column `{step}`", run.run),
+            false => format!(
+                "{} has no column `{step}`; it has {}",
+                run.run,
+                names.join(", ")
+            ),
+        }));
     }
     let wanted = |stage: &str| args.stage.as_ref().is_none_or(|only| only == stage);
     let mut written = Vec::new();

@@ -5,6 +5,7 @@ use clap_complete::engine::ArgValueCompleter;
 use serde_json::json;
 
 use super::print::print;
+use super::records::printable;
 use super::{CliError, Exit, complete};
 use crate::store::Project;
 use crate::tracking::{Labels, find_run};
@@ -25,7 +26,7 @@ pub struct TagArgs {
     /// Tags to add
     tags: Vec<String>,
     /// Tags to remove
-    #[arg(long, value_name = "TAG")]
+    #[arg(long, value_name = "TAG", add = ArgValueCompleter::new(complete::tags_of_run))]
     remove: Vec<String>,
     /// Print JSON
     #[arg(long)]
@@ -58,7 +59,7 @@ pub fn cmd_tag(args: &TagArgs) -> Result<Exit, CliError> {
     if args.json {
         print(&format!("{:#}\n", json!({ "tags": labels.tags })))
     } else {
-        print(&format!("{}\n", labels.tags.join(", ")))
+        print(&format!("{}\n", printable(&labels.tags.join(", "))))
     }
 }
 
@@ -92,7 +93,7 @@ pub fn cmd_note(args: &NoteArgs) -> Result<Exit, CliError> {
     if args.json {
         print(&format!("{:#}\n", json!({ "note": labels.note })))
     } else {
-        print(&format!("{}\n", labels.note))
+        print(&format!("{}\n", printable(&labels.note)))
     }
 }
 
@@ -106,7 +107,8 @@ fn change(
         Project::find(None).map_err(|error| CliError::from_error(Exit::Failed, &error))?;
     let (_, dir) =
         find_run(&project, run).map_err(|error| CliError::from_error(Exit::Usage, &error))?;
-    let mut labels = Labels::read(&dir);
+    let labels = Labels::to_change(&dir);
+    let mut labels = labels.map_err(|error| CliError::from_error(Exit::Failed, &error))?;
     change(&mut labels)?;
     if writes {
         labels

@@ -1,11 +1,15 @@
 //! `novic ls`: the runs of a project.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Map, Value, json};
 
 use super::print::print;
+use super::records::printable;
 use super::{CliError, Exit, complete};
 use crate::config::{nearest, schema};
 use crate::runner::time_text;
@@ -18,18 +22,22 @@ use crate::tracking::{FIELDS, Filter, RunOverview, StageOutcome, list_runs, orde
 /// at once and from any process; nothing is ever left "running".
 ///
 /// Filters, sorting and columns take fields of runs (run, experiment, title,
-/// state, started, seconds, exit_code, reason, tags, note), keys of the
-/// configuration by their nested or flat names, and results of stages (`top1`,
-/// or `STAGE.top1`). Several filters must all hold.
+/// state, started, seconds or time, stages, heartbeat, exit_code, reason, tags,
+/// note, labels), keys of the configuration by their nested or flat names,
+/// results of stages (`top1`, or `STAGE.top1`), and what records say of program,
+/// machine and sources (program, program_hash, command, host, system, cpu,
+/// cpu_features, cpus, threads, memory, gpus, toolchain, git.commit, git.branch,
+/// git.dirty, git.remote). Several filters must all hold.
 ///
 ///   novic ls
 ///   novic ls 'state = failed' 'train.lr.init < 0.01 or tags = paper'
+///   novic ls 'time > 1h30m and host = node7' --columns=run,time,threads
 ///   novic ls experiment=ye2 --sort=-top1 --columns=run,noise.vec_norm,top1 --last 10
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct LsArgs {
     /// Conditions such as `experiment = quickstart` or `seconds > 60 and not state = failed`; operators are = != < <= > >= ~
-    #[arg(value_name = "FILTER")]
+    #[arg(value_name = "FILTER", add = ArgValueCompleter::new(complete::filters))]
     filters: Vec<Filter>,
     /// How many to list: of the newest, or of the first when sorted; 0 for all
     #[arg(long, value_name = "N", default_value_t = 20)]
@@ -50,14 +58,19 @@ pub fn cmd_ls(args: &LsArgs) -> Result<Exit, CliError> {
     let failed = |error| CliError::from_error(Exit::Failed, &error);
     let project =
         Project::find(None).map_err(|error| CliError::from_error(Exit::Failed, &error))?;
-    let (runs, errors) = list_runs(&project).map_err(failed)?;
+    let (mut runs, errors) = list_runs(&project).map_err(failed)?;
     for error in &errors {
-        eprintln!("warning: {error}");
+        eprintln!("warning: {}", printable(&error.to_string()));
     }
+    let names = names(args);
+    if needs_surroundings(&names) {
+        RunOverview::read_surroundings(&mut runs, &project);
+    }
+    check(&args.filters, &runs)?;
     if runs.is_empty() && !args.json {
         return print(&format!("no runs in {}\n", project.home().display()));
     }
-    warn_of_unknown_names(args, &runs);
+    warn_of_unknown_names(&names, &runs);
     let (shown, hidden) = select(args, runs);
     if args.json {
         let runs: Vec<_> = shown.iter().map(|run| to_json(args, run)).collect();
@@ -110,26 +123,41 @@ fn select(args: &LsArgs, runs: Vec<RunOverview>) -> (Vec<RunOverview>, usize) {
     (runs, hidden)
 }
 
+/// Names of all fields on the command line.
+fn names(args: &LsArgs) -> BTreeSet<&str> {
+    let sort = args.sort.as_deref();
+    let sort = sort.map(|name| name.strip_prefix('-').unwrap_or(name));
+    let columns = args.columns.iter().map(String::as_str);
+    let filters = args.filters.iter().flat_map(Filter::names);
+    filters.chain(sort).chain(columns).collect()
+}
+
+/// Whether only the records themselves have some of these fields.
+pub(super) fn needs_surroundings(names: &BTreeSet<&str>) -> bool {
+    RunOverview::SURROUNDINGS
+        .iter()
+        .any(|name| names.contains(name))
+}
+
+/// Refuses filters that compare fields with what they never hold.
+pub(super) fn check(filters: &[Filter], runs: &[RunOverview]) -> Result<(), CliError> {
+    filters
+        .iter()
+        .try_for_each(|filter| filter.check(runs))
+        .map_err(|error| CliError::from_error(Exit::Usage, &error))
+}
+
 /// A name that no run has is probably a slip of the fingers.
-fn warn_of_unknown_names(args: &LsArgs, runs: &[RunOverview]) {
-    let sort = args
-        .sort
-        .as_deref()
-        .map(|name| name.trim_start_matches('-'));
-    let names = args.filters.iter().flat_map(Filter::names);
-    let names = names
-        .chain(sort)
-        .chain(args.columns.iter().map(String::as_str));
-    for name in names {
+fn warn_of_unknown_names(names: &BTreeSet<&str>, runs: &[RunOverview]) {
+    let fields = FIELDS.into_iter().chain(RunOverview::SURROUNDINGS);
+    let known: BTreeSet<&str> = fields.collect();
+    for name in names.difference(&known) {
         if !runs.is_empty() && runs.iter().all(|run| run.field(name).is_none()) {
             let near = near_field(name, runs);
             let near = near.map(|near| format!("did you mean `{near}`? "));
             let near = near.unwrap_or_default();
             eprintln!("warning: no run has a field `{name}`; {near}see `novic ls --help`");
         }
-    }
-    for doubt in args.filters.iter().flat_map(Filter::doubts) {
-        eprintln!("warning: {doubt}");
     }
 }
 
@@ -140,7 +168,8 @@ fn near_field(name: &str, runs: &[RunOverview]) -> Option<String> {
     let results = results.flat_map(Map::keys).map(String::as_str);
     let keys = schema::keys().iter();
     let keys = keys.flat_map(|key| [Some(key.path), key.flat]).flatten();
-    nearest(name, FIELDS.iter().copied().chain(results).chain(keys)).map(str::to_owned)
+    let fields = FIELDS.into_iter().chain(RunOverview::SURROUNDINGS);
+    nearest(name, fields.chain(results).chain(keys)).map(str::to_owned)
 }
 
 fn to_json(args: &LsArgs, run: &RunOverview) -> Value {
@@ -156,11 +185,18 @@ fn to_json(args: &LsArgs, run: &RunOverview) -> Value {
 
 fn columns_table(names: &[String], runs: &[RunOverview]) -> String {
     let rows = runs.iter().map(|run| {
-        let cells = names.iter().map(|name| match run.field(name) {
-            Some(Value::Array(items)) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
-            Some(value) => plain(&value),
-            None => "–".to_owned(),
-        });
+        let cells = names
+            .iter()
+            .map(|name| match (name.as_str(), run.field(name)) {
+                ("time", _) => run_time(run),
+                ("stages", _) => stages_text(run),
+                ("labels", _) => labels_text(run),
+                (_, Some(Value::Array(items))) => {
+                    items.iter().map(plain).collect::<Vec<_>>().join(", ")
+                }
+                (_, Some(value)) => plain(&value),
+                (_, None) => "–".to_owned(),
+            });
         cells.collect::<Vec<_>>()
     });
     let names: Vec<_> = names.iter().map(String::as_str).collect();
@@ -179,31 +215,40 @@ fn table(runs: &[RunOverview]) -> String {
         let mut row = vec![
             run.run.clone(),
             run.experiment.clone(),
-            time_text(std::time::Duration::from_secs_f64(run.seconds())),
+            run_time(run),
             stages_text(run),
-            run.state.to_string(),
+            run.state_text(),
         ];
         if labelled {
-            let tags = run.tags.join(", ");
-            let note = run.note.lines().next().unwrap_or_default();
-            let both = [tags.as_str(), note].map(str::trim);
-            row.push(
-                both.into_iter()
-                    .filter(|t| !t.is_empty())
-                    .collect::<Vec<_>>()
-                    .join(": "),
-            );
+            row.push(labels_text(run));
         }
         row
     });
     lines(&header, rows, Some(2))
 }
 
+fn run_time(run: &RunOverview) -> String {
+    match run.state.is_unreadable() && run.stages.is_empty() {
+        true => "–".to_owned(),
+        false => time_text(Duration::from_secs_f64(run.seconds())),
+    }
+}
+
+/// Tags and the first line of the note.
+fn labels_text(run: &RunOverview) -> String {
+    let tags = run.tags.join(", ");
+    let note = run.note.lines().next().unwrap_or_default();
+    let both = [tags.as_str(), note].map(str::trim).into_iter();
+    let both: Vec<_> = both.filter(|text| !text.is_empty()).collect();
+    both.join(": ")
+}
+
 fn lines(header: &[&str], rows: impl Iterator<Item = Vec<String>>, right: Option<usize>) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
     table.set_header(header.to_vec());
-    table.add_rows(rows);
+    let shown = |row: Vec<String>| row.iter().map(|cell| printable(cell)).collect::<Vec<_>>();
+    table.add_rows(rows.map(shown));
     if let Some(column) = right.and_then(|at| table.column_mut(at)) {
         column.set_cell_alignment(CellAlignment::Right);
     }
@@ -216,6 +261,9 @@ fn lines(header: &[&str], rows: impl Iterator<Item = Vec<String>>, right: Option
 
 /// Which stage is at work or went wrong, else how many are done.
 fn stages_text(run: &RunOverview) -> String {
+    if run.state.is_unreadable() && run.stages.is_empty() {
+        return "–".to_owned();
+    }
     let all = run.stages.len();
     let good = |outcome| matches!(outcome, StageOutcome::Done | StageOutcome::UpToDate);
     let done = run
@@ -265,6 +313,7 @@ mod tests {
             values: Map::new(),
             tags: Vec::new(),
             note: String::new(),
+            surroundings: Map::new(),
             stages,
         }
     }
@@ -303,13 +352,24 @@ mod tests {
                 RunState::Vanished { last_ms: 0 },
                 vec![done(), stage("train", None)],
             ),
+            RunOverview {
+                experiment: String::new(),
+                ..run(
+                    4,
+                    RunState::Unreadable {
+                        what: "not a record (it is empty)".into(),
+                    },
+                    Vec::new(),
+                )
+            },
         ];
-        let days = regex::Regex::new("[0-9]+ days").unwrap();
-        insta::assert_snapshot!(days.replace(&table(&runs), "N days"), @r"
+        let changing = regex::Regex::new("[0-9]+ days|[0-9]+-[0-9]+-[0-9]+ [0-9:]+").unwrap();
+        insta::assert_snapshot!(changing.replace_all(&table(&runs), "N"), @r"
         run                   experiment    time  stages              state
         ovod_20261124_170501  quickstart  1m 05s  2/2                 finished
         ovod_20261124_170502  quickstart  1m 05s  1/2, train failed   failed
-        ovod_20261124_170503  quickstart  1m 05s  1/2, train at 25 %  ended without a word N days ago
+        ovod_20261124_170503  quickstart  1m 05s  1/2, train at 25 %  ended without a word N ago (last heartbeat N)
+        ovod_20261124_170504                   –  –                   unreadable: not a record (it is empty)
         ");
     }
 
@@ -356,6 +416,19 @@ mod tests {
         insta::assert_snapshot!(list(&["tags=t1", "not state = failed"], runs()), @r"
         run                   experiment    time  stages  state     labels
         ovod_20261124_170501  quickstart  1m 05s  0/0     finished  t1
+        0 hidden
+        ");
+    }
+
+    #[test]
+    fn headings_are_columns_and_control_characters_are_spelled_out() {
+        let done = stage("train", Some(StageOutcome::Done));
+        let mut named = run(1, RunState::Finished, vec![done]);
+        named.tags = vec!["a\u{1b}[31m".into()];
+        named.note = "the best\nof all".into();
+        insta::assert_snapshot!(list(&["stages = train", "--columns=time,stages,labels,state"], vec![named]), @r"
+        time    stages  labels                 state
+        1m 05s  1/1     a\u{1b}[31m: the best  finished
         0 hidden
         ");
     }

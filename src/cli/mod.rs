@@ -174,10 +174,15 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
     if completed {
         return Exit::Success as u8;
     }
+    let options = arguments.iter().take_while(|word| *word != "--");
+    let json = options.into_iter().any(|word| word == "--json");
     let cli = Cli::parse_from(arguments);
-    if matches!(cli.command, Command::Run(_) | Command::Action(_))
-        && let Some(code) = guard::as_parent()
-    {
+    let run = match &cli.command {
+        Command::Run(args) => Some(args.options()),
+        Command::Action(args) => Some(args.options()),
+        _ => None,
+    };
+    if let Some(code) = run.and_then(|options| guard::as_parent(options.goes_on())) {
         return code;
     }
     let result: Result<Exit, CliError> = match cli.command {
@@ -228,6 +233,10 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
         Ok(exit) => exit as u8,
         Err(error) => {
             error.print();
+            if json {
+                // Whoever reads it has gone: the exit code says enough.
+                let _ = print::print(&format!("{:#}\n", error.to_json()));
+            }
             error.exit as u8
         }
     }

@@ -1,5 +1,5 @@
-//! What commands say about the records of tables and plots: warnings, and what
-//! their errors mean for the exit code.
+//! What commands say about records: texts that people wrote, and, of those of
+//! tables and plots, warnings and what errors mean for the exit code.
 
 use std::io::{self, IsTerminal};
 
@@ -13,6 +13,23 @@ use crate::reports::plot::MakeError;
 use crate::reports::remote::Service;
 use crate::reports::sources::SourceError;
 use crate::reports::spec::SourceSpec;
+
+/// A text as a terminal may see it: control characters, which could change what
+/// stands elsewhere, are spelled out.
+pub(super) fn printable(text: &str) -> String {
+    let is_harmful = |c: char| {
+        let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        turns || c.is_control() && !matches!(c, '\n' | '\t')
+    };
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match is_harmful(c) {
+            true => shown.extend(c.escape_unicode()),
+            false => shown.push(c),
+        }
+    }
+    shown
+}
 
 /// Says what is to be known about records.
 pub(super) fn warn(warnings: &[String]) {
@@ -59,5 +76,20 @@ pub(super) fn of_results(error: &ReportError) -> CliError {
             render(std::slice::from_ref(&**problem), io::stderr().is_terminal()),
         ),
         _ => CliError::from_error(Exit::Failed, error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_spelled_out() {
+        assert_eq!(printable("ä note\n\tof 2 lines"), "ä note\n\tof 2 lines");
+        assert_eq!(
+            printable("a\u{1b}[2Jb\rc\u{9b}d"),
+            "a\\u{1b}[2Jb\\u{d}c\\u{9b}d"
+        );
+        assert_eq!(printable("x\u{202e}y"), "x\\u{202e}y");
     }
 }

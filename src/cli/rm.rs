@@ -1,7 +1,8 @@
 //! `novic rm`: take runs off the list.
 
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
@@ -10,7 +11,7 @@ use serde_json::json;
 use super::print::print;
 use super::{CliError, Exit, complete};
 use crate::store::Project;
-use crate::tracking::{RunState, find_run, remove_run};
+use crate::tracking::{RunOverview, RunState, TrackingError, find_run, remove_run};
 
 /// Remove the records of runs
 ///
@@ -41,8 +42,8 @@ pub fn cmd_rm(args: &RmArgs) -> Result<Exit, CliError> {
     let mut found = Vec::new();
     // All of them are looked up before any is removed.
     for wanted in &args.runs {
-        let (run, dir) = find_run(&project, wanted)
-            .map_err(|error| CliError::from_error(Exit::Usage, &error))?;
+        let (run, dir) =
+            find(&project, wanted).map_err(|error| CliError::from_error(Exit::Usage, &error))?;
         if run.state == RunState::Running {
             return Err(CliError::failed(format!(
                 "{} is running; stop it first",
@@ -64,6 +65,22 @@ pub fn cmd_rm(args: &RmArgs) -> Result<Exit, CliError> {
         print(&format!("{:#}\n", json!({ "removed": removed })))
     } else {
         print(&format!("removed {}\n", removed.join(", ")))
+    }
+}
+
+/// The run to remove. A folder that may not be read does not tell whether its run
+/// is alive: it is opened first.
+fn find(project: &Project, wanted: &str) -> Result<(RunOverview, PathBuf), TrackingError> {
+    let (run, dir) = find_run(project, wanted)?;
+    let is_closed =
+        |found: &fs::Metadata| found.is_dir() && found.permissions().mode() & 0o700 != 0o700;
+    match fs::symlink_metadata(&dir) {
+        Ok(found) if run.state.is_unreadable() && is_closed(&found) => {
+            // What is in the way of this is in the way of the removal, too.
+            let _ = fs::set_permissions(&dir, fs::Permissions::from_mode(0o700));
+            find_run(project, &run.run)
+        }
+        _ => Ok((run, dir)),
     }
 }
 

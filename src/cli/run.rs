@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::slice;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -22,8 +23,8 @@ use crate::reports::render;
 use crate::runner::mirror;
 use crate::runner::{
     Display, Execution, Hooks, Interrupt, LineDisplay, Plan, Retries, RunSummary, RunningHooks,
-    Selection, Slots, StepResult, TerminalDisplay, execute, make_cells, plan_text, result_text,
-    unread_by_chosen,
+    Selection, Slots, StageDeath, StepResult, TerminalDisplay, execute, make_cells, plan_text,
+    result_text, unread_by_chosen,
 };
 use crate::stages;
 use crate::store::Project;
@@ -65,7 +66,7 @@ pub struct RunArgs {
 }
 
 /// How an experiment is run.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct RunOptions {
     /// Only these stages (their inputs must be there)
     #[arg(long, value_name = "STAGE", value_delimiter = ',', add = ArgValueCompleter::new(complete::stages))]
@@ -89,13 +90,18 @@ pub(super) struct RunOptions {
     #[arg(long, conflicts_with = "keep_going")]
     fail_fast: bool,
     /// Try stages that fail again, so often at most
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
     retries: u32,
     /// Seconds before the first of these attempts; doubles each time, up to a minute
-    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds, allow_negative_numbers = true)]
     retry_pause: f64,
     /// Run so many stages at the same time where they do not need each other, within `[slots]`
-    #[arg(long, short, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, short, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     jobs: Option<usize>,
     /// Read external files again although they seem unchanged
     #[arg(long)]
@@ -106,6 +112,26 @@ pub(super) struct RunOptions {
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+impl RunArgs {
+    pub(super) fn options(&self) -> &RunOptions {
+        &self.options
+    }
+}
+
+impl RunOptions {
+    /// Whether there may be something left to do when a stage fails.
+    pub(super) fn goes_on(&self) -> bool {
+        self.keep_going || self.retries > 0
+    }
+}
+
+/// A time in seconds.
+pub(super) fn seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|error| format!("{error}"))?;
+    let time = Duration::try_from_secs_f64(seconds);
+    time.map(|_| seconds).map_err(|error| error.to_string())
 }
 
 pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
@@ -119,6 +145,7 @@ pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
 /// Runs an experiment.
 pub fn cmd_run(args: &RunArgs) -> Result<Exit, CliError> {
     let mut overrides = args.overrides.clone();
+    let mut options = args.options.clone();
     let experiment = match (&args.from_run, &args.file) {
         (Some(run), first) => {
             // Without a file, the first word is an override too.
@@ -135,12 +162,42 @@ pub fn cmd_run(args: &RunArgs) -> Result<Exit, CliError> {
             let (_, dir) = find_run(&project, run)
                 .map_err(|error| CliError::from_error(Exit::Usage, &error))?;
             let record = read_record(&dir).map_err(|error| failed(&error))?;
-            recorded(&record, &overrides)?
+            let experiment = recorded(&record, &overrides)?;
+            if !selection(&options).is_partial() {
+                options.only = same_stages(&record, &experiment);
+            }
+            if !options.only.is_empty() && !options.json {
+                eprintln!("only {}, as in that run", options.only.join(", "));
+            }
+            experiment
         }
         (None, Some(file)) => experiment::load(file, &overrides)?,
         (None, None) => return Err(CliError::usage("name an experiment file")),
     };
-    run_experiment(&experiment, &overrides, &args.options)
+    run_experiment(&experiment, &overrides, &options)
+}
+
+/// The stages that a run was to do, where it was told to leave some out.
+fn same_stages(record: &RunRecord, experiment: &Experiment) -> Vec<String> {
+    let stages = record.overview().stages;
+    let of = |name: &str| {
+        let mut names = stages.iter().map(|stage| stage.name.split('@').next());
+        names.any(|stage| stage == Some(name))
+    };
+    let left_out = experiment.stages.iter().any(|stage| !of(&stage.name));
+    let known = |name: &String| {
+        let stage = name.split('@').next();
+        experiment
+            .stages
+            .iter()
+            .any(|of| Some(of.name.as_str()) == stage)
+    };
+    let names = stages.iter().map(|stage| stage.name.clone());
+    // Without any, nothing was recorded of what it was to do.
+    match left_out {
+        true => names.filter(known).collect(),
+        false => Vec::new(),
+    }
 }
 
 /// The experiment that a run recorded, with overrides.
@@ -215,6 +272,12 @@ pub(super) fn run_experiment(
         ));
     }
     let (id, summary, stopped_remotely) = run(args, overrides, experiment, &plan, selection)?;
+    if let Ok(usual) = Project::find(None)
+        && usual.home() != plan.project().home()
+    {
+        let home = plan.project().home().display();
+        eprintln!("recorded elsewhere: `NOVIC_HOME={home} novic ls` lists such runs");
+    }
     let exit = match summary.exit_code() {
         0 => Exit::Success,
         3 => Exit::SomeInputsFailed,
@@ -261,6 +324,22 @@ fn make_plan(experiment: &Experiment, paranoid: bool) -> Result<Plan, CliError> 
         .map_err(|error| CliError::from_error(Exit::Failed, &error))
 }
 
+/// What earlier processes of this command died of.
+fn deaths(project: &Project) -> Result<Vec<StageDeath>, CliError> {
+    let failed = |error| CliError::from_error(Exit::Failed, &error);
+    let killed = guard::killed_runs();
+    if let Some(last) = killed.last()
+        && StageDeath::in_runs(project, slice::from_ref(last))
+            .map_err(failed)?
+            .is_empty()
+    {
+        return Err(CliError::failed(
+            "the process was killed while no stage was at work, so it is not started again",
+        ));
+    }
+    StageDeath::in_runs(project, &killed).map_err(failed)
+}
+
 /// Executes the plan under a new run; its id, how it went, and whether somebody
 /// at Weights & Biases ended it.
 fn run(
@@ -271,6 +350,7 @@ fn run(
     selection: Selection,
 ) -> Result<(String, RunSummary, bool), CliError> {
     let failed = |error: &dyn std::error::Error| CliError::from_error(Exit::Failed, error);
+    let deaths = deaths(plan.project())?;
     let strict = mirror::wanted(experiment, plan, &selection, Path::new(""));
     check_strict(&plan.project().runs_dir(), &strict).map_err(|error| failed(&error))?;
     let interrupt = Interrupt::of_signals().map_err(|error| failed(&error))?;
@@ -322,8 +402,8 @@ fn run(
         keep_going: args.keep_going,
         retries: Retries {
             count: args.retries,
-            pause: Duration::try_from_secs_f64(args.retry_pause)
-                .map_err(|error| CliError::usage(format!("--retry-pause: {error}")))?,
+            pause: Duration::from_secs_f64(args.retry_pause),
+            deaths,
         },
         slots: Slots::of(&experiment.slots, args.jobs),
     };
@@ -430,10 +510,15 @@ fn show_results(
     }
     let (tables, _) = report.good_tables();
     let (page, failures) = match run {
-        Some(id) => {
-            let (page, failures) = write_page(&report, plan, id)?;
-            (Some(page), failures)
-        }
+        Some(id) => match write_page(&report, plan, id) {
+            Ok((page, failures)) => (Some(page), failures),
+            // Nothing new is lost, as in a project that one may only read.
+            Err(error) if summary.count(StageOutcome::UpToDate) == summary.steps.len() => {
+                eprintln!("warning: the page is left as it is: {}", error.message());
+                (None, Vec::new())
+            }
+            Err(error) => return Err(error),
+        },
         None => (None, Vec::new()),
     };
     let mut exit = match cells

@@ -1,6 +1,7 @@
 //! `novic show`: one run.
 
 use std::fmt::Write;
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use clap::Args;
@@ -9,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::mirror;
 use super::print::print;
+use super::records::printable;
 use super::{CliError, Exit, complete};
 use crate::runner::time_text;
 use crate::store::Project;
@@ -52,18 +54,34 @@ pub fn cmd_show(args: &ShowArgs) -> Result<Exit, CliError> {
         Project::find(None).map_err(|error| CliError::from_error(Exit::Failed, &error))?;
     let (overview, dir) =
         find_run(&project, &args.run).map_err(|error| CliError::from_error(Exit::Usage, &error))?;
-    let record = read_record(&dir).map_err(failed)?;
+    let record = read_record(&dir);
+    if let RunState::Unreadable { what } = &overview.state
+        && record.is_err()
+    {
+        return Err(CliError::failed(format!(
+            "{run} is unreadable: {what}, see {}; `novic rm {run}` removes it",
+            dir.display(),
+            run = overview.run
+        )));
+    }
+    let record = record.map_err(failed)?;
     if args.json {
         let mut json = to_json(&overview, &record);
         json["wandb"] = mirror::to_json(&dir);
         print(&format!("{json:#}\n"))
     } else if args.console {
-        print(&console_text(&record))
+        print(&printable(&console_text(&record)))
     } else if args.patch {
         let patch = record.git.as_ref().and_then(|git| git.patch.as_deref());
-        print(patch.unwrap_or_default())
+        let patch = patch.unwrap_or_default();
+        match io::stdout().is_terminal() {
+            true => print(&printable(patch)),
+            false => print(patch),
+        }
     } else {
-        print(&(text(&overview, &record) + &mirror::text(&dir)))
+        print(&printable(
+            &(text(&overview, &record) + &mirror::text(&dir)),
+        ))
     }
 }
 
@@ -89,6 +107,12 @@ fn text(overview: &RunOverview, record: &RunRecord) -> String {
         .map(|reason| format!(" ({reason})"))
         .unwrap_or_default();
     line("state", &format!("{}{reason}", overview.state));
+    if let RunState::Vanished { .. } = overview.state
+        && let Some(heartbeat) = overview.field("heartbeat")
+    {
+        let heartbeat = plain(&heartbeat).replace('T', " ");
+        line("", &format!("last heartbeat at {heartbeat}"));
+    }
     line("started", &moment(&header.started));
     line(
         "time",
@@ -125,6 +149,20 @@ fn text(overview: &RunOverview, record: &RunRecord) -> String {
             ),
         );
         line("built with", &machine.toolchain);
+    }
+    line("tags", &overview.tags.join(", "));
+    line(
+        "note",
+        &overview.note.replace('\n', &format!("\n{:13}", "")),
+    );
+    if record.damaged_bytes > 0 {
+        line(
+            "record",
+            &format!(
+                "damaged: {} bytes in the middle cannot be read; the rest is shown",
+                record.damaged_bytes
+            ),
+        );
     }
     if record.torn_bytes > 0 {
         line(
@@ -284,6 +322,7 @@ fn to_json(overview: &RunOverview, record: &RunRecord) -> Value {
         "metrics": metrics,
         "console": record.console().map(|(_, line)| json!(line)).collect::<Vec<_>>(),
         "torn_bytes": record.torn_bytes,
+        "damaged_bytes": record.damaged_bytes,
     })
 }
 
@@ -364,5 +403,35 @@ mod tests {
         let json = to_json(&overview, &record);
         assert_eq!(json["metrics"]["train"]["last"]["loss"], 0.25);
         assert_eq!(json["overview"]["state"]["state"], "failed");
+        assert_eq!(json["damaged_bytes"], 0);
+    }
+
+    #[test]
+    fn the_last_heartbeat_and_damage_are_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let project = Project::locate(dir.path(), None, None);
+        let run = RunRecorder::start(&project, RunStart::default()).unwrap();
+        run.finish(RunEnd {
+            exit_code: 0,
+            reason: String::new(),
+        })
+        .unwrap();
+        let (mut overview, dir) = find_run(&project, "latest").unwrap();
+        let mut record = read_record(&dir).unwrap();
+        assert!(!text(&overview, &record).contains("heartbeat"));
+        overview.state = RunState::Vanished {
+            last_ms: overview.last_ms,
+        };
+        record.damaged_bytes = 50;
+        let shown = text(&overview, &record);
+        let heartbeat = plain(&overview.field("heartbeat").unwrap()).replace('T', " ");
+        for part in [
+            "ended without a word",
+            format!("last heartbeat at {heartbeat}").as_str(),
+            "damaged: 50 bytes in the middle",
+        ] {
+            assert!(shown.contains(part), "{part}\n{shown}");
+        }
+        assert!(!shown.contains("torn"), "{shown}");
     }
 }

@@ -26,6 +26,7 @@ pub struct WhyArgs {
     /// Experiment file
     file: PathBuf,
     /// Stage, table or plot
+    #[arg(add = ArgValueCompleter::new(complete::stages))]
     stage: String,
     /// Changes of values, as for `novic config`
     #[arg(value_name = "KEY=VALUE", add = ArgValueCompleter::new(complete::overrides))]

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::interpolate::{escaped, with_variables};
 use super::layer::LayerReader;
 use super::names::{LOOSE, TABLES, is_section, suggest};
 use super::nearest::nearest;
@@ -105,6 +106,8 @@ pub(super) struct Composition {
     pub stacks: Stacks,
     /// Every file that was read, in the order of the layers.
     pub files: Vec<Arc<Source>>,
+    /// Whether a file is missing, so that what it says is unknown.
+    pub incomplete: bool,
 }
 
 /// What lies above the files: parsed overrides, lowest first.
@@ -205,6 +208,7 @@ pub(super) fn compose_files(
         Some(text) => Ok(text.clone()),
         None => request.read(&request.file),
     };
+    let before = problems.len();
     let tree = match main {
         Ok(text) => {
             let mut chain = Vec::new();
@@ -215,13 +219,14 @@ pub(super) fn compose_files(
             None
         }
     };
+    let incomplete = problems.len() > before;
     let mut stacks = Stacks::default();
     let mut files = Vec::new();
     if let Some(tree) = tree {
         let mut choices = Vec::new();
-        collect_choices(&tree, &mut choices, problems);
+        collect_choices(request, &tree, &mut choices, problems);
         for (source, change) in &above.0 {
-            override_choice(source, change, &mut choices, problems);
+            override_choice(request, source, change, &mut choices, problems);
         }
         let Tree {
             source: main,
@@ -244,7 +249,11 @@ pub(super) fn compose_files(
         }
         add_file(&main, &fields, &mut stacks, &mut files, problems);
     }
-    Composition { stacks, files }
+    Composition {
+        stacks,
+        files,
+        incomplete,
+    }
 }
 
 fn read(path: &Path) -> Result<String, String> {
@@ -259,7 +268,10 @@ fn read(path: &Path) -> Result<String, String> {
 fn missing_main(path: &Path, reason: &str) -> Problem {
     let problem = Problem::error(format!("cannot read {}: {reason}", path.display()));
     if path.is_file() {
-        return problem.help("an experiment file is a text in UTF-8");
+        return problem.help(match std::fs::File::open(path) {
+            Ok(_) => "an experiment file is a text in UTF-8",
+            Err(_) => "make it readable for you",
+        });
     }
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -379,9 +391,14 @@ fn texts_of(
 }
 
 /// Choices of a file and of those it extends; later ones of a group win.
-fn collect_choices(tree: &Tree, choices: &mut Vec<Choice>, problems: &mut Vec<Problem>) {
+fn collect_choices(
+    request: &Request,
+    tree: &Tree,
+    choices: &mut Vec<Choice>,
+    problems: &mut Vec<Problem>,
+) {
     for inner in &tree.extends {
-        collect_choices(inner, choices, problems);
+        collect_choices(request, inner, choices, problems);
     }
     let Some(field) = tree.fields.iter().find(|field| field.key == "use") else {
         return;
@@ -399,12 +416,13 @@ fn collect_choices(tree: &Tree, choices: &mut Vec<Choice>, problems: &mut Vec<Pr
         problems.push(problem);
         return;
     };
-    for group in groups {
-        choose(&tree.source, &group.key, &group.value, choices, problems);
+    for Field { key, value, .. } in groups {
+        choose(request, &tree.source, key, value, choices, problems);
     }
 }
 
 fn choose(
+    request: &Request,
     source: &Arc<Source>,
     group: &str,
     value: &Node,
@@ -412,7 +430,7 @@ fn choose(
     problems: &mut Vec<Problem>,
 ) {
     let location = Location::new(source, value.span.clone());
-    let Some(name) = value.text() else {
+    if value.text().is_none() {
         let problem = Problem::error(format!(
             "use.{group}: expected a name, found {}",
             value.describe()
@@ -420,10 +438,26 @@ fn choose(
         .at(location, "expected the name of a file of the group");
         problems.push(problem);
         return;
+    }
+    let variable = |name: &str| {
+        let mut given = request.environment.iter();
+        given
+            .find(|(other, _)| other == name)
+            .map(|(_, value)| value.clone())
+    };
+    let name = match with_variables(value, &variable) {
+        Ok(name) => name,
+        Err(fault) => {
+            let problem = Problem::error(format!("use.{group}: {}", fault.title))
+                .at(location, "")
+                .help("groups are chosen before there are values: write a name or ${env:NAME,DEFAULT}");
+            problems.push(problem);
+            return;
+        }
     };
     let choice = Choice {
         group: group.to_owned(),
-        name: name.to_owned(),
+        name,
         location,
     };
     match choices.iter_mut().find(|other| other.group == group) {
@@ -434,6 +468,7 @@ fn choose(
 
 /// Takes a `use.GROUP=NAME` or `~use.GROUP`.
 fn override_choice(
+    request: &Request,
     source: &Arc<Source>,
     change: &Override,
     choices: &mut Vec<Choice>,
@@ -446,7 +481,7 @@ fn override_choice(
         return;
     }
     match &change.value {
-        Some(value) => choose(source, &group.name, value, choices, problems),
+        Some(value) => choose(request, source, &group.name, value, choices, problems),
         None => choices.retain(|choice| choice.group != group.name),
     }
 }
@@ -542,12 +577,17 @@ fn unknown_choice(
             .collect();
         let problem = problem.at(location.clone(), "");
         let groups = group_names(directories);
-        return match nearest(group, groups.iter().map(String::as_str)) {
+        let problem = match nearest(group, groups.iter().map(String::as_str)) {
             Some(near) => problem.help(format!("did you mean `{near}`?")),
             None => problem.help(format!(
                 "groups are directories; looked for {}",
                 looked.join(", ")
             )),
+        };
+        let groups: Vec<_> = groups.into_iter().collect();
+        return match groups.is_empty() {
+            true => problem,
+            false => problem.help(format!("groups here are {}", groups.join(", "))),
         };
     }
     let problem =
@@ -629,6 +669,21 @@ fn known_path(name: &str) -> Option<String> {
 }
 
 fn unknown_removal(name: &str, location: Location) -> Problem {
+    let one = match name {
+        "stage" | "table" | "plot" => Some("NAME"),
+        "use" => Some("GROUP"),
+        _ => None,
+    };
+    if let Some(one) = one {
+        return Problem::error(format!("`{name}` cannot be removed as a whole"))
+            .at(location, "")
+            .help(format!("name one of them: `{name}.{one}`"));
+    }
+    if LOOSE.contains(&name) {
+        return Problem::error(format!("`{name}` cannot be removed"))
+            .at(location, "")
+            .help("take it out of the file");
+    }
     let problem = Problem::error(format!("there is no `{name}` to remove")).at(location, "");
     let (prefix, last) = name.rsplit_once('.').unwrap_or(("", name));
     let extra: Vec<_> = TABLES.iter().chain(LOOSE).copied().collect();
@@ -680,22 +735,24 @@ fn wandb_variables(request: &Request) -> Vec<(Arc<Source>, Override)> {
             (_, value) => value,
         };
         // A text, whatever it looks like.
-        let text = format!("{name}={}", serde_json::Value::from(value));
+        let text = format!("{name}={value}");
+        let value = Node {
+            span: name.len() + 1..text.len(),
+            raw: Raw::Text(escaped(value)),
+        };
         let source = Source::new(SourceKind::Environment, text.as_str());
         let key_span = 0..name.len();
         let key = path.split('.').map(|part| KeyPart {
             name: part.to_owned(),
             span: key_span.clone(),
         });
-        if let Ok(value) = overrides::parse_value(&text, name.len() + 1) {
-            let change = Override {
-                operation: Operation::Force,
-                key: key.collect(),
-                key_span,
-                value: Some(value),
-            };
-            found.push((source, change));
-        }
+        let change = Override {
+            operation: Operation::Force,
+            key: key.collect(),
+            key_span,
+            value: Some(value),
+        };
+        found.push((source, change));
     }
     found
 }
@@ -880,4 +937,72 @@ pub(super) fn nested(key: &[KeyPart], value: &Node) -> Field {
             },
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ConfigErrors, Experiment};
+    use super::*;
+
+    fn load(
+        text: &str,
+        environment: &[(&str, &str)],
+        overrides: &[&str],
+    ) -> Result<Experiment, ConfigErrors> {
+        let files = [
+            ("main.toml", text),
+            ("base/size/one.toml", "[train]\nmax_chunks = 1\n"),
+            ("base/size/two.toml", "[train]\nmax_chunks = 2\n"),
+        ];
+        let texts = files.map(|(path, text)| (PathBuf::from(path), text.to_owned()));
+        let environment = environment.iter();
+        let environment = environment.map(|(name, value)| ((*name).into(), (*value).into()));
+        let request = Request {
+            file: "main.toml".into(),
+            texts: Some(Arc::new(texts.into())),
+            environment: environment.collect(),
+            ..Request::default()
+        };
+        Experiment::load(&request.overrides(overrides.iter().copied()))
+    }
+
+    #[test]
+    fn groups_are_chosen_by_the_environment() {
+        let text = "[use]\nsize = \"${env:SIZE,one}\"\n";
+        let chunks = |environment: &[(&str, &str)], overrides: &[&str]| {
+            let experiment = load(text, environment, overrides).unwrap();
+            experiment.config.train.max_chunks
+        };
+        assert_eq!(chunks(&[], &[]), 1);
+        assert_eq!(chunks(&[("SIZE", "two")], &[]), 2);
+        assert_eq!(chunks(&[("OTHER", "two")], &["use.size=${env:OTHER}"]), 2);
+        let refused = |text: &str| load(text, &[], &[]).unwrap_err().to_string();
+        let error = refused("[use]\nsize = \"${train.lr.init}\"\n");
+        assert!(error.contains("before there are values"), "{error}");
+        let error = refused("[use]\nsize = \"${env:SIZE}\"\n");
+        assert!(error.contains("the environment has no `SIZE`"), "{error}");
+    }
+
+    #[test]
+    fn a_plain_reference_is_a_text() {
+        let text = "[tracking]\nname = '\\${x} ${env:WHO}'\nnotes = \"${tracking.name}\"\n";
+        let environment = [("WHO", "me"), ("WANDB_JOB_TYPE", "${a}\\b")];
+        let overrides = ["tracking.group=\\${y}"];
+        let tracking = load(text, &environment, &overrides)
+            .unwrap()
+            .config
+            .tracking;
+        assert_eq!(tracking.name.as_deref(), Some("${x} me"));
+        assert_eq!(tracking.notes.as_deref(), Some("${x} me"));
+        assert_eq!(tracking.group.as_deref(), Some("${y}"));
+        assert_eq!(tracking.job_type.as_deref(), Some("${a}\\b"));
+    }
+
+    #[test]
+    fn tables_are_not_removed_as_a_whole() {
+        let said = |what: &str| load("", &[], &[what]).unwrap_err().to_string();
+        assert!(said("~stage").contains("name one of them: `stage.NAME`"));
+        assert!(said("~use").contains("name one of them: `use.GROUP`"));
+        assert!(said("~extends").contains("take it out of the file"));
+    }
 }

@@ -45,7 +45,7 @@ pub struct Experiment {
     pub prices: BTreeMap<String, ModelPrice>,
     /// What all stages share: defaults and sections.
     pub config: Config,
-    /// Where these values come from.
+    /// Where these values, and those of the experiment's own sections, come from.
     pub origins: Origins,
     /// The stages, in the order in which they are first named.
     pub stages: Vec<StageSpec>,
@@ -100,6 +100,41 @@ impl Experiment {
     pub fn stage(&self, name: &str) -> Option<&StageSpec> {
         self.stages.iter().find(|stage| stage.name == name)
     }
+
+    /// The stage with a name, which may be that of one seed: `train@2`.
+    pub fn seeded_stage(&self, name: &str) -> Option<StageSpec> {
+        if let Some(stage) = self.stage(name) {
+            return Some(stage.clone());
+        }
+        let (name, seed) = name.rsplit_once('@')?;
+        let seed: u64 = seed.parse().ok()?;
+        let mut stage = self.stage(name)?.clone();
+        self.info.seeds.contains(&seed).then_some(())?;
+        stage.config.run.seed = seed;
+        let given = self
+            .origins
+            .location("experiment.seeds")
+            .map(|location| Given {
+                value: seed.into(),
+                location: location.clone(),
+            });
+        if let Some(given) = given {
+            stage.origins.push("run.seed", given);
+        }
+        Some(stage)
+    }
+
+    /// The value of a key of the sections that describe the experiment, such as
+    /// `slots.jobs`.
+    pub fn document_value(&self, path: &str) -> Option<Value> {
+        let name = |section: &str| path.strip_prefix(section)?.strip_prefix('.');
+        None.or_else(|| self.info.get(name("experiment")?))
+            .or_else(|| self.store.get(name("store")?))
+            .or_else(|| self.slots.get(name("slots")?))
+            .or_else(|| self.hooks.get(name("hooks")?))
+            .or_else(|| self.launcher.get(name("launcher")?))
+            .or_else(|| self.annotate_gpt.get(name("annotate.gpt")?))
+    }
 }
 
 struct Builder<'a> {
@@ -136,6 +171,12 @@ impl<'a> Builder<'a> {
         }
         for stage in &stages {
             check::cross_fields(&stage.config, &stage.origins, Some(stage.kind), problems);
+        }
+        for key in schema::document_keys() {
+            let entries = stacks.of(key.path);
+            if !entries.is_empty() {
+                origins.set(key.path, given(&entries, None));
+            }
         }
         Some(Experiment {
             file: self.request.file.clone(),
@@ -283,6 +324,10 @@ impl<'a> Builder<'a> {
                 continue;
             };
             let Some(kind_entry) = stacks.top(&format!("stage.{name}.kind")) else {
+                if self.composition.incomplete {
+                    // A file that could not be read may say it.
+                    continue;
+                }
                 problems.push(
                     Problem::error(format!("stage `{name}` has no kind"))
                         .at(header.location.clone(), "")

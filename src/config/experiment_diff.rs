@@ -1,7 +1,10 @@
 //! What two experiments have different.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
+use super::cell::Cell;
 use super::experiment::Experiment;
 use super::origin::{Origin, Origins};
 use super::schema;
@@ -11,9 +14,11 @@ use super::stage::StageSpec;
 /// A value that two experiments have different.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExperimentDifference {
-    /// Its dotted name; values of one stage begin with `stage.NAME.`.
+    /// Its dotted name; values of one stage begin with `stage.NAME.`, tables and
+    /// plots are one value each.
     pub path: String,
-    /// The values with their origins; none where a stage does not exist.
+    /// The values with their origins; none where a stage, table, plot or price
+    /// does not exist.
     pub sides: [Option<(Value, Origin)>; 2],
 }
 
@@ -21,6 +26,26 @@ pub struct ExperimentDifference {
 /// Values that stages have from the shared sections are told once.
 pub fn experiment_differences(a: &Experiment, b: &Experiment) -> Vec<ExperimentDifference> {
     let mut found = Vec::new();
+    for key in schema::document_keys() {
+        // The name is that of the file where none is given.
+        if key.path == "experiment.name" && [a, b].iter().all(|e| !e.origins.is_given(key.path)) {
+            continue;
+        }
+        let sides = [a, b].map(|experiment| {
+            let value = experiment.document_value(key.path)?;
+            Some((value, experiment.origins.origin(key.path)))
+        });
+        add(&mut found, key.path.to_owned(), sides);
+    }
+    let [prices_of_a, prices_of_b] = [&a.prices, &b.prices];
+    let models: BTreeSet<&String> = prices_of_a.keys().chain(prices_of_b.keys()).collect();
+    for model in models {
+        let sides = [prices_of_a, prices_of_b].map(|prices| {
+            let price = serde_json::to_value(prices.get(model)?).ok()?;
+            Some((price, Origin::Default))
+        });
+        add(&mut found, format!("annotate.gpt.price.{model}"), sides);
+    }
     for key in schema::keys() {
         let sides = [
             side(&a.config, &a.origins, key.path),
@@ -34,6 +59,16 @@ pub fn experiment_differences(a: &Experiment, b: &Experiment) -> Vec<ExperimentD
         .filter(|stage| a.stage(&stage.name).is_none());
     for stage in a.stages.iter().chain(added) {
         stages(&mut found, &stage.name, [a, b]);
+    }
+    let cell = |experiment: &Experiment, path: &str| {
+        let cells = &mut experiment.cells.iter();
+        let cell = cells.find(|cell| cell.path() == path)?;
+        Some((cell.to_json(), Origin::At(cell.location.clone())))
+    };
+    let paths = a.cells.iter().chain(&b.cells).map(Cell::path);
+    for path in paths.collect::<BTreeSet<_>>() {
+        let sides = [a, b].map(|experiment| cell(experiment, &path));
+        add(&mut found, path, sides);
     }
     found
 }
@@ -93,7 +128,9 @@ impl ExperimentDifference {
     /// The values as TOML; a stage that does not exist is a dash.
     pub fn texts(&self) -> [String; 2] {
         let name = self.path.split('.').skip(2).collect::<Vec<_>>().join(".");
-        let key = schema::key(&self.path).or_else(|| schema::key(&name));
+        let key = schema::key(&self.path)
+            .or_else(|| schema::document_key(&self.path))
+            .or_else(|| schema::key(&name));
         self.sides.each_ref().map(|side| match (side, key) {
             (None, _) => "–".to_owned(),
             (Some((value, _)), Some(key)) => toml_text(value, key.kind),
@@ -103,7 +140,11 @@ impl ExperimentDifference {
 
     /// As JSON: `path`, and `a` and `b` with `value` and `origin`.
     pub fn to_json(&self) -> Value {
+        let secret = schema::document_key(&self.path).is_some_and(|key| key.secret);
         let [a, b] = self.sides.each_ref().map(|side| match side {
+            Some((_, origin)) if secret => {
+                json!({"value": "(secret)", "origin": origin.to_string()})
+            }
             Some((value, origin)) => json!({"value": value, "origin": origin.to_string()}),
             None => Value::Null,
         });

@@ -83,15 +83,21 @@ impl Family {
             let names = member.references.iter();
             variables.extend(names.filter_map(|name| name.strip_prefix("env:")));
         }
-        let counts = |name: &str| is_variable(name) || variables.contains(name);
+        // Those that choose groups are named in no value.
+        let chooses = |name: &str| {
+            let reference = format!("${{env:{name}");
+            texts.values().any(|text| text.contains(&reference))
+        };
+        let counts = |name: &str| is_variable(name) || variables.contains(name) || chooses(name);
         let environment = self.request.environment.iter();
         let environment = environment.filter(|(name, _)| counts(name)).cloned();
+        let environment = environment.collect();
         Request {
             file: self.request.file.clone(),
             text: self.request.text.clone(),
             texts: Some(Arc::new(texts)),
             point: self.request.point.clone(),
-            environment: environment.collect(),
+            environment,
             overrides: self.request.overrides.clone(),
         }
     }

@@ -1,4 +1,4 @@
-//! References in texts: `${section.field}` and `${env:NAME}`.
+//! References in texts: `${section.field}` and `${env:NAME}`; `\${` is `${`.
 
 use std::ops::Range;
 
@@ -25,6 +25,37 @@ pub(super) struct References<'a> {
     pub variable: &'a dyn Fn(&str) -> Option<String>,
 }
 
+/// Stands for a `${` that is no reference until all are put in; no file, variable
+/// or argument can have it.
+const PLAIN: &str = "$\0{";
+
+/// A text as it is written so that nothing in it is a reference.
+pub(super) fn escaped(text: &str) -> String {
+    let mut parts = text.split("${");
+    let mut written = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let slashes = written.len() - written.trim_end_matches('\\').len();
+        written.extend(std::iter::repeat_n('\\', slashes + 1));
+        written.push_str("${");
+        written.push_str(part);
+    }
+    written
+}
+
+/// A text with the environment variables that it refers to.
+pub(super) fn with_variables(
+    node: &Node,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<String, Fault> {
+    let references = References {
+        value: &|_| None,
+        variable,
+    };
+    let text = node.text().unwrap_or_default();
+    let filled = references.fill_text(text, node, &mut Vec::new())?;
+    Ok(filled.replace(PLAIN, "${"))
+}
+
 impl References<'_> {
     /// Puts in the values that a template refers to, and converts the result.
     pub fn resolve(&self, template: &Node, key: &Key) -> Result<Value, Vec<Fault>> {
@@ -41,7 +72,7 @@ impl References<'_> {
         let node = self.fill(template, is_list, chain);
         let node = node.map_err(|fault| vec![fault])?;
         match convert(&node, key)? {
-            Converted::Value(value) => Ok(value),
+            Converted::Value(value) => Ok(changed(value, PLAIN, "${")),
             Converted::Deferred => Err(vec![fault(
                 template,
                 "a value that is put in has a reference itself",
@@ -63,7 +94,10 @@ impl References<'_> {
             Raw::Text(text) | Raw::Word(text) => {
                 if let Some(reference) = whole_reference(text) {
                     return Ok(match self.find(reference, node, chain)? {
-                        Found::Value(value) => Node::from_json(&value, node.span.clone()),
+                        Found::Value(value) => {
+                            let value = changed(value, "${", PLAIN);
+                            Node::from_json(&value, node.span.clone())
+                        }
                         Found::Variable(text) => variable_node(&text, is_list, node.span.clone()),
                     });
                 }
@@ -81,24 +115,35 @@ impl References<'_> {
         })
     }
 
+    /// Before a `${`, an odd number of backslashes makes it plain, and two of them
+    /// are one; elsewhere backslashes stay.
     fn fill_text(&self, text: &str, node: &Node, chain: &mut Vec<String>) -> Result<String, Fault> {
         let mut filled = String::new();
         let mut rest = text;
         while let Some(start) = rest.find("${") {
-            filled.push_str(&rest[..start]);
+            let before = rest[..start].trim_end_matches('\\');
+            let slashes = start - before.len();
+            filled.push_str(before);
+            filled.extend(std::iter::repeat_n('\\', slashes / 2));
+            if slashes % 2 == 1 {
+                filled.push_str(PLAIN);
+                rest = &rest[start + 2..];
+                continue;
+            }
             let Some(length) = rest[start..].find('}') else {
                 return Err(fault(
                     node,
                     "`}` is missing",
-                    "write references as ${section.field}",
+                    "write references as ${section.field}, and \\${ where none is meant",
                 ));
             };
             let found = self.find(&rest[start + 2..start + length], node, chain)?;
             match found {
                 Found::Value(Value::Null) => {}
-                Found::Value(Value::String(text)) | Found::Variable(text) => {
-                    filled.push_str(&text);
+                Found::Value(Value::String(text)) => {
+                    filled.push_str(&text.replace("${", PLAIN));
                 }
+                Found::Variable(text) => filled.push_str(&text),
                 Found::Value(Value::Array(_) | Value::Object(_)) => {
                     return Err(fault(
                         node,
@@ -164,6 +209,18 @@ impl References<'_> {
     }
 }
 
+/// A value with another word in its texts.
+fn changed(value: Value, from: &str, to: &str) -> Value {
+    match value {
+        Value::String(text) => text.replace(from, to).into(),
+        Value::Array(items) => items
+            .into_iter()
+            .map(|item| changed(item, from, to))
+            .collect(),
+        value => value,
+    }
+}
+
 /// What a reference names.
 enum Found {
     /// A value of a key.
@@ -209,5 +266,49 @@ fn fault(node: &Node, title: &str, help: &str) -> Fault {
         title: title.to_owned(),
         note: String::new(),
         help: (!help.is_empty()).then(|| help.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(text: &str) -> Result<String, Fault> {
+        let node = Node {
+            span: 0..text.len(),
+            raw: Raw::Text(text.to_owned()),
+        };
+        with_variables(&node, &|name| (name == "WHO").then(|| "me".to_owned()))
+    }
+
+    #[test]
+    fn a_backslash_makes_a_reference_plain() {
+        for (text, expected) in [
+            ("a ${env:WHO} b", "a me b"),
+            (r"\${env:WHO}", "${env:WHO}"),
+            (r"\\${env:WHO}", r"\me"),
+            (r"a\b \${ ${env:WHO}", r"a\b ${ me"),
+            ("${env:NOBODY,x}", "x"),
+        ] {
+            assert_eq!(filled(text).ok().as_deref(), Some(expected), "{text}");
+        }
+        assert!(filled("${env:NOBODY}").is_err());
+        assert!(filled("${train.lr.init}").is_err());
+        assert!(filled("${").is_err());
+    }
+
+    #[test]
+    fn escaped_texts_are_read_as_they_were() {
+        for text in [
+            "",
+            "plain",
+            "${a}",
+            r"\${a}",
+            r"\\${a}${",
+            r"C:\x",
+            "$ { $${x}",
+        ] {
+            assert_eq!(filled(&escaped(text)).ok().as_deref(), Some(text), "{text}");
+        }
     }
 }

@@ -405,8 +405,13 @@ impl<'a> LayerReader<'a> {
         };
         let name = if flat { field.key.as_str() } else { key.path };
         for fault in faults {
-            let problem = Problem::error(format!("{name}: {}", fault.title))
-                .at(self.at(fault.span), fault.note);
+            let note = match flat && key.path == "tracking.wandb.mode" {
+                // The flat name is a switch, too.
+                true => format!("{}, true or false", fault.note),
+                false => fault.note,
+            };
+            let problem =
+                Problem::error(format!("{name}: {}", fault.title)).at(self.at(fault.span), note);
             self.problems.push(match fault.help {
                 Some(help) => problem.help(help),
                 None => problem,

@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use super::layer::mirror_switch;
+use super::layer::{LayerReader, mirror_switch};
 use super::node::{Field, Raw};
 use super::problem::{ConfigErrors, Problem};
 use super::schema::key_by_flat_name;
@@ -32,7 +32,8 @@ pub struct Migrated {
 ///
 /// # Errors
 /// The file is no TOML, or is not after the change: a table of it has a section
-/// and keys of the same section outside of it.
+/// and keys of the same section outside of it. It says a version that this
+/// program does not read.
 pub fn migrate(path: &Path, text: &str) -> Result<Migrated, ConfigErrors> {
     let source = Source::new(SourceKind::File(path.to_owned()), text);
     let failed = |problem: Problem| ConfigErrors {
@@ -40,6 +41,16 @@ pub fn migrate(path: &Path, text: &str) -> Result<Migrated, ConfigErrors> {
     };
     let fields = toml::parse(&source).map_err(failed)?;
     let mut edits: Vec<(Range<usize>, String)> = Vec::new();
+    if let Some(field) = fields.iter().find(|field| field.key == "version") {
+        let mut problems = Vec::new();
+        LayerReader::read(&source, std::slice::from_ref(field), &mut problems);
+        if !problems.is_empty() {
+            return Err(ConfigErrors { problems });
+        }
+        if field.value.raw != Raw::Int(VERSION) {
+            edits.push((field.value.span.clone(), VERSION.to_string()));
+        }
+    }
     flat_keys(&fields, &mut edits);
     for field in &fields {
         if let ("stage", Raw::Table(stages)) = (field.key.as_str(), &field.value.raw) {
@@ -139,6 +150,30 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("gather the keys"), "{error}");
+    }
+
+    #[test]
+    fn versions_are_read_as_by_all_commands() {
+        let migrated = |text: &str| migrate(Path::new("mine.toml"), text);
+        let zero = migrated("version = 0 # old\ninit_lr = 0.5\n").unwrap();
+        assert_eq!(zero.text, "version = 1 # old\ntrain.lr.init = 0.5\n");
+        assert_eq!(zero.changes.len(), 2);
+        assert!(migrated("version = 1\n").unwrap().changes.is_empty());
+        for (version, said) in [
+            ("\"a\"", "expected a number"),
+            ("2", "newer novic"),
+            ("-1", "version -1"),
+        ] {
+            let text = format!("version = {version}\n");
+            let error = migrated(&text).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+            let request = Request {
+                file: "mine.toml".into(),
+                text: Some(text),
+                ..Request::default()
+            };
+            assert_eq!(Experiment::load(&request).unwrap_err().to_string(), error);
+        }
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub mod schema;
 mod secret;
 mod select;
 mod setting;
-mod show;
+pub mod show;
 mod source;
 mod stacks;
 mod stage;

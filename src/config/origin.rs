@@ -35,7 +35,8 @@ pub struct Given {
     pub location: Location,
 }
 
-/// The origins of a configuration.
+/// The origins of a configuration; those of an experiment know its own
+/// sections, such as `[slots]`, too.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Origins {
     stacks: BTreeMap<&'static str, Vec<Given>>,
@@ -65,7 +66,8 @@ impl Origins {
 
     /// The whole stack of a key with the default below, lowest first.
     pub fn stack(&self, path: &str) -> Vec<(Value, Origin)> {
-        let default = schema::key(path).map(|key| ((key.default)(), Origin::Default));
+        let key = schema::key(path).or_else(|| schema::document_key(path));
+        let default = key.map(|key| ((key.default)(), Origin::Default));
         let given = self
             .given(path)
             .iter()

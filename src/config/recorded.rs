@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::{Map, Value};
 
 use super::schema;
-use super::show::{toml_key, toml_text, toml_value};
+use super::show::{toml_key, toml_plain, toml_value};
 
 /// The text of an experiment file that gives the recorded experiment
 /// ([`experiment_json`](super::experiment_json)); keys that the present program
@@ -23,7 +23,7 @@ pub fn recorded_experiment(record: &Value) -> String {
         // Null is a value of some keys, and what a missing one looks like.
         let known = !value.is_null() || key.nullable;
         if known && *value != (key.default)() && key.path != "run.action" {
-            let _ = writeln!(text, "{} = {}", key.path, toml_text(value, key.kind));
+            let _ = writeln!(text, "{} = {}", key.path, toml_plain(value, key.kind));
         }
     }
     for stage in record["stages"].as_array().into_iter().flatten() {
@@ -34,7 +34,7 @@ pub fn recorded_experiment(record: &Value) -> String {
         }
         for (path, value) in stage["config"].as_object().into_iter().flatten() {
             if let Some(key) = schema::key(path) {
-                let _ = writeln!(text, "{path} = {}", toml_text(value, key.kind));
+                let _ = writeln!(text, "{path} = {}", toml_plain(value, key.kind));
             }
         }
     }

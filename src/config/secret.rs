@@ -1,4 +1,6 @@
-//! Command lines without the secrets that overrides may hold.
+//! Command lines and configurations without the secrets that they may hold.
+
+use serde_json::Value;
 
 use super::schema::{self, Key};
 
@@ -16,13 +18,46 @@ pub fn without_secret(word: &str) -> String {
     let mut keys = schema::keys().iter().chain(schema::document_keys());
     match keys.any(|key| key.secret && is_meant(key)) {
         true => format!("{name}=(secret)"),
-        false => word.to_owned(),
+        false => without_password(word).unwrap_or_else(|| word.to_owned()),
+    }
+}
+
+/// A text without the user and password of the address in it; none if there are
+/// none.
+fn without_password(text: &str) -> Option<String> {
+    let (scheme, rest) = text.split_once("://")?;
+    let host = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    let (user, _) = host.rsplit_once('@')?;
+    Some(format!("{scheme}://{}", &rest[user.len() + 1..]))
+}
+
+/// Removes users and passwords from all addresses in a value.
+pub(super) fn remove_passwords(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            if let Some(public) = without_password(text) {
+                *text = public;
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(remove_passwords),
+        Value::Object(fields) => fields.values_mut().for_each(remove_passwords),
+        _ => {}
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_are_recorded_without_passwords() {
+        let mut value = serde_json::json!({"a": ["s3://me@b/c", "x"], "b": {"c": "http://u:p@h"}});
+        remove_passwords(&mut value);
+        assert_eq!(
+            value,
+            serde_json::json!({"a": ["s3://b/c", "x"], "b": {"c": "http://h"}})
+        );
+    }
 
     #[test]
     fn secrets_are_only_said_to_be_there() {
@@ -34,6 +69,14 @@ mod tests {
             ("noise.vec_norm=3", "noise.vec_norm=3"),
             ("--force=hooks", "--force=hooks"),
             ("hooks.finish", "hooks.finish"),
+            (
+                "tracking.wandb.base_url=http://me:pass@host:80/x@y",
+                "tracking.wandb.base_url=http://host:80/x@y",
+            ),
+            (
+                "infer.images=http://host/a@b",
+                "infer.images=http://host/a@b",
+            ),
         ] {
             assert_eq!(without_secret(word), recorded);
         }

@@ -7,8 +7,10 @@ use serde_json::{Map, Value, json};
 
 use super::cell::Cell;
 use super::experiment::Experiment;
+use super::interpolate::escaped;
 use super::origin::Origins;
 use super::schema::{self, Config, Key, Kind, ModelPrice, SECTIONS, Section};
+use super::secret::remove_passwords;
 use super::stage::{StageInput, StageSpec};
 
 /// What is shown of an experiment as TOML.
@@ -30,25 +32,18 @@ impl Show {
             show: self,
             text: String::new(),
         };
-        if self.sections.is_empty() && self.against.is_none() {
-            printer.document("experiment", &experiment.info);
-            printer.document("store", &experiment.store);
-            printer.document("slots", &experiment.slots);
-            printer.document("hooks", &experiment.hooks);
-            printer.document("launcher", &experiment.launcher);
-            printer.document("annotate.gpt", &experiment.annotate_gpt);
-            for (model, price) in &experiment.prices {
-                printer.price(model, price);
-            }
+        for section in DOCUMENT_SECTIONS {
+            printer.document(section, experiment);
+        }
+        for (model, price) in &experiment.prices {
+            printer.price(model, price);
         }
         printer.config(&experiment.config, &experiment.origins);
         for stage in &experiment.stages {
             printer.stage(stage, &experiment.config);
         }
-        if self.sections.is_empty() && self.against.is_none() {
-            for cell in &experiment.cells {
-                printer.cell(cell);
-            }
+        for cell in &experiment.cells {
+            printer.cell(cell);
         }
         printer.text
     }
@@ -64,21 +59,35 @@ impl Show {
     }
 
     fn wants(&self, key: &Key, config: &Config) -> bool {
-        let listed = self.sections.is_empty()
-            || self.sections.iter().any(|section| {
-                key.path == section
-                    || key
-                        .path
-                        .strip_prefix(section.as_str())
-                        .is_some_and(|r| r.starts_with('.'))
-            });
-        let differs = self
-            .against
-            .as_ref()
-            .is_none_or(|other| config.get(key.path) != other.get(key.path));
-        listed && differs
+        self.lists(key.path) && self.differs(key, config)
+    }
+
+    /// Whether a dotted name is asked for.
+    fn lists(&self, path: &str) -> bool {
+        self.sections.is_empty() || self.sections.iter().any(|section| is_within(path, section))
+    }
+
+    fn differs(&self, key: &Key, config: &Config) -> bool {
+        let other = self.against.as_ref();
+        other.is_none_or(|other| config.get(key.path) != other.get(key.path))
     }
 }
+
+/// Whether a dotted name is a section or key, or stands in it.
+pub fn is_within(path: &str, section: &str) -> bool {
+    let rest = path.strip_prefix(section);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// Sections that describe the experiment itself, in the order they are shown.
+const DOCUMENT_SECTIONS: &[&str] = &[
+    "experiment",
+    "store",
+    "slots",
+    "hooks",
+    "launcher",
+    "annotate.gpt",
+];
 
 struct Printer<'a> {
     show: &'a Show,
@@ -108,7 +117,7 @@ impl Printer<'_> {
                 };
                 let value = config.get(key.path).unwrap_or(Value::Null);
                 lines.push(Line {
-                    text: format!("{name} = {}", toml_text(&value, key.kind)),
+                    text: format!("{name} = {}", toml_plain(&value, key.kind)),
                     origins: self.origin_lines(key, origins),
                 });
             }
@@ -119,7 +128,8 @@ impl Printer<'_> {
     /// The lines of a stage: what its table and overrides of it give.
     fn stage(&mut self, stage: &StageSpec, shared: &Config) {
         let mut lines = Vec::new();
-        if self.show.sections.is_empty() {
+        let table = format!("stage.{}", stage.name);
+        if self.show.lists(&table) {
             let kind = Value::from(stage.kind.as_str());
             lines.push(plain("kind", &kind));
             if !stage.inputs.is_empty() {
@@ -127,37 +137,47 @@ impl Printer<'_> {
             }
         }
         for key in own_keys(stage, shared) {
-            if !self.show.wants(key, &stage.config) {
+            let listed =
+                self.show.lists(key.path) || self.show.lists(&format!("{table}.{}", key.path));
+            if !listed || !self.show.differs(key, &stage.config) {
                 continue;
             }
             let value = stage.config.get(key.path).unwrap_or(Value::Null);
             lines.push(Line {
-                text: format!("{} = {}", key.path, toml_text(&value, key.kind)),
+                text: format!("{} = {}", key.path, toml_plain(&value, key.kind)),
                 origins: self.origin_lines(key, &stage.origins),
             });
         }
-        self.table(&format!("stage.{}", stage.name), lines);
+        self.table(&table, lines);
     }
 
-    fn document(&mut self, name: &str, section: &impl Section) {
+    /// A section that describes the experiment: what is not the default, and
+    /// all of it where it is asked for by name.
+    fn document(&mut self, section: &str, experiment: &Experiment) {
+        let by_name = !self.show.sections.is_empty() && self.show.against.is_none();
         let mut lines = Vec::new();
         for key in schema::document_keys() {
-            let Some(field) = key
-                .path
-                .strip_prefix(name)
-                .and_then(|r| r.strip_prefix('.'))
-            else {
+            let field = key.path.strip_prefix(section);
+            let Some(field) = field.and_then(|rest| rest.strip_prefix('.')) else {
                 continue;
             };
-            match section.get(field) {
-                Some(value) if value != (key.default)() => lines.push(plain(field, &value)),
-                _ => {}
+            let Some(value) = experiment.document_value(key.path) else {
+                continue;
+            };
+            if self.show.lists(key.path) && (by_name || value != (key.default)()) {
+                lines.push(Line {
+                    text: format!("{field} = {}", toml_text(&value, key.kind)),
+                    origins: self.origin_lines(key, &experiment.origins),
+                });
             }
         }
-        self.table(name, lines);
+        self.table(section, lines);
     }
 
     fn price(&mut self, model: &str, price: &ModelPrice) {
+        if !self.show.lists("annotate.gpt.price") {
+            return;
+        }
         let line = |key: &Key| {
             let name = key.path.rsplit('.').next()?;
             let value = price.get(name).filter(|value| !value.is_null())?;
@@ -168,6 +188,9 @@ impl Printer<'_> {
     }
 
     fn cell(&mut self, cell: &Cell) {
+        if !self.show.lists(&cell.path()) {
+            return;
+        }
         let lines = cell
             .fields
             .iter()
@@ -227,7 +250,7 @@ impl Printer<'_> {
 }
 
 /// Keys that a stage gives itself or that differ from what all stages share.
-fn own_keys<'a>(
+pub fn own_keys<'a>(
     stage: &'a StageSpec,
     shared: &'a Config,
 ) -> impl Iterator<Item = &'static Key> + 'a {
@@ -244,7 +267,7 @@ fn plain(name: &str, value: &Value) -> Line {
 }
 
 /// Inputs of a stage as they may be written.
-pub(super) fn inputs_json(inputs: &[StageInput]) -> Value {
+pub fn inputs_json(inputs: &[StageInput]) -> Value {
     inputs
         .iter()
         .map(|input| match input.repeat {
@@ -261,6 +284,18 @@ pub(super) fn toml_text(value: &Value, kind: Kind) -> String {
         (Value::Null, _) => "\"none\"".to_owned(),
         (value, _) => toml_value(value),
     }
+}
+
+/// A value of a key as a file must have it, so that no text in it is a reference.
+pub(super) fn toml_plain(value: &Value, kind: Kind) -> String {
+    fn plain(value: &Value) -> Value {
+        match value {
+            Value::String(text) => escaped(text).into(),
+            Value::Array(items) => items.iter().map(plain).collect(),
+            value => value.clone(),
+        }
+    }
+    toml_text(&plain(value), kind)
 }
 
 /// A value as TOML.
@@ -327,7 +362,7 @@ pub fn experiment_json(experiment: &Experiment, origins: bool) -> Value {
         "experiment": experiment.info,
         "store": experiment.store,
         "slots": experiment.slots,
-        "hooks": without_secrets("hooks", &experiment.hooks),
+        "hooks": without_secrets("hooks", experiment),
         "launcher": experiment.launcher,
         "annotate": {"gpt": experiment.annotate_gpt, "price": experiment.prices},
         "config": experiment.config,
@@ -337,35 +372,54 @@ pub fn experiment_json(experiment: &Experiment, origins: bool) -> Value {
     if origins {
         object["origins"] = origins_json(&experiment.origins);
     }
+    remove_passwords(&mut object);
     object
 }
 
 /// A section that describes the experiment; what is secret in it is only said
 /// to be there.
-fn without_secrets(section: &str, values: &impl Section) -> Value {
+fn without_secrets(section: &str, experiment: &Experiment) -> Value {
     let keys = schema::document_keys().iter();
     let shown = keys.filter_map(|key| {
         let name = key.path.strip_prefix(section)?.strip_prefix('.')?;
-        let value = values.get(name)?;
-        let hidden = key.secret && value != (key.default)();
-        let value = if hidden { "(secret)".into() } else { value };
-        Some((name.to_owned(), value))
+        let value = experiment.document_value(key.path)?;
+        Some((name.to_owned(), without_secret(key, value)))
     });
     Value::Object(shown.collect())
 }
 
+/// The value of a key, or that there is one if it is secret.
+fn without_secret(key: &Key, value: Value) -> Value {
+    if key.secret && value != (key.default)() {
+        "(secret)".into()
+    } else {
+        value
+    }
+}
+
 fn origins_json(origins: &Origins) -> Value {
-    let given = schema::keys()
-        .iter()
-        .filter(|key| origins.is_given(key.path));
-    let entries = given.map(|key| {
-        let layers = origins
-            .stack(key.path)
-            .into_iter()
-            .map(|(value, origin)| json!({"value": value, "origin": origin.to_string()}));
-        (key.path.to_owned(), Value::Array(layers.collect()))
-    });
+    let keys = schema::keys().iter().chain(schema::document_keys());
+    let given = keys.filter(|key| origins.is_given(key.path));
+    let entries = given.map(|key| (key.path.to_owned(), stack_json(key, origins)));
     Value::Object(entries.collect())
+}
+
+/// What the layers give for a key, lowest first.
+pub fn stack_json(key: &Key, origins: &Origins) -> Value {
+    let layers = origins.stack(key.path).into_iter();
+    layers
+        .map(|(value, origin)| {
+            json!({"value": without_secret(key, value), "origin": origin.to_string()})
+        })
+        .collect()
+}
+
+/// The value of a key of the experiment or of its own sections, without what
+/// is secret.
+pub fn shown_value(key: &Key, experiment: &Experiment) -> Value {
+    let own = experiment.document_value(key.path);
+    let value = own.or_else(|| experiment.config.get(key.path));
+    without_secret(key, value.unwrap_or_default())
 }
 
 /// The flat dictionary as YAML, one key a line.

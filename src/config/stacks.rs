@@ -53,6 +53,12 @@ impl Stacks {
         self.by_path.get(path)?.last().map(|(_, entry)| entry)
     }
 
+    /// The entries of a name, lowest first.
+    pub fn of(&self, path: &str) -> Vec<&Entry> {
+        let stack = self.by_path.get(path).into_iter().flatten();
+        stack.map(|(_, entry)| entry).collect()
+    }
+
     /// The entries of all layers.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.by_path.values().flatten().map(|(_, entry)| entry)

@@ -156,13 +156,13 @@ impl Reader<'_> {
             },
             Kind::Choice {
                 names, any_case, ..
-            } => self.choice(node, names, any_case),
+            } => self.choice(node, names, any_case, kind),
             Kind::ChoiceOrInt { names } => match &node.raw {
                 Raw::Int(value) => self.int(node, *value),
                 Raw::Word(word) if word_int(word).is_some() => {
                     word_int(word).and_then(|value| self.int(node, value))
                 }
-                _ => self.choice(node, names, false),
+                _ => self.choice(node, names, false, kind),
             },
             Kind::Fraction => self.fraction(node),
             Kind::List(element) => match &node.raw {
@@ -244,8 +244,8 @@ impl Reader<'_> {
         false
     }
 
-    fn choice(&mut self, node: &Node, names: &[&str], any_case: bool) -> Option<Value> {
-        let kind_text = format!("one of {}", among(names));
+    fn choice(&mut self, node: &Node, names: &[&str], any_case: bool, kind: Kind) -> Option<Value> {
+        let kind_text = expected(kind);
         let Some(text) = node.text() else {
             return self.fault(
                 node,

@@ -8,6 +8,7 @@ use reqwest::redirect::Policy;
 use serde_json::Value;
 
 use super::tls;
+use crate::causes::with_causes;
 
 /// Sends a JSON object to `address` by POST.
 ///
@@ -16,7 +17,7 @@ use super::tls;
 /// the address: it may be a secret.
 pub fn post_json(address: &str, body: &Value, timeout: Duration) -> Result<(), String> {
     tls::install_provider();
-    let failed = |error: reqwest::Error| error.without_url().to_string();
+    let failed = |error: reqwest::Error| with_causes(&error.without_url());
     let client = Client::builder()
         .user_agent(concat!("novic/", env!("CARGO_PKG_VERSION")))
         .timeout(timeout)

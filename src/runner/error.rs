@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
+use crate::causes::with_causes;
 use crate::config::{UnknownRead, nearest};
 use crate::store::StoreError;
 use crate::tracking::TrackingError;
@@ -39,21 +40,6 @@ impl<E: Error> From<E> for StageError {
     fn from(error: E) -> StageError {
         StageError::Failed(with_causes(&error))
     }
-}
-
-/// The message of an error with those of its causes that it does not contain.
-fn with_causes(error: &dyn Error) -> String {
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !message.contains(&text) {
-            message.push_str(": ");
-            message.push_str(&text);
-        }
-        cause = error.source();
-    }
-    message
 }
 
 /// Why a plan cannot be made or executed, beyond what its stages report.

@@ -14,6 +14,7 @@ use crate::tracking::{Event, Level, RunRecorder, StageOutcome};
 
 use super::board::Board;
 use super::context::{InputEntry, StageContext};
+use super::death::StageDeath;
 use super::display::{Display, Screen, StageReport};
 use super::error::{RunError, StageError};
 use super::format::time_text;
@@ -53,12 +54,14 @@ pub struct Execution<'a> {
 }
 
 /// How often a step that fails is tried again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retries {
     /// How often at most.
     pub count: u32,
     /// Pause before the first time; it doubles each time, up to a minute.
     pub pause: Duration,
+    /// Attempts that were made already, and took their process along.
+    pub deaths: Vec<StageDeath>,
 }
 
 impl Default for Retries {
@@ -67,6 +70,7 @@ impl Default for Retries {
         Retries {
             count: 0,
             pause: Duration::from_secs(1),
+            deaths: Vec::new(),
         }
     }
 }
@@ -99,10 +103,15 @@ pub fn execute(
         board: Board::new(chosen.run, execution.slots),
     };
     worker.queue();
-    match execution.slots.jobs {
+    match execution.slots.jobs.min(execution.plan.steps().len()) {
         0 | 1 => worker.work()?,
         jobs => thread::scope(|scope| {
-            let others: Vec<_> = (1..jobs).map(|_| scope.spawn(|| worker.work())).collect();
+            // As many as the system gives; the others go on with the work.
+            let others = (1..jobs).map_while(|_| {
+                let thread = thread::Builder::new();
+                thread.spawn_scoped(scope, || worker.work()).ok()
+            });
+            let others: Vec<_> = others.collect();
             let mine = worker.work();
             let others = others.into_iter().map(|other| {
                 other
@@ -302,6 +311,12 @@ impl Worker<'_> {
                 Ok((entry, StageOutcome::Done, parked))
             }
         });
+        if let Err(StageError::Failed(message)) = &made
+            && !self.execution.retries.deaths.is_empty()
+        {
+            // What died could not say so itself.
+            self.note_failure(step, id, forced, message);
+        }
         let mut result = match made {
             Ok((entry, outcome, parked)) => {
                 let mut result = result_of(step, outcome, parked, Some(entry));
@@ -323,12 +338,16 @@ impl Worker<'_> {
         step: &Step,
         make: impl Fn() -> Result<T, StageError>,
     ) -> Result<T, StageError> {
-        let retries = self.execution.retries;
+        let retries = &self.execution.retries;
+        let mut deaths = (retries.deaths.iter()).filter(|death| death.stage == step.name);
         let mut pause = retries.pause;
         for attempt in 1..=retries.count {
-            let message = match make() {
-                Err(StageError::Failed(message)) => message,
-                other => return other,
+            let message = match deaths.next() {
+                Some(death) => death.reason.clone(),
+                None => match make() {
+                    Err(StageError::Failed(message)) => message,
+                    other => return other,
+                },
             };
             let text = format!(
                 "attempt {attempt} of {} failed, again in {}: {message}",
@@ -348,7 +367,26 @@ impl Worker<'_> {
             }
             pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
         }
-        make()
+        match deaths.next() {
+            Some(death) => Err(StageError::Failed(death.reason.clone())),
+            None => make(),
+        }
+    }
+
+    /// Leaves word of a failure with the unfinished work.
+    fn note_failure(&self, step: &Step, id: &EntryId, forced: bool, message: &str) {
+        if let Ok(Claimed::Build(building)) = self.claim(step, id, forced) {
+            // The reason it stopped matters more than a note of it.
+            let _ = building.keep(Some(self.failure(message)));
+        }
+    }
+
+    fn failure(&self, message: &str) -> Failure {
+        Failure {
+            message: message.to_owned(),
+            run: self.execution.recorder.id().to_string(),
+            at_ms: jiff::Timestamp::now().as_millisecond().max(0) as u64,
+        }
     }
 
     /// Waits until the output is there or ours to make.
@@ -438,6 +476,13 @@ impl Worker<'_> {
         });
         let closed = context.metrics.get().map_or(Ok(()), |log| log.close());
         let ran = ran.and_then(|output| Ok(closed.map(|()| output)?));
+        let ran = ran.map_err(|error| match error {
+            StageError::Failed(message) if is_full_disk(&message) => StageError::Failed(format!(
+                "{message}; the disk of {} is full: free some space there (`novic gc`)",
+                context.work.display()
+            )),
+            error => error,
+        });
         let progress = context.progress.note();
         drop(context);
         let building = building
@@ -454,11 +499,7 @@ impl Worker<'_> {
             Err(error) => {
                 let failure = match &error {
                     StageError::Interrupted => None,
-                    StageError::Failed(message) => Some(Failure {
-                        message: message.clone(),
-                        run: recorder.id().to_string(),
-                        at_ms: jiff::Timestamp::now().as_millisecond().max(0) as u64,
-                    }),
+                    StageError::Failed(message) => Some(self.failure(message)),
                 };
                 // The reason it stopped matters more than a note of it.
                 let _ = building.keep(failure);
@@ -613,11 +654,14 @@ pub(super) fn blockage_text(blockage: &Blockage) -> String {
         }
         Blockage::Input { step } => format!("its input `{step}` is blocked"),
         Blockage::Unusable { message } => message.clone(),
-        Blockage::NoSuchKind { kind } if kind == "fix_checkpoints" => {
-            "fix_checkpoints is no stage here; use `novic checkpoint fix`".to_owned()
-        }
         Blockage::NoSuchKind { kind } => format!("this program has no stage kind `{kind}`"),
     }
+}
+
+/// Whether an error is that of a full disk, and no library has said what to do.
+fn is_full_disk(message: &str) -> bool {
+    let full = rustix::io::Errno::NOSPC.raw_os_error();
+    message.contains(&format!("(os error {full})")) && !message.contains("free some space")
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {

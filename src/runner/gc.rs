@@ -63,7 +63,8 @@ pub struct GcPlan {
 
 impl GcPlan {
     /// Decides what goes. `keep` tells outputs that stay for whatever age and
-    /// size, `holds` those that read their inputs for as long as they are there:
+    /// size, and with them the tables and plots that are made of them, `holds`
+    /// those that read their inputs for as long as they are there:
     /// these stay or go together. What a running run uses always stays. Writes
     /// nothing.
     ///
@@ -112,7 +113,7 @@ impl GcPlan {
             let Ok(id) = EntryId::new(&manifest.kind, manifest.key) else {
                 continue;
             };
-            if keep(manifest) {
+            if keep(manifest) || is_cell(manifest) && has_kept_input(manifest, &manifests, keep) {
                 kept.insert(id.clone());
             }
             let used = uses.last_ms.get(&id.to_string()).copied().unwrap_or(0);
@@ -167,6 +168,24 @@ impl GcPlan {
     }
 }
 
+/// Whether an output is a table or a plot.
+fn is_cell(manifest: &Manifest) -> bool {
+    let mut kinds = CellKind::ALL.iter();
+    kinds.any(|kind| kind.as_str() == manifest.kind)
+}
+
+/// Whether an output is made of one that `keep` tells.
+fn has_kept_input(
+    manifest: &Manifest,
+    manifests: &[Manifest],
+    keep: &dyn Fn(&Manifest) -> bool,
+) -> bool {
+    manifest.description.inputs.iter().any(|input| {
+        let is_input = |other: &&Manifest| other.kind == input.kind && other.key == input.key;
+        manifests.iter().find(is_input).is_some_and(keep)
+    })
+}
+
 /// Which outputs runs use.
 struct Uses {
     /// End of the last run that used it, by its name.
@@ -199,11 +218,8 @@ impl Uses {
         let listed: HashMap<&str, &RunOverview> =
             runs.iter().map(|run| (run.run.as_str(), run)).collect();
         for manifest in manifests {
-            let cell = CellKind::ALL
-                .iter()
-                .any(|kind| kind.as_str() == manifest.kind);
             let run = listed.get(manifest.description.run.as_str());
-            if let Some(run) = run.filter(|_| cell) {
+            if let Some(run) = run.filter(|_| is_cell(manifest)) {
                 let name = format!("{}/{}", manifest.kind, manifest.key);
                 uses.last_ms.insert(name.clone(), run.last_ms);
                 uses.reachable.insert(name);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::store::Manifest;
+use crate::store::{Claim, EntryDescription, EntryId, EntryInput, Key, Manifest};
 use crate::tracking::{RunRecorder, RunStart, StageOutcome};
 
 use super::run_tests::{Bench, EXPERIMENT, project_in, registry};
@@ -138,4 +138,39 @@ fn what_reads_its_inputs_later_stays_and_goes_with_them() {
             "at most {max} bytes"
         );
     }
+}
+
+#[test]
+fn tables_stay_with_what_they_are_made_of() {
+    let bench = Bench::new(EXPERIMENT);
+    bench.run();
+    let project = project_in(bench.dir.path());
+    let store = project.store();
+    let joined = store.entries("merge_caches").unwrap()[0].manifest().clone();
+    let id = EntryId::new("table", Key::of(b"a table")).unwrap();
+    let Claim::Build(building) = store.claim_anew(&id, "test").unwrap() else {
+        panic!("the store has it")
+    };
+    let input = EntryInput {
+        stage: joined.description.stage.clone(),
+        kind: joined.kind.clone(),
+        key: joined.key,
+        repeat: 1,
+    };
+    let description = EntryDescription {
+        inputs: vec![input],
+        ..joined.description
+    };
+    building.publish(description).unwrap();
+    let stays = |keep: &dyn Fn(&Manifest) -> bool| {
+        let policy = GcPolicy {
+            older_than: Some(Duration::ZERO),
+            max_bytes: Some(0),
+        };
+        let plan = GcPlan::of(&project, policy, keep, &|_| false).unwrap();
+        let table = plan.items.iter().find(|item| item.id == id).unwrap();
+        table.reason.is_none()
+    };
+    assert!(stays(&|manifest: &Manifest| manifest.kind == "merge_caches"));
+    assert!(!stays(&|_: &Manifest| false));
 }

@@ -73,6 +73,44 @@ impl fmt::Display for Change {
     }
 }
 
+/// How much a stage does, said by the product of keys, in units of a result of
+/// it. Of several such limits the lowest counts; 0 is none.
+const LIMITS: &[(&[&str], &str)] = &[
+    (&["train.max_chunks", "train.chunk_scale"], "nouns"),
+    (&["train.max_epochs"], "samples"),
+];
+
+/// Other keys and sections on which depends how much there is to do, or how long
+/// a part of it takes.
+const SIZES: &[&str] = &[
+    "captions",
+    "checkpoint.load",
+    "checkpoint.load_many",
+    "cls",
+    "data.dataset",
+    "data.datasets",
+    "embedder",
+    "eval.samples_max",
+    "generate",
+    "images",
+    "infer.all_images_dir",
+    "infer.image_dir",
+    "infer.images",
+    "infer.texts",
+    "model",
+    "multiset",
+    "nouns",
+    "sample",
+    "train.stop",
+    "wiki",
+];
+
+/// So many times as much may be told from a run of less than [`SHORT_SECONDS`],
+/// most of which is the start.
+const FEW_TIMES: f64 = 20.0;
+/// See [`FEW_TIMES`].
+const SHORT_SECONDS: f64 = 20.0;
+
 /// A stage as it is now.
 pub(super) struct Now<'a> {
     pub experiment: &'a str,
@@ -161,30 +199,110 @@ impl<'a> History<'a> {
         found.and_then(|stage| stage.key.parse().ok())
     }
 
-    /// Time that such a stage took: the last one of the same name, else the
-    /// middle one of the kind.
+    /// Time that such a stage takes: by the one of the same name that did most
+    /// nearly as much, the last of these, else by the middle one of the kind;
+    /// nothing where the amount of work cannot be known.
     pub(super) fn expected(
         &mut self,
         kind: &str,
         now: &Now<'_>,
-    ) -> Result<Option<Duration>, StoreError> {
-        let all = self.of_kind(kind)?;
-        let same = all.iter().find(|manifest| {
-            manifest.description.experiment == now.experiment
-                && manifest.description.stage == now.stage
-        });
-        let seconds = match same {
-            Some(manifest) => Some(manifest.description.seconds),
-            None => {
-                let mut all: Vec<_> = all
-                    .iter()
-                    .map(|manifest| manifest.description.seconds)
-                    .collect();
-                all.sort_by(f64::total_cmp);
-                all.get(all.len() / 2).copied()
+    ) -> Result<Option<Expected>, StoreError> {
+        let (mut own, mut others) = (Vec::new(), Vec::new());
+        for manifest in self.of_kind(kind)? {
+            let earlier = &manifest.description;
+            let Some(times) = times_as_much(earlier, now) else {
+                continue;
+            };
+            let seconds = earlier.seconds * times;
+            match earlier.experiment == now.experiment && earlier.stage == now.stage {
+                true => own.push((times, seconds)),
+                false => others.push(seconds),
             }
+        }
+        let far = |(times, _): &(f64, f64)| times.ln().abs();
+        let nearest = own.iter().min_by(|a, b| far(a).total_cmp(&far(b)));
+        others.sort_by(f64::total_cmp);
+        let found = match nearest {
+            Some((times, seconds)) => Some((*seconds, *times != 1.0)),
+            None => others
+                .get(others.len() / 2)
+                .map(|seconds| (*seconds, false)),
         };
-        Ok(seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))
+        Ok(found.and_then(|(seconds, scaled)| {
+            let time = Duration::try_from_secs_f64(seconds).ok()?;
+            Some(Expected { time, scaled })
+        }))
+    }
+}
+
+/// Time that a stage takes, by earlier outputs.
+pub(super) struct Expected {
+    pub time: Duration,
+    /// Whether it is worked out from another amount of work.
+    pub scaled: bool,
+}
+
+/// How many times as much a stage does as for an earlier output, if that can be
+/// known.
+fn times_as_much(earlier: &EntryDescription, now: &Now<'_>) -> Option<f64> {
+    let empty = Map::new();
+    let before = earlier.config.as_object().unwrap_or(&empty);
+    let mut paths = before.keys().chain(now.values.keys());
+    if paths.any(|path| is_size(path) && before.get(path) != now.values.get(path)) {
+        return None;
+    }
+    let inputs = earlier.inputs.iter();
+    let inputs = inputs.map(|input| (input.stage.as_str(), input.repeat));
+    let inputs_now = now.inputs.iter();
+    let inputs_now = inputs_now.map(|(stage, _, repeat)| (stage.as_str(), *repeat));
+    let has_path = |resource: &Resource| resource.path.is_some();
+    if !inputs.eq(inputs_now) || changed_resources(earlier, now).any(has_path) {
+        return None;
+    }
+    let (old, new) = (limits(before), limits(now.values));
+    if old == new {
+        return Some(1.0);
+    }
+    let used = |&row: &usize| old[row].is_some() || new[row].is_some();
+    let rows: Vec<usize> = (0..LIMITS.len()).filter(used).collect();
+    let unit = |row: usize| match earlier.results[LIMITS[row].1].as_f64() {
+        // Of a single limit it does not matter.
+        None if rows.len() == 1 => Some(1.0),
+        unit => unit,
+    };
+    let work = |limits: &[Option<f64>]| {
+        let set = rows.iter().filter_map(|&row| Some((row, limits[row]?)));
+        let all: Option<Vec<f64>> = set.map(|(row, limit)| Some(unit(row)? * limit)).collect();
+        all?.into_iter().reduce(f64::min)
+    };
+    let times = work(&new)? / work(&old)?;
+    let told = times <= FEW_TIMES || earlier.seconds >= SHORT_SECONDS;
+    (told && times.is_finite() && times > 0.0).then_some(times)
+}
+
+/// The limits that a configuration sets, row by row.
+fn limits(values: &Map<String, Value>) -> Vec<Option<f64>> {
+    let limit = |keys: &[&str]| {
+        let given = keys.iter().filter_map(|key| values.get(*key)?.as_f64());
+        given.reduce(|a, b| a * b).filter(|product| *product > 0.0)
+    };
+    LIMITS.iter().map(|(keys, _)| limit(keys)).collect()
+}
+
+/// Whether a key is one of [`SIZES`] or stands in such a section.
+fn is_size(path: &str) -> bool {
+    SIZES.iter().any(|size| {
+        let rest = path.strip_prefix(size);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    })
+}
+
+/// Whether a change may make the output larger or smaller.
+pub(super) fn is_resizing(change: &Change) -> bool {
+    match change {
+        Change::Value { path, .. } => is_size(path),
+        Change::Resource { path, .. } => path.is_some(),
+        Change::Code { .. } | Change::Input { .. } => false,
     }
 }
 
@@ -217,22 +335,27 @@ pub(super) fn changes_since(earlier: &EntryDescription, now: &Now<'_>) -> Vec<Ch
         to: None,
     }));
     changes.extend(changed_inputs(earlier, now));
-    let before: Vec<Resource> =
-        serde_json::from_value(earlier.resources.clone()).unwrap_or_default();
-    let known = |resource: &&Resource| {
-        let same = |old: &Resource| old.role == resource.role && old.identity == resource.identity;
-        !before.iter().any(same)
-    };
     changes.extend(
-        now.resources
-            .iter()
-            .filter(known)
-            .map(|resource| Change::Resource {
-                role: resource.role.clone(),
-                path: resource.path.clone(),
-            }),
+        changed_resources(earlier, now).map(|resource| Change::Resource {
+            role: resource.role.clone(),
+            path: resource.path.clone(),
+        }),
     );
     changes
+}
+
+/// External inputs whose content an earlier output was not made of.
+fn changed_resources<'a>(
+    earlier: &EntryDescription,
+    now: &Now<'a>,
+) -> impl Iterator<Item = &'a Resource> + use<'a> {
+    let before: Vec<Resource> =
+        serde_json::from_value(earlier.resources.clone()).unwrap_or_default();
+    let resources = now.resources;
+    resources.iter().filter(move |resource| {
+        let same = |old: &Resource| old.role == resource.role && old.identity == resource.identity;
+        !before.iter().any(same)
+    })
 }
 
 fn changed_inputs(earlier: &EntryDescription, now: &Now<'_>) -> Vec<Change> {
@@ -272,4 +395,73 @@ fn changed_inputs(earlier: &EntryDescription, now: &Now<'_>) -> Vec<Change> {
         }));
     }
     changes
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn earlier(config: Value, results: Value, seconds: f64) -> EntryDescription {
+        EntryDescription {
+            code_version: 1,
+            stage: "train".into(),
+            experiment: "mine".into(),
+            seed: None,
+            config,
+            inputs: Vec::new(),
+            resources: json!([]),
+            results,
+            run: String::new(),
+            program: String::new(),
+            seconds,
+        }
+    }
+
+    /// How many times as much the second configuration does as the first.
+    fn times(before: Value, now: Value, results: Value, seconds: f64) -> Option<f64> {
+        let now = now.as_object().cloned().unwrap_or_default();
+        let now = Now {
+            experiment: "mine",
+            stage: "train",
+            seed: None,
+            code_version: 1,
+            values: &now,
+            inputs: Vec::new(),
+            resources: &[],
+        };
+        times_as_much(&earlier(before, results, seconds), &now)
+    }
+
+    #[test]
+    fn the_time_goes_with_the_amount_of_work() {
+        let chunks = |count: u64| json!({"train.max_chunks": count, "train.lr.init": count});
+        assert_eq!(times(chunks(10), chunks(10), json!({}), 1.0), Some(1.0));
+        assert_eq!(times(chunks(10), chunks(25), json!({}), 1.0), Some(2.5));
+        // A short run is mostly its start.
+        assert_eq!(times(chunks(3), chunks(100_000), json!({}), 0.3), None);
+        assert_eq!(times(chunks(3), chunks(300), json!({}), 60.0), Some(100.0));
+        // Without an end, nothing is known.
+        assert_eq!(times(chunks(10), chunks(0), json!({}), 1.0), None);
+        let bigger = json!({"train.max_chunks": 10, "train.lr.init": 10, "model.layers": 9});
+        assert_eq!(times(chunks(10), bigger, json!({}), 1.0), None);
+    }
+
+    #[test]
+    fn of_two_limits_the_lower_one_counts() {
+        let with = |chunks: u64, epochs: u64| {
+            json!({
+                "train.max_chunks": chunks, "train.chunk_scale": 2.0, "train.max_epochs": epochs,
+            })
+        };
+        let size = json!({"nouns": 100, "samples": 1000});
+        // 10 chunks are 2,000 samples, 4 epochs 4,000.
+        let times_to = |chunks, epochs| times(with(10, 4), with(chunks, epochs), size.clone(), 1.0);
+        assert_eq!(times_to(15, 4), Some(1.5));
+        assert_eq!(times_to(100, 4), Some(2.0));
+        assert_eq!(times_to(0, 4), Some(2.0));
+        assert_eq!(times_to(10, 1), Some(0.5));
+        assert_eq!(times(with(10, 4), with(15, 4), json!({}), 1.0), None);
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 use tokio::sync::Notify;
@@ -14,6 +14,25 @@ use tokio::sync::Notify;
 /// Signals that come this soon after each other are one: a terminal sends its
 /// own to this process and its parent, which passes it on.
 const ONE: Duration = Duration::from_millis(100);
+
+/// Signals that ask the program to stop: Ctrl-C, an end of the session, and a
+/// terminal that is closed, unless the program was started to outlive it
+/// (`nohup`).
+pub fn stop_signals() -> Vec<i32> {
+    let mut signals = vec![SIGINT, SIGTERM];
+    if !is_ignored(SIGHUP) {
+        signals.push(SIGHUP);
+    }
+    signals
+}
+
+/// Whether this process was started with a signal switched off.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
 
 /// Whether somebody wants the program to stop.
 #[derive(Clone, Debug, Default)]
@@ -48,11 +67,11 @@ impl Interrupt {
         Interrupt::default()
     }
 
-    /// One that is raised by the first SIGINT or SIGTERM. The second one ends
+    /// One that is raised by the first of the [`stop_signals`]. The second one ends
     /// the process with exit code 130; what is in the store stays resumable.
     pub fn of_signals() -> io::Result<Interrupt> {
         let interrupt = Interrupt::default();
-        let mut signals = Signals::new([SIGINT, SIGTERM])?;
+        let mut signals = Signals::new(stop_signals())?;
         let raised = interrupt.clone();
         thread::Builder::new()
             .name("signals".into())

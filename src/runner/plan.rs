@@ -16,7 +16,7 @@ use crate::store::{
 };
 
 use super::error::{RunError, StageError};
-use super::history::{Change, History, Now, changes_since};
+use super::history::{Change, History, Now, changes_since, is_resizing};
 use super::key::{KeyParts, key_of};
 use super::registry::{Registry, reads_of};
 use super::resource::{Resource, ResourceQuery};
@@ -113,6 +113,11 @@ pub struct Step {
     pub damage: Option<String>,
     /// Time it will take, by earlier outputs.
     pub expected: Option<Duration>,
+    /// Whether that time is for the work there is to do now, worked out from
+    /// another amount.
+    pub scaled: bool,
+    /// Whether its output may become another size than it had.
+    pub resized: bool,
 }
 
 impl Step {
@@ -405,6 +410,8 @@ impl Planner<'_> {
             last: None,
             damage: None,
             expected: None,
+            scaled: false,
+            resized: false,
         };
         let Some(kind) = self.registry.get(&step.kind) else {
             step.state = StepState::Blocked(vec![Blockage::NoSuchKind {
@@ -514,11 +521,20 @@ impl Planner<'_> {
         };
         step.state = match (self.store.builder(id)?, self.store.partial(id)) {
             (Some(holder), _) => StepState::Busy(holder),
-            (None, Some(partial)) if partial.failure.is_some() => StepState::Failed(partial),
             (None, Some(partial)) => {
-                let by_others = step.expected.map(|all| all.saturating_sub(spent(&partial)));
-                step.expected = left(&partial).or(by_others);
-                StepState::Resumable(partial)
+                let rest = left(&partial);
+                step.scaled |= rest.is_some();
+                let by_others = match partial.failure {
+                    Some(_) => step.expected,
+                    None => step
+                        .expected
+                        .and_then(|all| all.checked_sub(spent(&partial))),
+                };
+                step.expected = rest.or(by_others).filter(|time| !time.is_zero());
+                match partial.failure {
+                    Some(_) => StepState::Failed(partial),
+                    None => StepState::Resumable(partial),
+                }
             }
             (None, None) => StepState::WillRun,
         };
@@ -540,7 +556,12 @@ impl Planner<'_> {
         });
         let expected = history.expected(&step.kind, &now)?;
         (step.changes, step.last) = last.unzip();
-        step.expected = expected;
+        let mut inputs = step.inputs.iter();
+        let other_inputs = inputs.any(|input| self.steps[input.step].resized);
+        step.resized = other_inputs || step.changes.iter().flatten().any(is_resizing);
+        if let Some(expected) = expected.filter(|_| !other_inputs) {
+            (step.expected, step.scaled) = (Some(expected.time), expected.scaled);
+        }
         Ok(())
     }
 }

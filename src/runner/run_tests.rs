@@ -980,6 +980,7 @@ fn what_fails_is_tried_again_as_often_as_it_may() {
         let retries = Retries {
             count,
             pause: Duration::from_millis(1),
+            deaths: Vec::new(),
         };
         bench.run_with(&mut Quiet, |execution| execution.retries = retries)
     };

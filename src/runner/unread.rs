@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::schema::{self, Key};
-use crate::config::{Experiment, Location, Problem, SourceKind, StageSpec, keys_read};
+use crate::config::{Experiment, Location, Problem, SourceKind, StageSpec, keys_read, nearest};
 
 use super::registry::{Registry, reads_of};
 
@@ -13,13 +13,46 @@ use super::registry::{Registry, reads_of};
 /// kind or by what the schema says of its action.
 pub fn unread_overrides(experiment: &Experiment, registry: &Registry) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for (path, location, read) in overrides(experiment, registry, |_| true) {
-        if !read && let Some(key) = schema::key(path) {
-            problems.push(warning(key, location));
+    for given in overrides(experiment, registry, |_| true) {
+        if !given.read
+            && let Some(key) = schema::key(given.path)
+        {
+            problems.push(warning(key, &given, experiment, registry));
         }
     }
     problems.extend(unread_seed(experiment, registry));
+    problems.extend(unknown_metric(experiment, registry));
     problems
+}
+
+/// A warning for a plateau of a metric that no stage logs.
+fn unknown_metric(experiment: &Experiment, registry: &Registry) -> Option<Problem> {
+    let hooks = &experiment.hooks;
+    let location = experiment.origins.location("hooks.plateau_metric")?;
+    if hooks.plateau.is_empty() {
+        return None;
+    }
+    let mut names = BTreeSet::new();
+    for stage in &experiment.stages {
+        // Of some kinds, and of those that do not exist, only a run tells.
+        let rows = registry.get(stage.kind.as_str())?.rows()?;
+        names.extend(rows.iter().copied().flatten().copied());
+    }
+    let metric = hooks.plateau_metric.as_str();
+    if names.contains(metric) {
+        return None;
+    }
+    let title = format!("no stage here logs the metric `{metric}`: hooks.plateau is never called");
+    let problem = Problem::warning(title).at(location.clone(), "");
+    let near = nearest(metric, names.iter().copied());
+    Some(match near {
+        Some(near) => problem.help(format!("did you mean `{near}`?")),
+        None if names.is_empty() => problem,
+        None => {
+            let names: Vec<_> = names.into_iter().collect();
+            problem.help(format!("metrics are {}", names.join(", ")))
+        }
+    })
 }
 
 /// A warning for every override that stages of the experiment read, but none of
@@ -32,24 +65,34 @@ pub fn unread_by_chosen(
     let by_any = overrides(experiment, registry, |_| true);
     let by_chosen = overrides(experiment, registry, |stage| chosen(&stage.name));
     let lost = by_any.into_iter().zip(by_chosen);
-    let lost = lost.filter(|((.., any), (.., chosen))| *any && !*chosen);
-    lost.map(|((path, location, _), _)| {
+    let lost = lost.filter(|(any, chosen)| any.read && !chosen.read);
+    lost.map(|(given, _)| {
         Problem::warning(format!(
-            "no stage that is chosen reads {path}: the override has no effect on this run"
+            "no stage that is chosen reads {}: the override has no effect on this run",
+            given.path
         ))
-        .at(location, "")
+        .at(given.location, "")
     })
     .collect()
 }
 
-/// Overrides by argument or variable and key, since one may set several keys:
-/// where they are, and whether a stage that `counts` reads the key.
-fn overrides(
-    experiment: &Experiment,
+/// An override of a key.
+struct Override<'a> {
+    path: &'static str,
+    location: Location,
+    /// The stages that it is for.
+    stages: Vec<&'a str>,
+    /// Whether one of them that counts reads the key.
+    read: bool,
+}
+
+/// Overrides by argument or variable and key, since one may set several keys.
+fn overrides<'a>(
+    experiment: &'a Experiment,
     registry: &Registry,
     counts: impl Fn(&StageSpec) -> bool,
-) -> Vec<(&'static str, Location, bool)> {
-    let mut found: BTreeMap<(String, &'static str), (Location, bool)> = BTreeMap::new();
+) -> Vec<Override<'a>> {
+    let mut found: BTreeMap<(String, &'static str), Override<'a>> = BTreeMap::new();
     for stage in &experiment.stages {
         let reads = match counts(stage) {
             true => keys_of(stage, registry),
@@ -65,19 +108,20 @@ fn overrides(
                     _ => false,
                 };
                 if meant {
-                    let read = reads.contains(key.path);
-                    found
-                        .entry((source.text.clone(), key.path))
-                        .and_modify(|(_, any)| *any |= read)
-                        .or_insert((given.location.clone(), read));
+                    let name = (source.text.clone(), key.path);
+                    let entry = found.entry(name).or_insert_with(|| Override {
+                        path: key.path,
+                        location: given.location.clone(),
+                        stages: Vec::new(),
+                        read: false,
+                    });
+                    entry.stages.push(&stage.name);
+                    entry.read |= reads.contains(key.path);
                 }
             }
         }
     }
-    let found = found.into_iter();
-    found
-        .map(|((_, path), (location, read))| (path, location, read))
-        .collect()
+    found.into_values().collect()
 }
 
 /// A warning for every key that the table of a stage gives, in a file, although
@@ -168,11 +212,25 @@ pub(super) fn keys_of(stage: &StageSpec, registry: &Registry) -> BTreeSet<&'stat
     documented.chain(read).chain(needs).collect()
 }
 
-fn warning(key: &Key, location: Location) -> Problem {
-    Problem::warning(format!(
-        "no stage of this experiment reads {}: the override has no effect",
-        key.path
-    ))
-    .at(location, "")
-    .help(kinds(key))
+fn warning(
+    key: &Key,
+    given: &Override<'_>,
+    experiment: &Experiment,
+    registry: &Registry,
+) -> Problem {
+    let path = key.path;
+    let nobody = given.stages.len() == experiment.stages.len();
+    let title = match (nobody, given.stages.as_slice()) {
+        (false, [stage]) => {
+            format!("stage `{stage}` does not read {path}: the override has no effect")
+        }
+        _ => format!("no stage of this experiment reads {path}: the override has no effect"),
+    };
+    let help = match nobody {
+        true => kinds(key),
+        false => readers(key, experiment, registry),
+    };
+    Problem::warning(title)
+        .at(given.location.clone(), "")
+        .help(help)
 }

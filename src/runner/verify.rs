@@ -9,19 +9,26 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::config::Experiment;
-use crate::store::{Entry, Project, Store, StoreError};
-use crate::tracking::{RunEnd, RunOverview, RunRecorder, RunStart, StageOutcome};
+use crate::store::{Entry, EntryId, Key, Project, Store, StoreError};
+use crate::tracking::{
+    Event, Level, RunEnd, RunOverview, RunRecorder, RunStart, StageOutcome, StageOverview,
+    read_record_without_metrics,
+};
 
 use super::compare_files::{Agreement, compare_beginning, compare_outputs};
-use super::display::Display;
+use super::display::{Display, StageReport};
 use super::error::RunError;
-use super::execute::{Execution, Retries, execute};
-use super::history::Change;
+use super::execute::{Execution, Retries, blockage_text, execute};
+use super::history::{Change, changes_since};
 use super::interrupt::Interrupt;
-use super::plan::{Plan, Step};
+use super::own_run::has_output;
+use super::plan::{Plan, Step, StepState, now};
+use super::progress::ProgressView;
 use super::registry::Registry;
+use super::resource::Resource;
 use super::selection::Selection;
 use super::slots::Slots;
+use super::summary::RunSummary;
 
 /// What came of doing one stage again.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -45,12 +52,30 @@ pub enum Verdict {
     Changed {
         /// What, as far as known.
         changes: Vec<Change>,
+        /// Contents and keys that are others now.
+        identities: Vec<Identity>,
+    },
+    /// The run did not do it, or it cannot be done here.
+    Impossible {
+        /// Why.
+        message: String,
     },
     /// It failed or was stopped this time.
     Failed {
         /// Why.
         message: String,
     },
+}
+
+/// The identity of something that is another now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Identity {
+    /// What it is of, such as `content of dictionary`.
+    pub what: String,
+    /// What it was; empty if that is not known.
+    pub from: String,
+    /// What it is now; empty if that is not known.
+    pub to: String,
 }
 
 /// Which stages to verify, and how much of each.
@@ -64,7 +89,8 @@ pub struct Extent<'a> {
 }
 
 /// Does the stages of a run again, each on the inputs that it had, and compares
-/// the outputs. Works beside the project's store, which stays as it is.
+/// the outputs. Works beside the project's store, which stays as it is. Stages
+/// that the run was not to do are left out unless they are asked for.
 ///
 /// # Errors
 /// The store cannot be used, or `only` names no stage.
@@ -94,43 +120,83 @@ pub fn verify(
         .filter(|(_, run)| **run)
     {
         let recorded = run.stages.iter().find(|stage| stage.name == step.name);
-        let Some(recorded) = recorded.filter(|stage| !stage.key.is_empty()) else {
+        if recorded.is_none() && extent.only.is_empty() {
             continue;
-        };
-        let verdict = Verifier {
+        }
+        let verifier = Verifier {
             plan: &plan,
             experiment,
+            run,
             registry,
             beside: &beside,
             limit: extent.limit,
-        }
-        .step(step, &recorded.key, display)?;
+        };
+        let verdict = match recorded.filter(|stage| has_output(stage)) {
+            Some(recorded) => verifier.step(
+                step,
+                recorded,
+                &mut Again {
+                    display: &mut *display,
+                },
+            )?,
+            None => Verdict::Impossible {
+                message: not_done(recorded),
+            },
+        };
         verdicts.push((step.name.clone(), verdict));
     }
     Ok(verdicts)
 }
 
+/// Why a run has no output of a stage.
+fn not_done(stage: Option<&StageOverview>) -> String {
+    let Some(stage) = stage else {
+        return "the run did not do it".to_owned();
+    };
+    let what = match stage.outcome {
+        Some(StageOutcome::Failed) => "it failed in that run",
+        Some(StageOutcome::Blocked) => "it was blocked in that run",
+        Some(StageOutcome::Interrupted) => "that run was stopped before its end",
+        Some(StageOutcome::Skipped) => "that run left it out",
+        _ => "that run did not come to its end",
+    };
+    match &stage.message {
+        Some(message) => format!("{what}: {message}"),
+        None => what.to_owned(),
+    }
+}
+
 struct Verifier<'a> {
     plan: &'a Plan,
     experiment: &'a Experiment,
+    run: &'a RunOverview,
     registry: &'a Registry,
     beside: &'a Project,
     limit: Option<Duration>,
 }
 
 /// What came of doing a step again.
-enum Again {
+enum Outcome {
     Done,
     Stopped,
     Failed(String),
 }
 
 impl Verifier<'_> {
-    fn step(&self, step: &Step, key: &str, display: &mut dyn Display) -> Result<Verdict, RunError> {
-        let id = step.id.as_ref().filter(|id| id.key().to_string() == key);
-        let Some(id) = id else {
-            let changes = step.changes.clone().unwrap_or_default();
-            return Ok(Verdict::Changed { changes });
+    fn step(
+        &self,
+        step: &Step,
+        recorded: &StageOverview,
+        display: &mut dyn Display,
+    ) -> Result<Verdict, RunError> {
+        if let StepState::Blocked(blockages) = &step.state {
+            let reasons: Vec<_> = blockages.iter().map(blockage_text).collect();
+            let message = reasons.join("; ");
+            return Ok(Verdict::Impossible { message });
+        }
+        let same = |id: &&EntryId| id.key().to_string() == recorded.key;
+        let Some(id) = step.id.as_ref().filter(same) else {
+            return self.changed(step, recorded);
         };
         let store = self.plan.store();
         let gone = |stage: &str| {
@@ -154,11 +220,11 @@ impl Verifier<'_> {
             link(&entry, &copies.entry_dir(id))?;
         }
         match self.again(step, display)? {
-            Again::Done => match copies.get(id)? {
+            Outcome::Done => match copies.get(id)? {
                 Some(new) => Ok(Verdict::Compared(compare_outputs(&old, &new)?)),
                 None => gone(&step.name),
             },
-            Again::Stopped => {
+            Outcome::Stopped => {
                 let (rows, agreement) = compare_beginning(old.dir(), &copies.unfinished_out(id));
                 Ok(match rows {
                     0 => Verdict::Failed {
@@ -167,12 +233,86 @@ impl Verifier<'_> {
                     rows => Verdict::Sampled { rows, agreement },
                 })
             }
-            Again::Failed(message) => Ok(Verdict::Failed { message }),
+            Outcome::Failed(message) => Ok(Verdict::Failed { message }),
         }
     }
 
+    /// What a step depends on that is another than in the run: by the output that
+    /// the run had, else by its record.
+    fn changed(&self, step: &Step, recorded: &StageOverview) -> Result<Verdict, RunError> {
+        let key: Option<Key> = recorded.key.parse().ok();
+        let id = key.and_then(|key| EntryId::new(&step.kind, key).ok());
+        let entry = match &id {
+            Some(id) => self.plan.store().get(id).ok().flatten(),
+            None => None,
+        };
+        let before = self.resources_of_run(step);
+        let changes = match &entry {
+            Some(entry) => {
+                let now = now(self.plan.experiment(), self.plan.steps(), step);
+                changes_since(&entry.manifest().description, &now)
+            }
+            None => step
+                .resources
+                .iter()
+                .filter(|now| {
+                    !before.is_empty() && identity_of(&before, &now.role) != identity(now)
+                })
+                .map(|now| Change::Resource {
+                    role: now.role.clone(),
+                    path: now.path.clone(),
+                })
+                .collect(),
+        };
+        let mut identities: Vec<Identity> = changes
+            .iter()
+            .filter_map(|change| match change {
+                Change::Resource { role, .. } => Some(Identity {
+                    what: change.to_string(),
+                    from: identity_of(&before, role),
+                    to: identity_of(&step.resources, role),
+                }),
+                Change::Input { from, to, .. } => Some(Identity {
+                    what: change.to_string(),
+                    from: from.map(|key| key.to_string()).unwrap_or_default(),
+                    to: to.map(|key| key.to_string()).unwrap_or_default(),
+                }),
+                Change::Code { .. } | Change::Value { .. } => None,
+            })
+            .collect();
+        let key = step.id.as_ref().map(|id| id.key().to_string());
+        identities.push(Identity {
+            what: "key".to_owned(),
+            from: recorded.key.clone(),
+            to: key.unwrap_or_default(),
+        });
+        Ok(Verdict::Changed {
+            changes,
+            identities,
+        })
+    }
+
+    /// What the step had from outside in the run; nothing if the record does not
+    /// tell.
+    fn resources_of_run(&self, step: &Step) -> Vec<Resource> {
+        let dir = self.plan.project().runs_dir().join(&self.run.run);
+        let Ok(record) = read_record_without_metrics(&dir) else {
+            return Vec::new();
+        };
+        let found = record
+            .events
+            .into_iter()
+            .find_map(|event| match event.what {
+                Event::StageResources { stage, resources } if stage == step.name => Some(resources),
+                _ => None,
+            });
+        found
+            .and_then(|resources| serde_json::from_value(resources).ok())
+            .unwrap_or_default()
+    }
+
     /// Runs the step beside the store, as long as it may.
-    fn again(&self, step: &Step, display: &mut dyn Display) -> Result<Again, RunError> {
+    fn again(&self, step: &Step, display: &mut dyn Display) -> Result<Outcome, RunError> {
         let plan = Plan::in_project(self.experiment, self.registry, self.beside.clone(), false)?;
         let recorder = RunRecorder::start(self.beside, RunStart::default())?;
         let interrupt = Interrupt::new();
@@ -215,11 +355,63 @@ impl Verifier<'_> {
         // What it put there for people is of the run that is verified.
         let _ = fs::remove_dir_all(outputs);
         Ok(match summary.step(&step.name) {
-            Some(result) if result.outcome == StageOutcome::Done => Again::Done,
-            Some(result) if result.outcome == StageOutcome::Interrupted => Again::Stopped,
-            Some(result) => Again::Failed(result.message.clone().unwrap_or_default()),
-            None => Again::Failed("it did not run".to_owned()),
+            Some(result) if result.outcome == StageOutcome::Done => Outcome::Done,
+            Some(result) if result.outcome == StageOutcome::Interrupted => Outcome::Stopped,
+            Some(result) => Outcome::Failed(result.message.clone().unwrap_or_default()),
+            None => Outcome::Failed("it did not run".to_owned()),
         })
+    }
+}
+
+/// The identity of the content of a resource; empty while it is unknown.
+fn identity(resource: &Resource) -> String {
+    let identity = resource.identity.as_ref();
+    identity.map(ToString::to_string).unwrap_or_default()
+}
+
+/// That of the resource with a role.
+fn identity_of(resources: &[Resource], role: &str) -> String {
+    let found = resources.iter().find(|resource| resource.role == role);
+    found.map(identity).unwrap_or_default()
+}
+
+/// Shows stages that are done again. No command goes on with those that are
+/// stopped, so it does not say that one does.
+struct Again<'a> {
+    display: &'a mut dyn Display,
+}
+
+impl Display for Again<'_> {
+    fn begin(&mut self, plan: &Plan) {
+        self.display.begin(plan);
+    }
+
+    fn stage_started(&mut self, step: &Step, resumed: bool) {
+        self.display.stage_started(step, resumed);
+    }
+
+    fn stage_waits(&mut self, step: &Step, holder: &str) {
+        self.display.stage_waits(step, holder);
+    }
+
+    fn stage_progress(&mut self, stage: &str, progress: &ProgressView) {
+        self.display.stage_progress(stage, progress);
+    }
+
+    fn stage_finished(&mut self, report: &StageReport) {
+        self.display.stage_finished(report);
+    }
+
+    fn line(&mut self, stage: Option<&str>, level: Level, text: &str) {
+        self.display.line(stage, level, text);
+    }
+
+    fn end(&mut self, summary: &RunSummary) {
+        let summary = RunSummary {
+            interrupted: false,
+            ..summary.clone()
+        };
+        self.display.end(&summary);
     }
 }
 

@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::config::{Experiment, Origin, StageSpec};
-use crate::store::EntryId;
+use crate::config::{Experiment, Origin, StageSpec, schema};
+use crate::store::{EntryId, Key, PartialState};
+use crate::tracking::{RunOverview, list_runs};
 
 use super::error::RunError;
 use super::execute::blockage_text;
+use super::format::count_text;
 use super::history::{Change, changes_since};
 use super::plan::{Blockage, Plan, Step, StepState, now};
 use super::show::{cell_lines, word};
@@ -33,9 +35,12 @@ pub struct Why<'a> {
     pub plan: &'a Plan,
     /// The step, or the table or plot.
     pub step: &'a Step,
-    /// What changed since its last output. Changed inputs are told by what
-    /// changed for them, where that is known.
+    /// What changed since its last output, or, where there is none, since the
+    /// unfinished work. Changed inputs are told by what changed for them, where
+    /// that is known.
     pub reasons: Vec<Reason>,
+    /// Work that an earlier run left unfinished under other values.
+    pub unfinished: Option<PartialState>,
     /// Steps that take its output, directly or not.
     pub downstream: Vec<&'a Step>,
 }
@@ -67,11 +72,14 @@ impl<'a> Why<'a> {
                 seen: BTreeSet::new(),
                 reasons: Vec::new(),
             };
-            search.explain(step, step.changes.clone().unwrap_or_default());
+            let (unfinished, since) = unfinished(plan, step).unzip();
+            let changes = step.changes.clone().or(since);
+            search.explain(step, changes.unwrap_or_default());
             Why {
                 plan,
                 step,
                 reasons: search.reasons,
+                unfinished,
                 downstream: downstream(plan, step),
             }
         };
@@ -148,6 +156,64 @@ impl<'a> Search<'a> {
     }
 }
 
+/// Work on a stage that a run of the experiment left unfinished under another
+/// key, the last of such, and what changed since.
+fn unfinished(plan: &Plan, step: &Step) -> Option<(PartialState, Vec<Change>)> {
+    let to_make = matches!(step.state, StepState::WillRun | StepState::Blocked(_));
+    if !to_make || step.cell_kind().is_some() {
+        return None;
+    }
+    let mut partials = plan.store().partials(&step.kind).ok()?;
+    partials.retain(|partial| step.id.as_ref() != Some(&partial.id));
+    if partials.is_empty() {
+        return None;
+    }
+    partials.sort_by_key(|partial| std::cmp::Reverse(partial.touched_ms));
+    let (runs, _) = list_runs(plan.project()).ok()?;
+    partials.into_iter().find_map(|partial| {
+        let key = partial.id.key().to_string();
+        let run = runs.iter().find(|run| {
+            let mut stages = run.stages.iter();
+            run.run == partial.state.run
+                && run.experiment == plan.experiment()
+                && stages.any(|stage| stage.name == step.name && stage.key == key)
+        })?;
+        Some((partial.state, changes_since_run(plan, step, run)))
+    })
+}
+
+/// What a step depends on that differs from what a run had for it, as far as
+/// lists of runs tell.
+fn changes_since_run(plan: &Plan, step: &Step, run: &RunOverview) -> Vec<Change> {
+    let before = |path: &str| {
+        let own = run.values.get(&format!("stage.{}.{path}", step.stage));
+        let given = own.or_else(|| run.values.get(path)).cloned();
+        given.or_else(|| schema::key(path).map(|key| (key.default)()))
+    };
+    let values = step.values.iter().filter_map(|(path, now)| {
+        // The seeds of the experiment give it.
+        let by_seeds = path == "run.seed" && step.seed.is_some();
+        let from = before(path).filter(|from| !by_seeds && from != now)?;
+        Some(Change::Value {
+            path: path.clone(),
+            from: Some(from),
+            to: Some(now.clone()),
+        })
+    });
+    let inputs = step.inputs.iter().filter_map(|input| {
+        let source = &plan.steps()[input.step];
+        let recorded = run.stages.iter().find(|stage| stage.name == source.name)?;
+        let from: Option<Key> = recorded.key.parse().ok();
+        let to = source.id.as_ref().map(EntryId::key);
+        (from != to).then(|| Change::Input {
+            stage: source.stage.clone(),
+            from,
+            to,
+        })
+    });
+    values.chain(inputs).collect()
+}
+
 /// Steps, tables and plots that depend on a step.
 fn downstream<'a>(plan: &'a Plan, of: &Step) -> Vec<&'a Step> {
     let of = (plan.steps().iter()).position(|step| std::ptr::eq(step, of));
@@ -190,7 +256,8 @@ pub fn why_text(why: &Why<'_>) -> String {
         }
     }
     let stale = |other: &&&Step| !other.is_up_to_date();
-    let (words, names): (_, Vec<_>) = match why.downstream.iter().any(|step| stale(&step)) {
+    let with_it = !step.is_up_to_date() && why.downstream.iter().any(|step| stale(&step));
+    let (words, names): (_, Vec<_>) = match with_it {
         true => (
             "goes stale with it",
             why.downstream.iter().filter(stale).collect(),
@@ -231,15 +298,43 @@ fn state_lines(why: &Why<'_>) -> Vec<String> {
     if let Some(damage) = &step.damage {
         lines.push(format!("its output is damaged: {damage}"));
     }
+    if step.last.is_some() {
+        lines.extend(why.unfinished.as_ref().map(unfinished_text));
+    }
     match &step.last {
         Some((run, _)) if why.reasons.is_empty() => {
             lines.push(format!("nothing changed since its last output, of {run}"));
         }
         Some((run, _)) => lines.push(format!("changed since its last output, of {run}:")),
         None if step.is_up_to_date() => {}
-        None => lines.push("the store has no earlier output of it".to_owned()),
+        None => {
+            lines.push("the store has no earlier output of it".to_owned());
+            let since = match why.reasons.is_empty() {
+                true => "",
+                false => "; changed since:",
+            };
+            let unfinished = why.unfinished.as_ref().map(unfinished_text);
+            lines.extend(unfinished.map(|text| text + since));
+        }
     }
     lines
+}
+
+/// `RUN left unfinished work under other values: 20 of 40 steps done`.
+fn unfinished_text(partial: &PartialState) -> String {
+    let mut text = format!("{} left unfinished work under other values", partial.run);
+    if let Some(progress) = &partial.progress {
+        let of = progress
+            .total
+            .map(|total| format!(" of {}", count_text(total)));
+        text.push_str(&format!(
+            ": {}{} {} done",
+            count_text(progress.done),
+            of.unwrap_or_default(),
+            progress.unit
+        ));
+    }
+    text
 }
 
 /// A reason; `steps` are those that it holds for.
@@ -308,6 +403,7 @@ pub fn why_json(why: &Why<'_>) -> Value {
         "waits_for": waits,
         "last_run": step.last.as_ref().map(|(run, _)| run),
         "reasons": reasons,
+        "unfinished": why.unfinished,
         "blockages": blockages,
         "damage": step.damage,
         "downstream": downstream,

@@ -87,7 +87,7 @@ fn overrides_that_no_stage_reads_are_reported() {
         ]),
         [
             "no stage of this experiment reads captions.templates: the override has no effect",
-            "no stage of this experiment reads train.lr.init: the override has no effect",
+            "stage `joined` does not read train.lr.init: the override has no effect",
         ]
     );
 }
@@ -153,4 +153,80 @@ fn a_seed_that_the_seeds_of_the_experiment_replace_is_reported() {
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].title.contains("run.seed has no effect"));
     assert_eq!(found[0].help, ["give experiment.seeds=[7]"]);
+}
+
+/// A display that stops the run at the first progress of a stage.
+struct Stops(Interrupt);
+
+impl Display for Stops {
+    fn begin(&mut self, _plan: &Plan) {}
+    fn stage_started(&mut self, _step: &Step, _resumed: bool) {}
+    fn stage_waits(&mut self, _step: &Step, _holder: &str) {}
+    fn stage_progress(&mut self, _stage: &str, progress: &ProgressView) {
+        if progress.done > 0 {
+            self.0.raise();
+        }
+    }
+    fn stage_finished(&mut self, _report: &StageReport) {}
+    fn line(&mut self, _stage: Option<&str>, _level: crate::tracking::Level, _text: &str) {}
+    fn end(&mut self, _summary: &RunSummary) {}
+}
+
+#[test]
+fn unfinished_work_under_other_values_is_named() {
+    let bench = Bench::new("[stage.only]\nkind = \"train\"\ntrain.max_chunks = 4_000\n");
+    let experiment = experiment_in(bench.dir.path(), &[]);
+    let plan = bench.plan();
+    let start = crate::tracking::RunStart {
+        experiment: plan.experiment().to_owned(),
+        config: crate::config::experiment_json(&experiment, false),
+        ..Default::default()
+    };
+    let recorder = crate::tracking::RunRecorder::start(plan.project(), start).unwrap();
+    let interrupt = Interrupt::new();
+    let execution = Execution {
+        plan: &plan,
+        registry: &registry(),
+        recorder: &recorder,
+        interrupt: &interrupt,
+        selection: Selection::default(),
+        keep_going: false,
+        retries: Retries::default(),
+        slots: Slots::default(),
+    };
+    let summary = execute(&execution, &mut Stops(interrupt.clone())).unwrap();
+    assert!(summary.interrupted);
+    recorder.finish(summary.end()).unwrap();
+    let done = regex::Regex::new("[0-9,]+ of 4,000").unwrap();
+    let text = |overrides: &[&str]| {
+        let text = why(bench.dir.path(), overrides, "only");
+        done.replace(&text, "SOME of ALL").into_owned()
+    };
+    let overrides = ["stage.only.train.max_chunks=4_100"];
+    insta::assert_snapshot!(text(&overrides), @r"
+    only (train): will run
+    the store has no earlier output of it
+    RUN left unfinished work under other values: SOME of ALL steps done; changed since:
+
+      train.max_chunks 4000 → 4100
+          set by command line `stage.only.train.max_chunks=4_100`
+          over 4000 (test.toml:3:20)
+          over 0 (default)
+    ");
+    assert!(text(&[]).contains("resumable"), "{}", text(&[]));
+}
+
+#[test]
+fn nothing_goes_stale_with_a_stage_that_is_up_to_date() {
+    let bench = Bench::new(EXPERIMENT);
+    bench.run();
+    let text = why(
+        bench.dir.path(),
+        &["stage.second.train.max_chunks=41"],
+        "first",
+    );
+    assert!(
+        text.contains("stages that take its output: joined"),
+        "{text}"
+    );
 }

@@ -31,7 +31,7 @@ fn taken_by(action: Action) -> Vec<Action> {
     match action {
         Train | TestDataLoader => [readers::SAVERS, &[CacheNounDataset]].concat(),
         MergeCaches => readers::SAVERS.to_vec(),
-        Eval => [readers::SAVERS, &[Train]].concat(),
+        Eval => [readers::SAVERS, &[Train, CacheNounDataset]].concat(),
         EvalCls | EvalClsDecoding | Infer => vec![Train],
         EmbedderZeroShot => vec![CacheCls],
         // Parts of one cache are joined.

@@ -215,17 +215,21 @@ pub(super) fn read_order(config: &schema::Config) -> ReadOrder {
     }
 }
 
+/// Where the dictionary of a running stage lies.
+pub(super) fn vocabulary_path(project: &Project, nouns: &schema::Nouns) -> PathBuf {
+    match nouns.vocab_path.as_str() {
+        EMBEDDED => PathBuf::from(EMBEDDED),
+        configured => path(project, configured),
+    }
+}
+
 /// The nouns of a running stage.
 pub(super) fn open_vocabulary(
     project: &Project,
     nouns: &schema::Nouns,
     threshold: usize,
 ) -> Result<Vocabulary, StageError> {
-    let place = if nouns.vocab_path == EMBEDDED {
-        PathBuf::from(EMBEDDED)
-    } else {
-        path(project, &nouns.vocab_path)
-    };
+    let place = vocabulary_path(project, nouns);
     let threshold = i64::try_from(threshold)?;
     Ok(Vocabulary::load(&place, threshold)?)
 }

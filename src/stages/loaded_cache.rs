@@ -30,7 +30,8 @@ impl LoadedCache {
         embedder: &Embedder,
     ) -> Result<Self, StageError> {
         if noun_texts::are_wanted(context) {
-            let (cache, target_config) = noun_texts::open(context, embedder)?;
+            let made = noun_texts::text_cache(context.inputs())?;
+            let (cache, target_config) = noun_texts::open(context, embedder, made)?;
             let (nominal, strict) = cache.nominal();
             let data_config = resolve(context, (&nominal, &strict), &target_config)?;
             return Ok(Self {

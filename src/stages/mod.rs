@@ -14,6 +14,7 @@ mod embedder_zero_shot;
 mod eval;
 mod eval_cls;
 mod eval_cls_decoding;
+mod fix_checkpoints;
 mod format_preds;
 mod format_wandb;
 mod grid_progress;
@@ -58,6 +59,7 @@ pub fn registry() -> Registry {
         &eval::Eval,
         &eval_cls::EvalCls,
         &eval_cls_decoding::EvalClsDecoding,
+        &fix_checkpoints::FixCheckpoints,
         &format_preds::FormatPreds,
         &format_wandb::FormatWandb,
         &infer::Infer,

@@ -2,6 +2,7 @@
 //! cache: embedded once into a text cache, or again whenever they are read.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use super::cache_noun_dataset::{self, CacheNounDataset, TEXTS_FILE};
 use super::inputs;
@@ -9,7 +10,7 @@ use super::noun_dataset;
 use crate::cache::{Cache, MadeSamples, NounTable, TargetConfig, TargetPlan, TextFile};
 use crate::embedders::Embedder;
 use crate::nouns::{NounDataset, SampleId, SampleNumbers};
-use crate::runner::{Resource, ResourceQuery, StageContext, StageError, StageKind};
+use crate::runner::{InputEntry, Resource, ResourceQuery, StageContext, StageError, StageKind};
 
 /// The value of `data.dataset` that means the texts.
 const NAME: &str = "NounDataset";
@@ -36,10 +37,20 @@ pub(super) fn resources(query: &ResourceQuery<'_>) -> Result<Vec<Resource>, Stag
     Ok(resources)
 }
 
-/// The texts as if they were a cache, and the tokens of their nouns.
+/// The text cache that is the input of a stage, if one of these is.
+pub(super) fn text_cache(inputs: &[InputEntry]) -> Result<Option<PathBuf>, StageError> {
+    let is_texts = |input: &&InputEntry| input.entry.manifest().kind == CacheNounDataset.name();
+    let input = inputs.iter().find(is_texts);
+    let file = input.map(|input| input.entry.file(TEXTS_FILE));
+    Ok(file.transpose()?)
+}
+
+/// The texts as if they were a cache, and the tokens of their nouns; `made` is
+/// a text cache of them.
 pub(super) fn open(
     context: &StageContext<'_>,
     embedder: &Embedder,
+    made: Option<PathBuf>,
 ) -> Result<(Cache, TargetConfig), StageError> {
     let config = context.config();
     let dataset = noun_dataset::open(context)?;
@@ -48,16 +59,16 @@ pub(super) fn open(
     let options = inputs::target_options(context, &config.target);
     let target_config = TargetConfig::build(tokenizer.as_ref(), nouns.valid(), &options)?;
     let targets = TargetPlan::new(&target_config, tokenizer.as_ref(), nouns, 1)?;
-    let vectors = match context.inputs() {
-        [] if !config.nouns.cache => {
+    let vectors = match made {
+        None if !config.nouns.cache => {
             context.note("the texts are embedded whenever they are read (nouns.cache = false)");
             Vectors::Embedder(Box::new(inputs::open_embedder(context)?))
         }
-        given => {
+        made => {
             let (_, shape) = cache_noun_dataset::tokens_and_shape(context, embedder, &dataset)?;
-            let path = match given {
-                [input] => input.entry.file(TEXTS_FILE)?,
-                _ => {
+            let path = match made {
+                Some(path) => path,
+                None => {
                     let path = context.work().join(TEXTS_FILE);
                     cache_noun_dataset::write(context, embedder, &dataset, None, path.clone())?;
                     path

@@ -138,6 +138,11 @@ impl ContentHashes {
                 .map(|data| Stamp::of(&data))
                 .map_err(StoreError::io("read", &path))
         };
+        // Reading a pipe would wait for ever.
+        let is_file = fs::metadata(&path).is_ok_and(|data| data.is_file());
+        if !is_file && path.exists() {
+            return Err(StoreError::NotPlain { path });
+        }
         let stamp = stamp_of()?;
         if let Some(hint) = self
             .known()

@@ -9,7 +9,7 @@ use super::lease::Holder;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The operating system refused an operation on a file or directory.
-    #[error("failed to {action} {}: {source}{}", path.display(), advice(source))]
+    #[error("failed to {action} {}: {source}{}", path.display(), advice(action, source))]
     File {
         /// What was attempted: a verb such as `write`.
         action: &'static str,
@@ -45,8 +45,8 @@ pub enum StoreError {
         /// Who has it now.
         holder: Holder,
     },
-    /// A stage put something else than files and directories into its output.
-    #[error("{} is neither a file nor a directory: outputs are stored as plain files", path.display())]
+    /// Something else than a file or a directory, such as a pipe.
+    #[error("{} is no plain file: only those, and folders of them, are read and stored", path.display())]
     NotPlain {
         /// The offending path.
         path: PathBuf,
@@ -84,14 +84,21 @@ impl StoreError {
     }
 }
 
-/// What to do about an I/O error, as the tail of a message.
-fn advice(error: &io::Error) -> &'static str {
+/// What to do about an I/O error of `action`, as the tail of a message.
+fn advice(action: &str, error: &io::Error) -> &'static str {
+    let reads = matches!(action, "read" | "open" | "list" | "look at");
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "; free some space there, or keep the project's outputs elsewhere with NOVIC_HOME or `store.dir`"
+            "; free some space there (`novic gc`), or keep the project's outputs elsewhere with NOVIC_HOME or `store.dir`"
+        }
+        io::ErrorKind::PermissionDenied if reads => {
+            "; make it readable, or keep the project's outputs elsewhere with NOVIC_HOME or `store.dir`"
         }
         io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
             "; make it writable, or keep the project's outputs elsewhere with NOVIC_HOME or `store.dir`"
+        }
+        io::ErrorKind::NotADirectory => {
+            "; a file stands where a folder should be: move it away, or keep the project's outputs elsewhere with NOVIC_HOME or `store.dir`"
         }
         io::ErrorKind::NotFound => "; check the path",
         _ => "",

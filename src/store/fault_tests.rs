@@ -155,6 +155,6 @@ fn a_full_disk_says_what_to_do() {
         "{message}"
     );
     assert!(message.contains(
-        "free some space there, or keep the project's outputs elsewhere with NOVIC_HOME"
+        "free some space there (`novic gc`), or keep the project's outputs elsewhere with NOVIC_HOME"
     ));
 }

@@ -174,7 +174,11 @@ impl Lease {
                         beat: Beat::new(file, note, true),
                         locked: true,
                     };
-                    lease.beat.write().map_err(StoreError::io("write", path))?;
+                    match lease.beat.write() {
+                        // The lock is what counts, and what frees space takes leases, too.
+                        Err(error) if is_full(&error) => {}
+                        written => written.map_err(StoreError::io("write", path))?,
+                    }
                     heart::adopt(&lease.beat);
                     return Ok(Attempt::Held(lease));
                 }
@@ -372,6 +376,12 @@ fn is_still_at(file: &File, path: &Path) -> bool {
 fn is_unsupported(error: &io::Error) -> bool {
     let nolck = rustix::io::Errno::NOLCK.raw_os_error();
     error.kind() == io::ErrorKind::Unsupported || error.raw_os_error() == Some(nolck)
+}
+
+/// Whether there is no space left.
+fn is_full(error: &io::Error) -> bool {
+    let kind = error.kind();
+    kind == io::ErrorKind::StorageFull || kind == io::ErrorKind::QuotaExceeded
 }
 
 /// What stands in a lease file; `None` if it is not there or not readable.

@@ -153,6 +153,25 @@ impl Surroundings {
             program: program_hash(project),
         }
     }
+
+    /// The same for one run, told piece by piece: the patch, which may take
+    /// long, comes last, with the state once more.
+    pub(super) fn look(project: &Project, tell: impl Fn(Surroundings)) {
+        let program = program_hash(project);
+        tell(Surroundings { program, git: None });
+        let dir = project.working_dir();
+        let Some(state) = GitState::without_patch(dir) else {
+            return;
+        };
+        let told = |git: &GitState| Surroundings {
+            program: None,
+            git: Some(git.clone()),
+        };
+        tell(told(&state));
+        if state.dirty {
+            tell(told(&state.with_patch(dir)));
+        }
+    }
 }
 
 /// Longest patch that is kept, in bytes.
@@ -175,36 +194,30 @@ fn program_hash(project: &Project) -> Option<String> {
 impl GitState {
     /// Asks git; `None` outside of a work tree or without git.
     pub fn capture(dir: &Path) -> Option<GitState> {
+        Some(GitState::without_patch(dir)?.with_patch(dir))
+    }
+
+    fn without_patch(dir: &Path) -> Option<GitState> {
         // Starting git only to hear that there is none would be a waste.
         dir.ancestors().find(|dir| dir.join(".git").exists())?;
-        // Only looks: without the first option, git may rewrite its index.
-        let git = |arguments: &[&str]| {
-            let output = Command::new("git")
-                .arg("-C")
-                .arg(dir)
-                .arg("--no-optional-locks")
-                .args(arguments)
-                .stdin(Stdio::null())
-                .stderr(Stdio::null())
-                .output()
-                .ok()
-                .filter(|output| output.status.success())?;
-            Some(String::from_utf8_lossy(&output.stdout).into_owned())
-        };
         let status = [
             "status",
             "--porcelain=v2",
             "--branch",
             "--untracked-files=no",
         ];
-        let mut state = GitState::from_status(&git(&status)?)?;
-        let remote = git(&["config", "--get", "remote.origin.url"]);
+        let mut state = GitState::from_status(&git(dir, &status)?)?;
+        let remote = git(dir, &["config", "--get", "remote.origin.url"]);
         state.remote = remote.and_then(|url| public(url.trim()));
-        if state.dirty {
-            let patch = git(&["diff", "--no-color", "--no-ext-diff", "--binary", "HEAD"]);
-            state.patch = patch.filter(|patch| patch.len() <= PATCH_BYTES);
-        }
         Some(state)
+    }
+
+    fn with_patch(mut self, dir: &Path) -> GitState {
+        if self.dirty {
+            let diff = ["diff", "--no-color", "--no-ext-diff", "--binary", "HEAD"];
+            self.patch = git(dir, &diff).filter(|patch| patch.len() <= PATCH_BYTES);
+        }
+        self
     }
 
     /// Reads `git status --porcelain=v2 --branch`.
@@ -221,6 +234,22 @@ impl GitState {
             patch: None,
         })
     }
+}
+
+/// What git says.
+fn git(dir: &Path, arguments: &[&str]) -> Option<String> {
+    // Only looks: without `--no-optional-locks`, git may rewrite its index.
+    let output = Command::new("git")
+        .arg("-C")
+        .arg(dir)
+        .arg("--no-optional-locks")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .ok()
+        .filter(|output| output.status.success())?;
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// An address without user and password; none of paths on this machine.

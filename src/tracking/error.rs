@@ -28,6 +28,14 @@ pub enum TrackingError {
         /// The newest version this program reads.
         supported: u32,
     },
+    /// Tags and note cannot be read, so they are not replaced either.
+    #[error("{} holds no tags and note that this program can read: {what}; mend it or move it away", path.display())]
+    Labels {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
     /// No run has this id.
     #[error("there is no run `{wanted}` in {}{}; `novic ls` lists the runs", dir.display(), nearest_text(nearest))]
     UnknownRun {

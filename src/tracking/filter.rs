@@ -3,7 +3,7 @@
 //! Names are those of [`RunOverview::field`]. Operators are `=`, `!=`, `<`,
 //! `<=`, `>`, `>=` and `~` (a text contains; a list has an element that
 //! contains), joined with `and`, `or`, `not` and parentheses. Numbers compare as
-//! numbers, all else as text.
+//! numbers, all else as text; seconds may be written as `90s` or `1h30m`.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -11,9 +11,9 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
-use super::listing::{RunOverview, RunState};
+use super::listing::{FIELDS, RunOverview, RunState};
 use crate::config::nearest;
-use crate::config::schema::{self, Kind};
+use crate::config::schema::{self, Key, Kind};
 
 /// Deepest nesting of an expression.
 const MAX_DEPTH: usize = 64;
@@ -33,7 +33,7 @@ pub enum Filter {
         name: String,
         /// How.
         operator: Operator,
-        /// With what, as it was written.
+        /// With what; spans of time in seconds.
         value: String,
     },
 }
@@ -57,15 +57,40 @@ pub enum Operator {
     Contains,
 }
 
-/// Why a text is no filter.
+/// Why runs cannot be filtered so.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{text}` is no filter: {what} at character {at}; write NAME OPERATOR VALUE with one of = != < <= > >= ~, joined with and, or, not"
-)]
-pub struct FilterError {
-    text: String,
-    what: &'static str,
-    at: usize,
+pub enum FilterError {
+    /// The text is no filter.
+    #[error(
+        "`{text}` is no filter: {what} at character {at}; write NAME OPERATOR VALUE with one of = != < <= > >= ~, joined with and, or, not"
+    )]
+    Syntax {
+        /// The text.
+        text: String,
+        /// What is wrong.
+        what: &'static str,
+        /// Where, from 1.
+        at: usize,
+    },
+    /// A field is compared with what it never holds.
+    #[error("`{field}` holds {holds}, not `{value}`{}; write for example `{example}`", near_text(*near))]
+    Value {
+        /// The field.
+        field: String,
+        /// What it holds, in words.
+        holds: String,
+        /// What it is compared with.
+        value: String,
+        /// What may be meant.
+        near: Option<&'static str>,
+        /// How it is done.
+        example: String,
+    },
+}
+
+fn near_text(near: Option<&str>) -> String {
+    near.map(|near| format!(" (did you mean `{near}`?)"))
+        .unwrap_or_default()
 }
 
 impl Filter {
@@ -87,19 +112,23 @@ impl Filter {
         }
     }
 
-    /// Comparisons that no run can fulfil as they are meant: with a state that
-    /// does not exist, or of a number with a text.
-    pub fn doubts(&self) -> Vec<String> {
+    /// Checks that fields are compared with what they hold; of results and the
+    /// like, what they hold is seen from `runs`.
+    ///
+    /// # Errors
+    /// A comparison that no run can fulfil as it is meant: with a state that does
+    /// not exist, or of a number with a text.
+    pub fn check(&self, runs: &[RunOverview]) -> Result<(), FilterError> {
         match self {
             Filter::All(parts) | Filter::Any(parts) => {
-                parts.iter().flat_map(Filter::doubts).collect()
+                parts.iter().try_for_each(|part| part.check(runs))
             }
-            Filter::Not(inner) => inner.doubts(),
+            Filter::Not(inner) => inner.check(runs),
             Filter::Compare {
                 name,
                 operator,
                 value,
-            } => doubt(name, *operator, value).into_iter().collect(),
+            } => check(name, *operator, value, runs),
         }
     }
 
@@ -115,24 +144,171 @@ impl Filter {
     }
 }
 
-fn doubt(name: &str, operator: Operator, value: &str) -> Option<String> {
-    use Operator::{Contains, Equal, Unequal};
-    if name == "state" && matches!(operator, Equal | Unequal) {
-        let words = RunState::WORDS;
-        let near = nearest(value, words).map(|near| format!("did you mean `{near}`? "));
-        return (!words.contains(&value)).then(|| {
-            let near = near.unwrap_or_default();
-            format!(
-                "no run has the state `{value}`; {near}states are {}",
-                words.join(", ")
-            )
-        });
+/// What a field holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Content {
+    Number,
+    Seconds,
+    Flag,
+    State,
+    Moment,
+    /// Texts, lists, or what is not known.
+    Other,
+}
+
+impl Content {
+    fn of(name: &str) -> Content {
+        match name {
+            "state" => Content::State,
+            "started" | "heartbeat" => Content::Moment,
+            "seconds" | "time" => Content::Seconds,
+            "exit_code" => Content::Number,
+            name if FIELDS.contains(&name) => Content::Other,
+            name => key(name).map_or(Content::Other, |key| match key.kind {
+                Kind::Int | Kind::Float if key.unit == "s" => Content::Seconds,
+                Kind::Int | Kind::Float => Content::Number,
+                Kind::Bool => Content::Flag,
+                _ => Content::Other,
+            }),
+        }
     }
-    let key = schema::key(name).or_else(|| schema::key_by_flat_name(name));
-    let is_number = matches!(name, "seconds" | "exit_code")
-        || key.is_some_and(|key| matches!(key.kind, Kind::Int | Kind::Float) && !key.nullable);
-    (is_number && operator != Contains && value.parse::<f64>().is_err())
-        .then(|| format!("`{name}` is a number, `{value}` is none"))
+
+    /// What all runs hold that have the field.
+    fn seen(name: &str, runs: &[RunOverview]) -> Content {
+        let values = runs.iter().filter_map(|run| run.field(name));
+        let values: Vec<Value> = values.filter(|value| !value.is_null()).collect();
+        let all = |is: fn(&Value) -> bool| !values.is_empty() && values.iter().all(is);
+        if all(Value::is_number) {
+            Content::Number
+        } else if all(Value::is_boolean) {
+            Content::Flag
+        } else {
+            Content::Other
+        }
+    }
+
+    fn fits(self, value: &str) -> bool {
+        match self {
+            Content::Number => is_number(value),
+            Content::Seconds => seconds(value).is_some(),
+            Content::Flag => matches!(value, "true" | "false"),
+            Content::State => RunState::WORDS.contains(&value),
+            Content::Moment => is_moment(value),
+            Content::Other => true,
+        }
+    }
+
+    fn in_words(self) -> String {
+        match self {
+            Content::Number => "a number".to_owned(),
+            Content::Seconds => "a number of seconds".to_owned(),
+            Content::Flag => "true or false".to_owned(),
+            Content::State => format!("one of {}", RunState::WORDS.join(", ")),
+            Content::Moment => "a local time".to_owned(),
+            Content::Other => "a text".to_owned(),
+        }
+    }
+
+    /// The end of a comparison with it.
+    fn example(self) -> &'static str {
+        match self {
+            Content::Number => "> 0.5",
+            Content::Seconds => "> 1h30m",
+            Content::Flag => "= true",
+            Content::State => "= failed",
+            Content::Moment => "> 2026-11-24T17:05",
+            Content::Other => "= text",
+        }
+    }
+}
+
+/// The key of a field; of one stage's value, too.
+fn key(name: &str) -> Option<&'static Key> {
+    let of_stage = name.strip_prefix("stage.");
+    let path = of_stage.and_then(|rest| Some(rest.split_once('.')?.1));
+    schema::key(path.unwrap_or(name)).or_else(|| schema::key_by_flat_name(name))
+}
+
+fn check(
+    name: &str,
+    operator: Operator,
+    value: &str,
+    runs: &[RunOverview],
+) -> Result<(), FilterError> {
+    let is_equality = matches!(operator, Operator::Equal | Operator::Unequal);
+    let may_be_none = is_equality && key(name).is_none_or(|key| key.nullable);
+    if operator == Operator::Contains || may_be_none && is_none(value) {
+        return Ok(());
+    }
+    let content = match Content::of(name) {
+        Content::Other if !FIELDS.contains(&name) => Content::seen(name, runs),
+        known => known,
+    };
+    if content.fits(value) {
+        return Ok(());
+    }
+    Err(FilterError::Value {
+        field: name.to_owned(),
+        holds: content.in_words(),
+        value: value.to_owned(),
+        near: match content {
+            Content::State => nearest(value, RunState::WORDS),
+            _ => None,
+        },
+        example: format!("{name} {}", content.example()),
+    })
+}
+
+/// A value as the field has it: spans of time in seconds, a moment with a `T`.
+fn as_held(name: &str, value: &str) -> String {
+    let content = Content::of(name);
+    match (content, seconds(value)) {
+        (Content::Seconds, Some(seconds)) if !is_number(value) => seconds.to_string(),
+        (Content::Moment, _) if is_moment(value) => value.replacen(' ', "T", 1),
+        _ => value.to_owned(),
+    }
+}
+
+/// How one writes that there is no value.
+fn is_none(value: &str) -> bool {
+    matches!(value, "null" | "none")
+}
+
+fn is_number(value: &str) -> bool {
+    value.parse::<f64>().is_ok_and(|value| !value.is_nan())
+}
+
+/// A number of seconds: `90`, `90s`, `1m`, `1h30m`.
+fn seconds(text: &str) -> Option<f64> {
+    if is_number(text) {
+        return text.parse().ok();
+    }
+    let (mut rest, mut sum) = (text, 0.0);
+    while !rest.is_empty() {
+        let is_letter = |c: char| c.is_ascii_alphabetic();
+        let (number, behind) = rest.split_at(rest.find(is_letter)?);
+        let end = behind.find(|c| !is_letter(c)).unwrap_or(behind.len());
+        let unit = match &behind[..end] {
+            "ms" => 0.001,
+            "s" => 1.0,
+            "m" | "min" => 60.0,
+            "h" => 3600.0,
+            "d" => 86_400.0,
+            _ => return None,
+        };
+        sum += number.parse::<f64>().ok()? * unit;
+        rest = &behind[end..];
+    }
+    (!text.is_empty()).then_some(sum)
+}
+
+/// The beginning of `2026-11-24T17:05:09`.
+fn is_moment(text: &str) -> bool {
+    let has_year = text.bytes().take_while(u8::is_ascii_digit).count() == 4;
+    has_year
+        && text
+            .chars()
+            .all(|c| c.is_ascii_digit() || "-T: ".contains(c))
 }
 
 fn holds(field: &Value, operator: Operator, value: &str) -> bool {
@@ -142,8 +318,13 @@ fn holds(field: &Value, operator: Operator, value: &str) -> bool {
             _ => items.iter().any(|item| holds(item, operator, value)),
         };
     }
+    let is_equality = matches!(operator, Operator::Equal | Operator::Unequal);
     let order = match (field.as_f64(), value.parse::<f64>()) {
         (Some(field), Ok(value)) => field.partial_cmp(&value),
+        _ if field.is_null() && is_none(value) => Some(Ordering::Equal),
+        // Nothing comes before or behind a number that is none.
+        (None, _) if field.is_null() && !is_equality => None,
+        (Some(_), Err(_)) if !is_equality => None,
         _ => Some(plain(field).as_str().cmp(value)),
     };
     match operator {
@@ -232,7 +413,7 @@ fn tokens(text: &str) -> Result<Vec<(Token, usize)>, FilterError> {
                     ('>', true) => Operator::AtLeast,
                     ('>', false) => Operator::Greater,
                     _ => {
-                        return Err(FilterError {
+                        return Err(FilterError::Syntax {
                             text: text.to_owned(),
                             what: "`!` alone",
                             at: begin + 1,
@@ -243,7 +424,7 @@ fn tokens(text: &str) -> Result<Vec<(Token, usize)>, FilterError> {
             '"' | '\'' => {
                 let rest = &characters[at..];
                 let Some(length) = rest.iter().position(|&other| other == c) else {
-                    return Err(FilterError {
+                    return Err(FilterError::Syntax {
                         text: text.to_owned(),
                         what: "a quote is not closed",
                         at: begin + 1,
@@ -325,7 +506,7 @@ impl Parser<'_> {
         Ok(Filter::Compare {
             name: name.clone(),
             operator: *operator,
-            value: value.clone(),
+            value: as_held(name, value),
         })
     }
 
@@ -341,7 +522,7 @@ impl Parser<'_> {
 
     fn error<T>(&self, what: &'static str) -> Result<T, FilterError> {
         let end = self.text.chars().count() + 1;
-        Err(FilterError {
+        Err(FilterError::Syntax {
             text: self.text.to_owned(),
             what,
             at: self.tokens.get(self.at).map_or(end, |(_, at)| *at),
@@ -379,16 +560,79 @@ mod tests {
     }
 
     #[test]
-    fn what_no_run_can_fulfil_is_doubted() {
-        let doubts = |text: &str| text.parse::<Filter>().unwrap().doubts();
-        assert!(doubts("state = failed and seconds > 3 or train.lr.init < 1e-3").is_empty());
-        let state = doubts("not state = faild");
-        assert!(state[0].contains("did you mean `failed`?"), "{state:?}");
+    fn fields_are_compared_with_what_they_hold() {
+        let check = |text: &str| {
+            let filter: Filter = text.parse().unwrap();
+            filter.check(&[run()]).map_err(|error| error.to_string())
+        };
+        for good in [
+            "state = failed and seconds > 3 or train.lr.init < 1e-3",
+            "seconds > 1h30m and time < 2d or seconds = 1.5ms",
+            "started > 2026-11-24 and heartbeat < '2026-11-24 17:05'",
+            "top1 > 80 and train.loss < inf",
+            "experiment > 5 and note = 3 and tags != 7 and unknown < abc",
+            "run.tf32 = true or state ~ fini",
+        ] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
         assert_eq!(
-            doubts("seconds > abc"),
-            ["`seconds` is a number, `abc` is none"]
+            check("seconds > abc"),
+            Err("`seconds` holds a number of seconds, not `abc`; write for example `seconds > 1h30m`".into())
         );
-        assert_eq!(doubts("max_epochs = x").len(), 1);
+        for (bad, part) in [
+            ("not state = faild", "did you mean `failed`?"),
+            (
+                "train.lr.init < abc",
+                "`train.lr.init` holds a number, not `abc`",
+            ),
+            ("max_epochs = x", "a number"),
+            ("stage.train.train.max_epochs < x", "a number"),
+            ("top1 > good", "`top1` holds a number"),
+            ("eval.top1 = good", "a number"),
+            ("exit_code = zero", "a number"),
+            ("seconds > nan", "a number of seconds"),
+            ("seconds > 5 or time < 3x", "1h30m"),
+            ("started > yesterday", "a local time"),
+            ("nouns.cache = perhaps", "true or false"),
+        ] {
+            assert!(check(bad).unwrap_err().contains(part), "{bad}");
+        }
+    }
+
+    #[test]
+    fn spans_and_moments_are_read() {
+        for (text, expected) in [
+            ("90", Some(90.0)),
+            ("90s", Some(90.0)),
+            ("1m", Some(60.0)),
+            ("1h30m", Some(5400.0)),
+            ("1.5h", Some(5400.0)),
+            ("1d12h", Some(129_600.0)),
+            ("", None),
+            ("m", None),
+            ("1x", None),
+            ("1h30", None),
+            ("abc", None),
+        ] {
+            assert_eq!(seconds(text), expected, "{text}");
+        }
+        assert!(matches("seconds > 1m and seconds <= 1m5s"));
+        assert!(!matches("time > 1m30s"));
+        assert!(matches(
+            "started > '1969-12-30 00:00' and started < 1970-01-03"
+        ));
+    }
+
+    #[test]
+    fn numbers_and_nothing_have_no_order_with_texts() {
+        let (number, nothing) = (json!(5), json!(null));
+        for operator in [Operator::Less, Operator::Greater] {
+            assert!(!holds(&number, operator, "abc"));
+            assert!(!holds(&nothing, operator, "5"));
+        }
+        assert!(holds(&nothing, Operator::Equal, "none"));
+        assert!(holds(&nothing, Operator::Unequal, "5"));
+        assert!(holds(&number, Operator::Unequal, "abc"));
     }
 
     #[test]
@@ -426,6 +670,7 @@ mod tests {
             "tags = 'paper one'",
             "not (state = failed or state = running)",
             "tags != bad and nothing.like.it != 3",
+            "stages = eval and stages ~ tra and labels ~ paper",
         ] {
             assert!(matches(text), "{text}");
         }

@@ -1,9 +1,10 @@
 //! Files of checksummed frames: how bytes lie in a record.
 //!
 //! A frame is whole or it does not exist: readers stop at the first one that
-//! is cut short or fails its checksum.
+//! is cut short or fails its checksum. Only readers of what is over look for
+//! whole ones behind it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -24,6 +25,14 @@ const FRAME_HEADER: usize = 16;
 
 /// Longest payload that is written or believed, in bytes.
 pub(super) const PAYLOAD_LIMIT: usize = 64 << 20;
+
+/// Bytes behind the beginning of a damaged frame in which the next whole one is
+/// looked for.
+const SEARCH_BYTES: usize = 2 * PAYLOAD_LIMIT;
+
+/// Most bytes whose checksums one search computes: what only looks like the
+/// beginning of a frame costs some.
+const SEARCH_EFFORT: usize = 1 << 30;
 
 /// Payloads shorter than this are not worth compressing.
 const COMPRESS_FROM: usize = 256;
@@ -102,29 +111,40 @@ pub(super) struct FrameReader {
     good: u64,
     /// Whether frames of rows are passed over.
     skips_rows: bool,
+    /// Whether damaged frames are.
+    skips_damage: bool,
+    /// Bytes of damaged frames that were passed over.
+    damaged: u64,
 }
 
 impl FrameReader {
-    /// Opens a record.
+    /// Opens a record. What is no regular file is never opened: a pipe would
+    /// keep the reader for ever.
     ///
     /// # Errors
     /// Not readable, no record, or of a newer format.
     pub(super) fn open(path: &Path) -> Result<FrameReader, TrackingError> {
+        let no_record = |what: &str| TrackingError::NotARecord {
+            path: path.to_path_buf(),
+            what: what.into(),
+        };
+        let found = fs::metadata(path).map_err(TrackingError::io("open", path))?;
+        if found.is_dir() {
+            return Err(no_record("it is a folder"));
+        }
+        if !found.is_file() {
+            return Err(no_record("it is no regular file"));
+        }
         let mut file = File::open(path).map_err(TrackingError::io("open", path))?;
         let mut header = [0; FILE_HEADER];
         file.read_exact(&mut header)
             .map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => TrackingError::NotARecord {
-                    path: path.to_path_buf(),
-                    what: "it is too short".into(),
-                },
+                io::ErrorKind::UnexpectedEof if found.len() == 0 => no_record("it is empty"),
+                io::ErrorKind::UnexpectedEof => no_record("it is too short"),
                 _ => TrackingError::io("read", path)(error),
             })?;
         if header[..8] != *MAGIC {
-            return Err(TrackingError::NotARecord {
-                path: path.to_path_buf(),
-                what: "it begins otherwise".into(),
-            });
+            return Err(no_record("it begins otherwise"));
         }
         let version = u32::from_le_bytes([header[8], header[9], header[10], header[11]]);
         if version > FORMAT {
@@ -140,6 +160,8 @@ impl FrameReader {
             path: path.to_path_buf(),
             good: FILE_HEADER as u64,
             skips_rows: false,
+            skips_damage: false,
+            damaged: 0,
         })
     }
 
@@ -147,6 +169,14 @@ impl FrameReader {
     pub(super) fn without_rows(self) -> FrameReader {
         FrameReader {
             skips_rows: true,
+            ..self
+        }
+    }
+
+    /// The same, going on behind damaged frames where whole ones follow.
+    pub(super) fn past_damage(self) -> FrameReader {
+        FrameReader {
+            skips_damage: true,
             ..self
         }
     }
@@ -178,14 +208,39 @@ impl FrameReader {
     }
 
     fn next_any(&mut self) -> io::Result<Option<(u8, Vec<u8>)>> {
+        loop {
+            let found = self.read_frame()?;
+            if found.is_some() || !self.skips_damage || !self.find_next()? {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Goes to the first whole frame behind a damaged one; `false` if there is
+    /// none.
+    fn find_next(&mut self) -> io::Result<bool> {
+        self.file.seek(SeekFrom::Start(self.good))?;
+        let mut bytes = Vec::new();
+        self.file
+            .by_ref()
+            .take(SEARCH_BYTES as u64)
+            .read_to_end(&mut bytes)?;
+        let Some(skipped) = next_frame(&bytes) else {
+            return Ok(false);
+        };
+        self.good += skipped as u64;
+        self.damaged += skipped as u64;
+        self.file.seek(SeekFrom::Start(self.good))?;
+        Ok(true)
+    }
+
+    fn read_frame(&mut self) -> io::Result<Option<(u8, Vec<u8>)>> {
         let mut header = [0; FRAME_HEADER];
         if !read_whole(&mut self.file, &mut header)? {
             return Ok(None);
         }
-        let number = |at: usize| {
-            u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
-        };
-        let (stored, plain, crc) = (number(4) as usize, number(8) as usize, number(12));
+        let [stored, plain, crc] = numbers(&header);
+        let (stored, plain) = (stored as usize, plain as usize);
         if stored > PAYLOAD_LIMIT || plain > PAYLOAD_LIMIT {
             return Ok(None);
         }
@@ -195,10 +250,7 @@ impl FrameReader {
             .by_ref()
             .take(stored as u64)
             .read_to_end(&mut payload)?;
-        let mut hasher = crc32fast::Hasher::new();
-        hasher.update(&header[..12]);
-        hasher.update(&payload);
-        if payload.len() != stored || hasher.finalize() != crc {
+        if payload.len() != stored || checksum(&header, &payload) != crc {
             return Ok(None);
         }
         let payload = match header[1] {
@@ -214,10 +266,78 @@ impl FrameReader {
         Ok(Some((header[0], payload)))
     }
 
-    /// Length of the readable part so far, in bytes.
+    /// Length of the readable part so far, in bytes, with what was passed over.
     pub(super) fn good(&self) -> u64 {
         self.good
     }
+
+    /// Bytes of damaged frames that were passed over.
+    pub(super) fn damaged(&self) -> u64 {
+        self.damaged
+    }
+}
+
+/// Whether a record was begun and nothing stands in it yet: its run is just
+/// starting, if it is alive.
+pub(super) fn is_begun(path: &Path) -> bool {
+    match fs::metadata(path) {
+        Ok(found) if found.is_file() && found.len() < FILE_HEADER as u64 => true,
+        Ok(_) => FrameReader::open(path).is_ok(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
+/// Stored length, plain length and checksum of a frame.
+fn numbers(header: &[u8; FRAME_HEADER]) -> [u32; 3] {
+    [4usize, 8, 12]
+        .map(|at| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]))
+}
+
+fn checksum(header: &[u8; FRAME_HEADER], payload: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&header[..12]);
+    hasher.update(payload);
+    hasher.finalize()
+}
+
+/// Where the first whole frame behind a damaged one begins, which begins with
+/// `bytes`.
+fn next_frame(bytes: &[u8]) -> Option<usize> {
+    let mut effort = SEARCH_EFFORT;
+    // Mostly the length of the damaged one is as it was.
+    let header = bytes.first_chunk::<FRAME_HEADER>();
+    let behind = header.map(|header| FRAME_HEADER + numbers(header)[0] as usize);
+    let mut places = behind.into_iter().chain(1..bytes.len());
+    places.find(|at| {
+        bytes
+            .get(*at..)
+            .is_some_and(|bytes| is_frame(bytes, &mut effort))
+    })
+}
+
+/// Whether a whole frame of a known kind begins here.
+fn is_frame(bytes: &[u8], effort: &mut usize) -> bool {
+    let Some((header, rest)) = bytes.split_first_chunk::<FRAME_HEADER>() else {
+        return false;
+    };
+    let [stored, plain, crc] = numbers(header);
+    let (stored, plain) = (stored as usize, plain as usize);
+    let has_lengths = match header[1] {
+        0 => stored == plain,
+        1 => stored < plain,
+        _ => false,
+    };
+    let is_likely = FrameKind::from_code(header[0]).is_some()
+        && header[2..4] == [0, 0]
+        && has_lengths
+        && plain <= PAYLOAD_LIMIT
+        && stored <= rest.len()
+        && stored <= *effort;
+    if !is_likely {
+        return false;
+    }
+    *effort -= stored;
+    checksum(header, &rest[..stored]) == crc
 }
 
 /// Fills `buffer`; `false` if the file ends before.
@@ -356,6 +476,80 @@ mod tests {
             assert!(found.len() < payloads.len(), "byte {at}");
             assert_eq!(found, payloads[..found.len()]);
         }
+    }
+
+    /// Payloads, and the bytes that were passed over between them.
+    fn read_past_damage(path: &Path) -> (Vec<Vec<u8>>, u64) {
+        let mut reader = FrameReader::open(path).unwrap().past_damage();
+        let mut found = Vec::new();
+        while let Some((_, payload)) = reader.next().unwrap() {
+            found.push(payload);
+        }
+        (found, reader.damaged())
+    }
+
+    #[test]
+    fn one_damaged_frame_costs_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("record");
+        let payloads = sample(&path);
+        let bytes = fs::read(&path).unwrap();
+        let mut begin = FILE_HEADER;
+        for (number, payload) in payloads.iter().enumerate() {
+            let mut frame = Vec::new();
+            push_frame(&mut frame, FrameKind::Rows, payload).unwrap();
+            let mut others = payloads.clone();
+            others.remove(number);
+            let is_last = number + 1 == payloads.len();
+            // Behind the last one there is nothing to go on with.
+            let lost = if is_last { 0 } else { frame.len() as u64 };
+            for at in begin..begin + frame.len() {
+                let mut broken = bytes.clone();
+                broken[at] ^= 0x41;
+                fs::write(&path, &broken).unwrap();
+                assert_eq!(read_past_damage(&path), (others.clone(), lost), "byte {at}");
+            }
+            begin += frame.len();
+        }
+        assert_eq!(begin, bytes.len());
+    }
+
+    #[test]
+    fn several_damaged_frames_in_a_row_are_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("record");
+        let payloads = sample(&path);
+        let mut bytes = fs::read(&path).unwrap();
+        let mut last = Vec::new();
+        push_frame(&mut last, FrameKind::Rows, &payloads[3]).unwrap();
+        let end = bytes.len() - last.len();
+        bytes[FILE_HEADER..end].fill(0x55);
+        fs::write(&path, &bytes).unwrap();
+        let lost = (end - FILE_HEADER) as u64;
+        assert_eq!(read_past_damage(&path), (vec![payloads[3].clone()], lost));
+        bytes[end..].fill(0x55);
+        fs::write(&path, &bytes).unwrap();
+        assert_eq!(read_past_damage(&path), (Vec::new(), 0));
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_not_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let said = |path: &Path| FrameReader::open(path).unwrap_err().to_string();
+        assert!(said(dir.path()).contains("it is a folder"));
+        let pipe = dir.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        assert!(said(&pipe).contains("it is no regular file"));
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&pipe, &link).unwrap();
+        assert!(said(&link).contains("it is no regular file"));
+        let socket = dir.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        assert!(said(&socket).contains("it is no regular file"));
+        let empty = dir.path().join("empty");
+        fs::write(&empty, "").unwrap();
+        assert!(said(&empty).contains("it is empty") && is_begun(&empty));
     }
 
     #[test]

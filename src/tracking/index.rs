@@ -121,7 +121,7 @@ pub fn refresh_index(project: &Project) -> Result<(), TrackingError> {
     let lines = index.lines;
     let (found, _) = overviews(project, index)?;
     let is_over = |run: &RunOverview| match run.state {
-        RunState::Running => false,
+        RunState::Running | RunState::Unreadable { .. } => false,
         RunState::Vanished { .. } => run.silent_ms() > SILENCE_MS,
         _ => true,
     };

@@ -3,8 +3,8 @@
 //! The record of a run has one writer and ends with it; labels lie beside it in
 //! `labels.json`.
 
-use std::fs;
 use std::path::Path;
+use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 
@@ -31,11 +31,26 @@ impl Labels {
     /// The labels of the run in `dir`; none where there are none that can be
     /// read.
     pub fn read(dir: &Path) -> Labels {
-        let text = fs::read(dir.join(FILE)).unwrap_or_default();
-        serde_json::from_slice(&text)
-            .ok()
-            .filter(|labels: &Labels| labels.format <= FORMAT)
-            .unwrap_or_default()
+        Labels::to_change(dir).unwrap_or_default()
+    }
+
+    /// The labels of the run in `dir`, to be changed and written again.
+    ///
+    /// # Errors
+    /// There are some that cannot be read: writing would lose them.
+    pub fn to_change(dir: &Path) -> Result<Labels, TrackingError> {
+        let path = dir.join(FILE);
+        let text = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Labels::default()),
+            text => text.map_err(TrackingError::io("read", &path))?,
+        };
+        let labels: Result<Labels, _> = serde_json::from_slice(&text);
+        let what = match labels {
+            Ok(labels) if labels.format <= FORMAT => return Ok(labels),
+            Ok(labels) => format!("it has format {}, not {FORMAT}", labels.format),
+            Err(error) => error.to_string(),
+        };
+        Err(TrackingError::Labels { path, what })
     }
 
     /// Adds a tag that is not there yet.
@@ -85,5 +100,7 @@ mod tests {
         assert!(labels.remove("a") && !labels.remove("a"));
         fs::write(dir.path().join(FILE), "{").unwrap();
         assert_eq!(Labels::read(dir.path()), Labels::default());
+        let error = Labels::to_change(dir.path()).unwrap_err();
+        assert!(error.to_string().contains("labels.json"), "{error}");
     }
 }

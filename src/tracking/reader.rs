@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use serde::Deserialize;
+use serde_json::{Map, Value, json};
 
 use super::environment::{Environment, GitState};
 use super::error::TrackingError;
@@ -40,6 +41,8 @@ pub struct RunRecord {
     /// Bytes behind the last whole frame: more than 0 after a kill in the
     /// middle of writing.
     pub torn_bytes: u64,
+    /// Bytes between whole frames that cannot be read.
+    pub damaged_bytes: u64,
 }
 
 impl RunRecord {
@@ -73,7 +76,7 @@ pub fn read_record_without_metrics(dir: &Path) -> Result<RunRecord, TrackingErro
 fn read(dir: &Path, reader: FrameReader) -> Result<RunRecord, TrackingError> {
     let path = dir.join(RECORD);
     let mut scan = Scan::default();
-    let good = scan.read(reader)?;
+    let good = scan.read(reader.past_damage())?;
     let length = std::fs::metadata(&path)
         .map_err(TrackingError::io("read", &path))?
         .len();
@@ -94,6 +97,7 @@ fn read(dir: &Path, reader: FrameReader) -> Result<RunRecord, TrackingError> {
         end: None,
         last_ms: scan.beat_ms.max(header.started_ms + scan.last_us / 1000),
         torn_bytes: length.saturating_sub(good),
+        damaged_bytes: scan.damaged,
         header,
         events: scan.events,
     };
@@ -110,7 +114,80 @@ fn read(dir: &Path, reader: FrameReader) -> Result<RunRecord, TrackingError> {
     Ok(record)
 }
 
-/// Reads the metrics that an entry of the store carries.
+/// Whether there is the beginning of a record in `dir`.
+pub(super) fn check_record(dir: &Path) -> Result<(), TrackingError> {
+    FrameReader::open(&dir.join(RECORD)).map(drop)
+}
+
+/// Names of what [`read_surroundings`] finds.
+pub(super) const SURROUNDINGS: [&str; 16] = [
+    "host",
+    "system",
+    "cpu",
+    "cpu_features",
+    "cpus",
+    "threads",
+    "memory",
+    "gpus",
+    "toolchain",
+    "program",
+    "program_hash",
+    "git.commit",
+    "git.branch",
+    "git.dirty",
+    "git.remote",
+    "command",
+];
+
+/// What the record in `dir` says of machine, program and sources, by the names of
+/// fields; read only as far as needed.
+pub(super) fn read_surroundings(dir: &Path) -> Result<Map<String, Value>, TrackingError> {
+    let reader = FrameReader::open(&dir.join(RECORD))?.without_rows();
+    let mut reader = reader.past_damage();
+    let mut found = Map::new();
+    let is_whole = |found: &Map<String, Value>| {
+        ["program", "host", "program_hash", "git.commit"]
+            .iter()
+            .all(|name| found.contains_key(*name))
+    };
+    while !is_whole(&found)
+        && let Some((kind, payload)) = reader.next()?
+    {
+        if kind != FrameKind::Event {
+            continue;
+        }
+        let Ok(event) = serde_json::from_slice::<StampedEvent>(&payload) else {
+            continue;
+        };
+        match event.what {
+            Event::Header(header) => {
+                found.insert("program".into(), header.program.into());
+                found.insert("command".into(), header.command.join(" ").into());
+            }
+            Event::Environment(machine) => {
+                let fields = json!(machine).as_object().cloned().unwrap_or_default();
+                found.extend(fields);
+            }
+            Event::Program { hash } => {
+                found.insert("program_hash".into(), hash.into());
+            }
+            Event::Git(git) => {
+                found.insert("git.commit".into(), git.commit.into());
+                found.insert("git.branch".into(), git.branch.into());
+                found.insert("git.dirty".into(), git.dirty.into());
+                let remote = git
+                    .remote
+                    .map(|remote| ("git.remote".into(), remote.into()));
+                found.extend(remote);
+            }
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
+/// Reads the metrics that an entry of the store carries. They end where they are
+/// damaged: which rows were void behind that, and of which attempt, is not known.
 pub fn read_metrics(path: &Path) -> Result<Metrics, TrackingError> {
     let mut scan = Scan::default();
     scan.read(FrameReader::open(path)?)?;
@@ -140,6 +217,8 @@ pub(super) struct Scan {
     base_us: u64,
     last_us: u64,
     beat_ms: u64,
+    /// Bytes between whole frames that were passed over.
+    damaged: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -172,6 +251,7 @@ impl Scan {
                 }
             }
         }
+        self.damaged = reader.damaged();
         Ok(reader.good())
     }
 

@@ -27,8 +27,9 @@ use super::writer::{Queue, Writer};
 /// Name of the lease in a run's directory.
 pub(super) const LEASE: &str = "lease";
 
-/// Longest wait for git when a run ends.
-const GIT_WAIT: Duration = Duration::from_millis(500);
+/// Longest wait for git when a run ends: large work trees on slow disks take
+/// seconds, and only short runs wait at all.
+const GIT_WAIT: Duration = Duration::from_secs(10);
 
 /// What the program knows when a run starts.
 #[derive(Clone, Debug, Default)]
@@ -114,13 +115,12 @@ impl RunRecorder {
         let (tell, git) = mpsc::channel();
         let (of, to) = (project.clone(), queue.clone());
         let record = move |surroundings: Surroundings| {
-            if let Some(state) = surroundings.git {
-                to.event(Event::Git(state));
-            }
             if let Some(hash) = surroundings.program {
                 to.event(Event::Program { hash });
             }
-            let _ = tell.send(());
+            if let Some(state) = surroundings.git {
+                to.event(Event::Git(state));
+            }
         };
         match start.surroundings {
             Some(surroundings) => record(surroundings),
@@ -128,7 +128,10 @@ impl RunRecorder {
                 // Without the thread the record only lacks the state of the sources.
                 let _ = thread::Builder::new()
                     .name("git state".into())
-                    .spawn(move || record(Surroundings::capture(&of)));
+                    .spawn(move || {
+                        Surroundings::look(&of, record);
+                        let _ = tell.send(());
+                    });
             }
         }
         Ok(RunRecorder {

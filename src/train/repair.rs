@@ -160,8 +160,22 @@ fn same_file(a: &Path, b: &Path) -> bool {
     }
 }
 
+/// What became of all of them, in a sentence.
+pub fn summary(repairs: &[(PathBuf, Repair)], dry_run: bool) -> String {
+    let fixed = |repair: &Repair| matches!(repair, Repair::Fixed { .. });
+    let fixed = repairs.iter().filter(|(_, repair)| fixed(repair)).count();
+    let verb = if dry_run { "would be" } else { "were" };
+    format!(
+        "{fixed} of {} checkpoints {verb} given nouns",
+        repairs.len()
+    )
+}
+
 /// Saved checkpoints of runs, by their names.
-fn candidates(outputs: &Path) -> Result<Vec<PathBuf>> {
+///
+/// # Errors
+/// A directory that cannot be read.
+pub fn candidates(outputs: &Path) -> Result<Vec<PathBuf>> {
     let list = |folder: &Path, name: &str| -> Result<Vec<PathBuf>> {
         let failed = |source| TrainError::File {
             action: "read",

@@ -190,14 +190,13 @@ fn wrong_words_on_the_command_line_have_near_names() {
     );
     says(&["run", "bin.toml"], 2, "a text in UTF-8");
     says(&["action", "trian"], 2, "did you mean `train`?");
-    says(&["action", "fix_checkpoints"], 2, "novic checkpoint fix");
     says(
         &["config", "mine.toml", "--section", "traim"],
         2,
         "did you mean `train`?",
     );
     says(&["ls", "stat = failed"], 0, "did you mean `state`?");
-    says(&["ls", "state = faild"], 0, "did you mean `failed`?");
+    says(&["ls", "state = faild"], 2, "did you mean `failed`?");
     says(&["tag", "latest", "--remove", "x"], 2, "it has none");
     let section = folder
         .call(&["config", "mine.toml", "--section", "init_lr"])
@@ -211,4 +210,134 @@ fn wrong_words_on_the_command_line_have_near_names() {
     ];
     let diff = folder.call(&diff).expect(0);
     assert!(diff.out.contains("train.max_chunks"), "{}", diff.out);
+}
+
+#[test]
+fn a_run_in_which_nothing_was_done_is_not_verified() {
+    let folder = with_files(&[(
+        "mine.toml",
+        "[stage.look]\nkind = \"infer\"\ncheckpoint.load = \"c.safetensors\"\n",
+    )]);
+    folder.call(&["run", "mine.toml", "--keep-going"]).expect(1);
+    let call = folder.call(&["verify", "latest"]).expect(1);
+    for part in [
+        "look: cannot be compared: it was blocked",
+        "nothing to compare",
+    ] {
+        assert!(call.out.contains(part), "{part}\n{}", call.out);
+    }
+}
+
+#[test]
+fn all_of_an_experiment_is_shown_and_compared() {
+    let slots = "[slots]\njobs = 2\n[hooks]\nfinish = \"echo hello\"\n[table.t]\nrows = \"run\"\n";
+    let folder = with_files(&[
+        ("a.toml", NOTHING),
+        ("b.toml", &format!("{NOTHING}{slots}")),
+    ]);
+    let says = |arguments: &[&str], parts: &[&str]| {
+        let call = folder.call(arguments).expect(0);
+        for part in parts {
+            assert!(
+                call.out.contains(part),
+                "{arguments:?}: {part}\n{}",
+                call.out
+            );
+        }
+    };
+    says(
+        &["config", "b.toml", "--section", "slots", "--origins"],
+        &["jobs = 2", "b.toml:"],
+    );
+    says(
+        &["config", "b.toml", "--section", "stage.b"],
+        &["[stage.b]", "inputs"],
+    );
+    says(
+        &["config", "b.toml", "--section", "table.t"],
+        &["[table.t]"],
+    );
+    says(
+        &["config", "b.toml", "--section", "slots", "--json"],
+        &["\"slots.jobs\": 2"],
+    );
+    says(
+        &["config", "a.toml", "--diff=b.toml"],
+        &["slots.jobs", "hooks.finish", "table.t"],
+    );
+    says(&["config", "b.toml", "--diff"], &["[slots]", "[table.t]"]);
+    let call = folder
+        .call(&["config", "a.toml", "--diff=b.toml", "--json"])
+        .expect(0);
+    assert!(!call.out.contains("echo hello"), "{}", call.out);
+    let call = folder
+        .call(&["config", "b.toml", "--section", "slotz"])
+        .expect(2);
+    assert!(call.err.contains("did you mean `slots`?"), "{}", call.err);
+    let seeds = [
+        "config",
+        "a.toml",
+        "experiment.seeds=[1, 2]",
+        "--stage",
+        "c@2",
+        "--section",
+        "run",
+    ];
+    says(&seeds, &["seed = 2"]);
+}
+
+#[test]
+fn what_is_wrong_leaves_no_run_behind() {
+    let folder = with_files(&[("mine.toml", NOTHING)]);
+    for pause in ["nan", "1e300", "-5"] {
+        let call = folder
+            .call(&["run", "mine.toml", "--retry-pause", pause])
+            .expect(2);
+        assert!(call.err.contains("--retry-pause"), "{}", call.err);
+    }
+    assert!(runs(&folder).is_empty());
+    folder
+        .call(&["run", "mine.toml", "--jobs", "999999999999"])
+        .expect(0);
+    let call = folder.call(&["plan", "none.toml", "--json"]).expect(2);
+    assert_eq!(json(&call)["exit_code"], 2);
+}
+
+#[test]
+fn a_pipe_is_not_read() {
+    let stage = "[stage.demo]\nkind = \"infer\"\ncheckpoint.load = \"embedded\"\n\
+                 infer.images = [\"pipe.png\"]\ninfer.image_dir = \".\"\n";
+    let folder = with_files(&[("mine.toml", stage)]);
+    let pipe = folder.path("pipe.png");
+    let made = std::process::Command::new("mkfifo")
+        .arg(&pipe)
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let call = folder.call(&["plan", "mine.toml"]);
+    let said = format!("{}{}", call.out, call.err);
+    assert!(said.contains("pipe.png is no plain file"), "{said}");
+}
+
+#[test]
+fn checkpoints_are_mended_by_an_action_too() {
+    let folder = Folder::new();
+    let run = folder.path("outputs/ovod_20240101_000000");
+    fs::create_dir_all(&run).unwrap();
+    fs::write(
+        run.join("ovod_chunk0001_20240101_000000.train"),
+        "no checkpoint",
+    )
+    .unwrap();
+    let call = folder
+        .call(&["action", "fix_checkpoints", "--json"])
+        .expect(3);
+    let step = json(&call)["summary"]["steps"][0].clone();
+    assert_eq!(step["outcome"], "done", "{step:#}");
+    let report = folder
+        .output_of("fix_checkpoints")
+        .join("fix_checkpoints.json");
+    let report: Value = serde_json::from_str(&fs::read_to_string(report).unwrap()).unwrap();
+    assert_eq!(report[0]["outcome"], "skipped");
+    folder.call(&["action", "fix_checkpoints"]).expect(0);
 }

@@ -31,6 +31,7 @@ mod llm_server;
 mod packages;
 mod printed;
 mod quickstart;
+mod records;
 mod reference_experiment;
 mod reports;
 mod serve;

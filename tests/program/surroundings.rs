@@ -219,6 +219,9 @@ fn a_run_ends_with_the_process_that_was_started() {
     });
     let list = folder.call(&["ls"]).expect(0).out;
     assert_recent(&list, "ended without a word");
+    assert!(list.contains("(last heartbeat "), "{list}");
+    let show = folder.call(&["show", "latest"]).expect(0).out;
+    assert!(show.contains("last heartbeat at "), "{show}");
 }
 
 #[test]
@@ -241,4 +244,74 @@ fn hooks_hear_of_the_end_and_hold_up_nothing() {
     );
     let record = folder.call(&["show", "latest", "--json"]).expect(0).out;
     assert!(!record.contains("heard.json"), "hooks may hold secrets");
+}
+
+#[test]
+fn a_stage_that_takes_the_process_along_fails_alone() {
+    let folder = with_experiment(
+        "[embedder]\nspec = \"openclip:novic/drawings\"\n\
+         [nouns]\nvocab_path = \"embedded\"\nvocab_threshold = 20\n[run]\ndevice = \"cpu\"\n\
+         [stage.texts]\nkind = \"cache_noun_dataset\"\n\
+         [stage.huge]\nkind = \"train\"\ninputs = [\"texts\"]\n\
+         model.hidden_dim = 1000000000\nmodel.heads = 1\n\
+         [stage.free]\nkind = \"nothing\"\ninputs = [\"texts\"]\n",
+    );
+    let arguments = ["run", "mine.toml", "--retries=1", "--retry-pause=0.01"];
+    let call = folder.call(&[&arguments[..], &["--keep-going"]].concat());
+    let call = call.expect(1);
+    assert!(
+        call.err.contains("going on with what is left"),
+        "{}",
+        call.err
+    );
+    assert!(call.err.contains("attempt 1 of 2 failed"), "{}", call.err);
+    assert!(call.err.contains("killed by signal 6"), "{}", call.err);
+    let listed = runs(&folder);
+    let states: Vec<_> = listed.iter().map(|run| run["state"].clone()).collect();
+    assert_eq!(states.len(), 3, "{states:?}");
+    let plan = folder.call(&["plan", "mine.toml", "--json"]).expect(0);
+    let plan: Value = serde_json::from_str(&plan.out).unwrap();
+    let state = |name: &str| {
+        let steps = plan["steps"].as_array().unwrap().iter();
+        let step = steps.clone().find(|step| step["name"] == name);
+        step.unwrap_or_else(|| panic!("no {name}: {plan:#}"))["state"].clone()
+    };
+    assert_eq!(state("free"), "up_to_date", "{plan:#}");
+    assert_eq!(state("huge"), "failed", "{plan:#}");
+}
+
+#[test]
+fn a_full_disk_is_freed_by_gc() {
+    let folder = with_experiment(NOTHING);
+    let inner = folder.command(&["gc"]);
+    let program = inner.get_program().to_owned();
+    let mut command = Command::new("unshare");
+    command
+        .args(["-rm", "sh", "-c"])
+        .arg(
+            "mkdir disk && mount -t tmpfs -o size=2m none disk && cp mine.toml disk && cd disk && \
+             \"$0\" run mine.toml && ! head -c 4m /dev/zero > fill 2>/dev/null && \
+             \"$0\" gc --older-than 0s --dry-run && \"$0\" gc --max 0 && ls .novic/store/nothing",
+        )
+        .arg(program)
+        .env_remove("NOVIC_HOME")
+        .current_dir(inner.get_current_dir().unwrap());
+    let call: Call = command.output().expect("unshare (util-linux)").into();
+    assert!(
+        !call.err.contains("No space left"),
+        "{}\n{}",
+        call.out,
+        call.err
+    );
+    call.expect(0);
+}
+
+#[test]
+fn a_closed_terminal_stops_a_run_at_a_safe_point() {
+    let folder = Folder::new();
+    let (mut child, _) = long_run(&folder);
+    let parent = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(parent, rustix::process::Signal::HUP).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(runs(&folder)[0]["state"]["state"], "interrupted");
 }

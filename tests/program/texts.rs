@@ -51,7 +51,10 @@ fn texts_are_learnt_alike_wherever_their_embeddings_come_from() {
              [stage.own]{TRAINING}\n\
              [stage.fresh]{TRAINING}nouns.cache = false\n\
              [stage.mixed]{TRAINING}inputs = [\"nouns\"]\ndata.order = \"shard\"\n\
-             [stage.straight]{TRAINING}inputs = [\"nouns\"]\ndata.order = \"sequential\"\n"
+             [stage.straight]{TRAINING}inputs = [\"nouns\"]\ndata.order = \"sequential\"\n\
+             [stage.on_texts]\nkind = \"eval\"\ninputs = [\"own\"]\n\
+             [stage.on_file]\nkind = \"eval\"\ninputs = [\"own\", \"texts\"]\n\
+             [stage.on_cache]\nkind = \"eval\"\ninputs = [\"own\", \"nouns\"]\n"
         ),
     );
     let mut arguments = vec!["run", "mine.toml"];
@@ -68,6 +71,22 @@ fn texts_are_learnt_alike_wherever_their_embeddings_come_from() {
         );
     }
     assert!(loss(&folder, "mixed") != loss(&folder, "straight"));
+
+    // And evaluated alike.
+    let evaluated = |stage: &str| {
+        let call = folder.call(&["run", "mine.toml", "--until", stage, "--json"]);
+        let told: Value = serde_json::from_str(&call.expect(0).out).unwrap();
+        let steps = told["summary"]["steps"].as_array().unwrap().clone();
+        let step = steps.iter().find(|step| step["name"] == stage).unwrap();
+        let summary = step["results"]["summary"].as_str().unwrap().to_owned();
+        // Without the name of the data set.
+        summary
+            .split_once(':')
+            .map_or(summary.clone(), |(_, rest)| rest.to_owned())
+    };
+    let texts = evaluated("on_texts");
+    assert_eq!(texts, evaluated("on_file"));
+    assert_eq!(texts, evaluated("on_cache"));
 }
 
 #[test]

@@ -16,7 +16,7 @@ use super::search;
 use super::table::{number, table};
 use crate::cli::mirror::say_on_stderr;
 use crate::cli::print::print;
-use crate::cli::run::at_least_one;
+use crate::cli::run::{at_least_one, seconds};
 use crate::cli::{CliError, Exit};
 use crate::config::schema::{Launcher, LauncherKind};
 use crate::reports::render;
@@ -39,7 +39,7 @@ pub(super) struct SweepOptions {
     #[arg(long, short)]
     pub yes: bool,
     /// Run so many points at the same time, within `[slots]`
-    #[arg(long, short, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, short, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub jobs: Option<usize>,
     #[command(flatten)]
     pub retries: RetryOptions,
@@ -52,10 +52,15 @@ pub(super) struct SweepOptions {
 #[derive(Debug, Args)]
 pub(super) struct RetryOptions {
     /// Try stages that fail again, so often at most
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
     pub retries: u32,
     /// Seconds before the first of these attempts; doubles each time, up to a minute
-    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds, allow_negative_numbers = true)]
     pub retry_pause: f64,
 }
 
@@ -68,12 +73,12 @@ impl RetryOptions {
         ]
     }
 
-    pub fn retries(&self) -> Result<Retries, CliError> {
-        Ok(Retries {
+    pub fn retries(&self) -> Retries {
+        Retries {
             count: self.retries,
-            pause: Duration::try_from_secs_f64(self.retry_pause)
-                .map_err(|error| CliError::usage(format!("--retry-pause: {error}")))?,
-        })
+            pause: Duration::from_secs_f64(self.retry_pause),
+            deaths: Vec::new(),
+        }
     }
 }
 
@@ -136,7 +141,7 @@ pub(super) fn in_process(
     options: &SweepOptions,
 ) -> Result<SweepSummary, CliError> {
     let registry = stages::registry();
-    let retries = options.retries.retries()?;
+    let retries = options.retries.retries();
     let bench = Workbench::new(sweep, &registry, retries, mirrors.clone());
     let reporter = SweepLines::new(sweep, units.len());
     let work = |place: usize, interrupt: &Interrupt, display: &mut dyn Display| {

@@ -51,7 +51,7 @@ pub(super) fn cmd_sweep_job(args: &SweepJobArgs) -> Result<Exit, CliError> {
     let sweep = open(&args.dir)?;
     let registry = stages::registry();
     let mirrors = MirrorEndings::new(say_on_stderr());
-    let retries = args.retries.retries()?;
+    let retries = args.retries.retries();
     let bench = Workbench::new(&sweep, &registry, retries, mirrors.clone());
     let mut display = LineDisplay::new(io::stderr(), LINE_EVERY);
     let line = bench

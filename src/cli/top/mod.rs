@@ -15,9 +15,9 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers
 use serde_json::json;
 
 use super::print::print;
-use super::{CliError, Exit, complete};
+use super::{CliError, Exit, complete, ls};
 use crate::store::Project;
-use crate::tracking::Filter;
+use crate::tracking::{Filter, RunOverview, list_runs};
 use state::{Choice, Top};
 
 /// Width and height of a snapshot.
@@ -42,7 +42,7 @@ pub struct TopArgs {
     #[arg(value_name = "RUN", add = ArgValueCompleter::new(complete::runs))]
     runs: Vec<String>,
     /// Only runs that fulfil this, as for `novic ls`
-    #[arg(long, value_name = "FILTER")]
+    #[arg(long, value_name = "FILTER", add = ArgValueCompleter::new(complete::filters))]
     filter: Vec<Filter>,
     /// Metric to begin with: NAME or STAGE/NAME
     #[arg(long, value_name = "METRIC")]
@@ -61,6 +61,14 @@ pub fn cmd_top(args: &TopArgs) -> Result<Exit, CliError> {
         Project::find(None).map_err(|error| CliError::from_error(Exit::Failed, &error))?;
     let interval = Duration::try_from_secs_f64(args.interval)
         .map_err(|error| CliError::usage(format!("--interval: {error}")))?;
+    if !args.filter.is_empty() {
+        let (mut runs, _) =
+            list_runs(&project).map_err(|error| CliError::from_error(Exit::Failed, &error))?;
+        if ls::needs_surroundings(&args.filter.iter().flat_map(Filter::names).collect()) {
+            RunOverview::read_surroundings(&mut runs, &project);
+        }
+        ls::check(&args.filter, &runs)?;
+    }
     let choice = Choice {
         runs: args.runs.clone(),
         filters: args.filter.clone(),
@@ -274,6 +282,32 @@ mod tests {
         let shown = Top::new(project.clone(), choice).unwrap();
         assert_eq!(shown.missing_metric(), Some("foo"));
         assert_eq!(shown.metric(), Some("train/loss"));
+    }
+
+    #[test]
+    fn broken_records_are_shown_as_such_and_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let project = Project::locate(dir.path(), None, None);
+        let broken = project.runs_dir().join("ovod_20200101_000000");
+        std::fs::create_dir_all(&broken).unwrap();
+        std::fs::write(broken.join("record.novic"), "something else, long enough").unwrap();
+        let text = snapshot(&mut top(&project, &[]), SNAPSHOT);
+        assert!(text.contains("unreadable: not a record"), "{text}");
+        assert!(text.contains("no metrics yet"), "{text}");
+        let run = begin(&project, "first", 0.05);
+        let choice = |filter: &str| Choice {
+            filters: vec![filter.parse().unwrap()],
+            ..Choice::default()
+        };
+        let found = |filter: &str| {
+            Top::new(project.clone(), choice(filter))
+                .unwrap()
+                .runs
+                .len()
+        };
+        assert_eq!(found("threads > 0"), 1);
+        assert_eq!(found("threads < 0"), 0);
+        drop(run);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use crate::cli::ls::needs_surroundings;
 use crate::store::Project;
 use crate::tracking::{
     Filter, RunFollower, RunOverview, RunState, SYSTEM, TrackingError, find_run, list_runs,
@@ -79,6 +80,10 @@ impl Top {
         let (mut runs, _) = list_runs(&self.project)?;
         runs.reverse();
         if self.choice.runs.is_empty() {
+            let names = self.choice.filters.iter().flat_map(Filter::names);
+            if needs_surroundings(&names.collect()) {
+                RunOverview::read_surroundings(&mut runs, &self.project);
+            }
             runs.retain(|run| self.choice.filters.iter().all(|filter| filter.matches(run)));
             let (mut at_work, others): (Vec<_>, Vec<_>) = runs
                 .into_iter()
@@ -97,7 +102,10 @@ impl Top {
     }
 
     fn follow(&mut self) -> Result<(), TrackingError> {
-        let wanted: BTreeSet<String> = self.in_curves().map(str::to_owned).collect();
+        let mut wanted: BTreeSet<String> = self.in_curves().map(str::to_owned).collect();
+        for run in self.runs.iter().filter(|run| run.state.is_unreadable()) {
+            wanted.remove(&run.run);
+        }
         self.followed.retain(|run, _| wanted.contains(run));
         let runs_dir = self.project.runs_dir();
         for run in wanted {

@@ -113,9 +113,10 @@ fn state_style(state: &RunState) -> Style {
     match state {
         RunState::Running => Style::new().cyan(),
         RunState::Finished => Style::new().green(),
-        RunState::Failed | RunState::Killed { .. } | RunState::Vanished { .. } => {
-            Style::new().red()
-        }
+        RunState::Failed
+        | RunState::Killed { .. }
+        | RunState::Vanished { .. }
+        | RunState::Unreadable { .. } => Style::new().red(),
         RunState::Interrupted => Style::new().yellow(),
     }
 }

@@ -1,6 +1,6 @@
-//! `gpt_annotation.py` and `dataset_annotation.py`: annotation is no stage. What
-//! the first one was told becomes `[annotate.gpt]`, for `novic annotate gpt`;
-//! for the second one, the command that does the same is named.
+//! `gpt_annotation.py`, `dataset_annotation.py` and `specificity_scores.py`: they
+//! are no stages. What the first one was told becomes `[annotate.gpt]`, for
+//! `novic annotate gpt`; for the others, the command that does the same is named.
 
 use std::fmt::Write as _;
 
@@ -12,9 +12,11 @@ use crate::config::schema::AnnotateGpt;
 use crate::config::schema::{Section, document_key};
 use crate::config::show::{toml_text, toml_value};
 
-/// What an annotation command becomes.
+/// What a command that is no stage becomes.
 #[derive(Debug, Clone)]
 pub(super) struct Annotation {
+    /// Name of an experiment that has nothing else.
+    pub name: &'static str,
     /// What was imported.
     origin: String,
     /// The command that does the same here; `THIS` is the file.
@@ -112,6 +114,26 @@ struct HumanOptions {
     predictions_files: Vec<String>,
 }
 
+/// The options of `specificity_scores.py`.
+#[derive(Debug, Parser)]
+#[command(
+    name = "specificity_scores.py",
+    no_binary_name = true,
+    rename_all = "snake_case"
+)]
+#[command(disable_help_flag = true)]
+struct SpecificityOptions {
+    #[arg(
+        long,
+        default_value = "extras/specificity/_specificity_annotations.json"
+    )]
+    specificity_file: String,
+    #[arg(long)]
+    pred_dir: String,
+    #[arg(long)]
+    ann_file: String,
+}
+
 /// What a command becomes, if it is one of these.
 pub(super) fn annotation(command: &Command, problems: &mut Vec<Problem>) -> Option<Annotation> {
     let read = match command.program {
@@ -121,6 +143,9 @@ pub(super) fn annotation(command: &Command, problems: &mut Vec<Problem>) -> Opti
         Program::AnnotateHuman => HumanOptions::try_parse_from(&command.arguments)
             .map_err(|error| error.to_string())
             .and_then(|options| of_people(command, &options)),
+        Program::Specificity => SpecificityOptions::try_parse_from(&command.arguments)
+            .map_err(|error| error.to_string())
+            .map(|options| of_scores(command, &options)),
         Program::Train | Program::Infer => return None,
     };
     match read {
@@ -223,6 +248,7 @@ fn of_model(command: &Command, options: GptOptions) -> Result<Annotation, String
             .map_err(|error| format!("--{name}: {error}"))?;
     }
     Ok(Annotation {
+        name: "annotation",
         origin: command.text.clone(),
         command: here,
         values,
@@ -258,6 +284,7 @@ fn of_people(command: &Command, options: &HumanOptions) -> Result<Annotation, St
         here.push_str(&words(&mut options.gen_cfg.iter()));
     }
     Ok(Annotation {
+        name: "annotation",
         origin: command.text.clone(),
         command: here,
         values: Vec::new(),
@@ -265,7 +292,27 @@ fn of_people(command: &Command, options: &HumanOptions) -> Result<Annotation, St
     })
 }
 
-/// The part of a file that is about annotation.
+fn of_scores(command: &Command, options: &SpecificityOptions) -> Annotation {
+    let here = format!(
+        "novic specificity --specificity-file {} --pred-dir {} --ann-file {}",
+        quoted(&options.specificity_file),
+        quoted(&options.pred_dir),
+        quoted(&options.ann_file)
+    );
+    let notes = [
+        "--specificity-file embedded takes the list of this program: the original's is not part of it",
+        "--style compat prints what the original prints, letter by letter",
+    ];
+    Annotation {
+        name: "specificity",
+        origin: command.text.clone(),
+        command: here,
+        values: Vec::new(),
+        notes: notes.map(str::to_owned).to_vec(),
+    }
+}
+
+/// The part of a file that is about these commands.
 pub(super) fn text(annotations: &[Annotation]) -> String {
     let mut text = String::new();
     let mut values: Vec<(&'static str, serde_json::Value)> = Vec::new();

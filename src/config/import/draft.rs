@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::config::schema::{self, Action, Key};
+use crate::config::schema::{Action, Key};
+
+/// Where the noun dictionary of the original belongs.
+pub(super) const DICTIONARY: &str = "data/object_nouns.json";
 
 /// A value of a stage, by the key's nested name.
 pub(super) type Values = BTreeMap<&'static str, Drafted>;
@@ -29,14 +32,14 @@ pub(super) struct Draft {
     pub values: Values,
     /// The cache that it writes.
     pub output: Option<String>,
-    /// Whether it takes the caches of other stages.
-    linked: bool,
+    /// End of the name of its stage.
+    pub label: Option<String>,
     /// Comments above the stage.
     pub notes: Vec<String>,
 }
 
 /// A stage of the experiment file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Stage {
     /// Its name.
     pub name: String,
@@ -54,7 +57,7 @@ impl Draft {
             action,
             values: Values::new(),
             output: None,
-            linked: false,
+            label: None,
             notes: Vec::new(),
         }
     }
@@ -69,12 +72,13 @@ impl Draft {
     /// for what only the noun dataset needs, under this one.
     pub fn reads(&self, key: &Key) -> bool {
         key.readers.contains(&self.action)
-            && !(key.path.starts_with("nouns.") && (self.linked || self.reads_a_cache()))
+            && !(key.path.starts_with("nouns.") && self.has_no_nouns())
     }
 
-    /// Whether it opens an embedding cache instead of the noun dataset.
-    fn reads_a_cache(&self) -> bool {
-        use Action::{Eval, Infer, TestDataLoader, Train};
+    /// Whether it opens an embedding cache, or nothing, instead of the noun
+    /// dataset.
+    fn has_no_nouns(&self) -> bool {
+        use Action::{Eval, FixCheckpoints, Infer, TestDataLoader, Train};
         let given = |path| self.values.get(path).map(|drafted| &drafted.value);
         match self.action {
             Train | TestDataLoader => {
@@ -84,9 +88,19 @@ impl Draft {
                 Some(several) if !several.is_empty() => !several.iter().any(is_noun_dataset),
                 _ => given("data.dataset").is_some_and(|value| !is_noun_dataset(value)),
             },
+            FixCheckpoints => given("checkpoint.fix_force_vocab") != Some(&Value::Bool(true)),
             Infer => given("infer.guide_dataset").is_none_or(|value| !is_noun_dataset(value)),
             _ => false,
         }
+    }
+}
+
+/// What the original has for a key that a command does not give, as it is
+/// written here.
+pub(super) fn unsaid(key: &Key) -> Value {
+    match key.path {
+        "nouns.vocab_path" => DICTIONARY.into(),
+        _ => (key.default)(),
     }
 }
 
@@ -101,15 +115,12 @@ fn is_noun_dataset(value: &Value) -> bool {
 pub(super) fn linked(drafts: Vec<Draft>) -> Vec<Stage> {
     let mut stages: Vec<Stage> = Vec::new();
     for mut draft in drafts {
-        // Found before the links are made: they are what the dataset is.
-        let nouns: Vec<_> = schema::keys()
-            .iter()
-            .filter(|key| key.path.starts_with("nouns.") && !draft.reads(key))
-            .map(|key| key.path)
-            .collect();
-        draft.values.retain(|path, _| !nouns.contains(path));
         let inputs = inputs(&mut draft, &stages);
-        let name = free_name(usual_name(draft.action), &stages);
+        let usual = usual_name(draft.action);
+        let name = match &draft.label {
+            Some(label) => free_name(&format!("{usual}_{label}"), &stages),
+            None => free_name(usual, &stages),
+        };
         stages.push(Stage {
             name,
             inputs,
@@ -153,7 +164,6 @@ fn inputs(draft: &mut Draft, stages: &[Stage]) -> Vec<(String, usize)> {
     }
     draft.values.remove("data.dataset");
     draft.values.remove("data.datasets");
-    draft.linked = true;
     inputs
 }
 

@@ -1,16 +1,20 @@
 //! Command lines of the original: which program, which words.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use super::at_word;
 use crate::config::nearest::nearest;
 use crate::config::problem::Problem;
-use crate::config::source::{Location, Source};
+use crate::config::source::Location;
 
 /// What can be imported, for messages.
-pub(super) const PROGRAMS: &str = "commands are `./train.py action=…`, `./infer.py --checkpoint …`, `./gpt_annotation.py …` and \
-     `./dataset_annotation.py …`, files are flat YAML";
+pub(super) const PROGRAMS: &str = "commands are `./train.py action=…`, `./infer.py --checkpoint …`, `./gpt_annotation.py …`, \
+     `./dataset_annotation.py …` and `specificity_scores.py …`, files are flat YAML";
+
+/// How words begin what stands for a variable that the script does not set.
+pub(super) const VARIABLE: &str = "${env:";
+/// Longest end of a name of a stage.
+const MAX_LABEL: usize = 60;
 
 /// A program of the original that an experiment stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,13 +27,16 @@ pub(super) enum Program {
     AnnotateGpt,
     /// `dataset_annotation.py`: annotation by people.
     AnnotateHuman,
+    /// `specificity_scores.py`: scores weighted with how specific nouns are.
+    Specificity,
 }
 
-const ALL: [Program; 4] = [
+const ALL: [Program; 5] = [
     Program::Train,
     Program::Infer,
     Program::AnnotateGpt,
     Program::AnnotateHuman,
+    Program::Specificity,
 ];
 
 impl Program {
@@ -40,6 +47,7 @@ impl Program {
             Self::Infer => "infer.py",
             Self::AnnotateGpt => "gpt_annotation.py",
             Self::AnnotateHuman => "dataset_annotation.py",
+            Self::Specificity => "specificity_scores.py",
         }
     }
 }
@@ -53,42 +61,8 @@ pub(super) struct Command {
     pub text: String,
     /// What follows the program.
     pub arguments: Vec<String>,
-}
-
-/// The commands of a shell script, one per line; a backslash at the end of a
-/// line goes on in the next.
-pub(super) fn commands(source: &Arc<Source>, problems: &mut Vec<Problem>) -> Vec<Command> {
-    let mut commands = Vec::new();
-    let mut pending = String::new();
-    let mut begin = 0;
-    let mut offset = 0;
-    for line in source.text.split_inclusive('\n') {
-        if pending.is_empty() {
-            begin = offset;
-        }
-        offset += line.len();
-        let line = line.trim_end();
-        if let Some(part) = line.strip_suffix('\\') {
-            pending.push_str(part);
-            continue;
-        }
-        pending.push_str(line);
-        let text = std::mem::take(&mut pending);
-        let trimmed = text.trim_start();
-        if trimmed.is_empty() || trimmed.starts_with('#') {
-            continue;
-        }
-        let place = Location::new(source, begin..begin + line.len());
-        match shlex::split(&text) {
-            Some(words) => commands.extend(command(words, Some(place), problems)),
-            None => problems.push(
-                Problem::error("a quote is not closed")
-                    .at(place, "")
-                    .help("a command stands on one line, or its lines end with a backslash"),
-            ),
-        }
-    }
-    commands
+    /// End of the name of its stage.
+    pub label: Option<String>,
 }
 
 /// The command that words stand for; variables before it and the interpreter
@@ -106,6 +80,24 @@ pub(super) fn command(
         return None;
     };
     let arguments = at.map_or(&[][..], |at| &words[at + 1..]).to_vec();
+    // Only values of keys can be left to the environment.
+    let is_lost = |word: &&String| {
+        let is_value = match program {
+            Program::Train => word.contains('='),
+            Program::Infer => true,
+            _ => false,
+        };
+        word.contains(VARIABLE) && !is_value
+    };
+    if let Some(word) = arguments.iter().find(is_lost) {
+        let title = format!("`{}` takes no variables here: {word}", program.name());
+        let problem = Problem::error(title).help("set it with NAME=value in the script");
+        problems.push(match place {
+            Some(place) => problem.at(place, ""),
+            None => at_word(problem, word),
+        });
+        return None;
+    }
     Some(Command {
         program,
         text: words
@@ -114,6 +106,7 @@ pub(super) fn command(
             .collect::<Vec<_>>()
             .join(" "),
         arguments,
+        label: None,
     })
 }
 
@@ -128,30 +121,27 @@ pub(super) fn quoted(word: &str) -> Cow<'_, str> {
 
 /// Why a command line cannot be imported.
 fn no_experiment(words: &[String], name: Option<&str>, place: Option<Location>) -> Problem {
-    let here = match name {
-        Some("specificity_scores.py") => Some("novic specificity"),
-        _ => None,
-    };
     let first = words.first().map_or("", String::as_str);
-    let problem = match (name, here) {
-        (Some(name), Some(_)) => Problem::error(format!("`{name}` is no experiment")),
-        _ => Problem::error(format!("`{first}` is no command of the original")),
-    };
+    let problem = Problem::error(format!("`{first}` is no command of the original"));
     let problem = match place {
         Some(place) => problem.at(place, ""),
         None => at_word(problem, name.unwrap_or(first)),
     };
-    match here {
-        Some(here) => problem.help(format!(
-            "its command here is `{here}`, with the same options"
-        )),
-        None => {
-            let names = ALL.map(Program::name);
-            let near = name.and_then(|name| nearest(name, names));
-            let problem = near.into_iter().fold(problem, |problem, near| {
-                problem.help(format!("did you mean `./{near}`?"))
-            });
-            problem.help(PROGRAMS)
-        }
-    }
+    let near = name.and_then(|name| nearest(name, ALL.map(Program::name)));
+    let problem = near.into_iter().fold(problem, |problem, near| {
+        problem.help(format!("did you mean `./{near}`?"))
+    });
+    problem.help(PROGRAMS)
+}
+
+/// The end of the name of a stage that stands in loops: their values, if they
+/// are short.
+pub(super) fn label(point: &[String]) -> Option<String> {
+    let short = |value: &String| {
+        let last = value.rsplit(['/', ':']).next().unwrap_or_default();
+        last.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "_")
+    };
+    let label = point.iter().map(short).collect::<Vec<_>>().join("_");
+    let is_name = !label.is_empty() && label.len() <= MAX_LABEL;
+    is_name.then_some(label)
 }

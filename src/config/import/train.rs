@@ -3,12 +3,12 @@
 use serde_json::Value;
 
 use super::at_word;
-use super::draft::{Draft, Drafted};
-use super::script::Command;
+use super::draft::{DICTIONARY, Draft, Drafted};
+use super::script::{Command, VARIABLE};
 use crate::config::hydra;
 use crate::config::layer::mirror_switch;
 use crate::config::nearest::nearest;
-use crate::config::node::Node;
+use crate::config::node::{Node, Raw, word_int};
 use crate::config::overrides::{self, Override};
 use crate::config::problem::Problem;
 use crate::config::schema::{self, Action, Key, key_by_flat_name};
@@ -23,9 +23,6 @@ const IGNORED: &[&str] = &[
     "model.compile",
     "model.nested",
 ];
-
-/// Where the noun dictionary of the original belongs.
-const DICTIONARY: &str = "data/object_nouns.json";
 
 /// The stage that a command line describes.
 pub(super) fn draft(command: &Command, problems: &mut Vec<Problem>) -> Option<Draft> {
@@ -127,6 +124,7 @@ pub(super) fn take(
     problems: &mut Vec<Problem>,
 ) {
     let value = match mirror_switch(key, node, true)
+        .or_else(|| first_seed(key, node))
         .map_or_else(|| convert(node, key), |v| Ok(Converted::Value(v)))
     {
         Ok(Converted::Value(value)) => value,
@@ -136,23 +134,24 @@ pub(super) fn take(
             for fault in faults {
                 let problem = Problem::error(format!("{name}: {}", fault.title))
                     .at(Location::new(source, fault.span), fault.note);
-                problems.push(fault.help.into_iter().fold(problem, Problem::help));
+                let problem = fault.help.into_iter().fold(problem, Problem::help);
+                problems.push(match key.path {
+                    "tracking.wandb.mode" => problem.help("the original takes True or False"),
+                    _ => problem,
+                });
             }
             return;
         }
     };
     if key.path == "run.action" {
-        let action = value.as_str().and_then(|name| name.parse().ok());
-        if action == Some(Action::FixCheckpoints) {
-            let place = Location::new(source, node.span.clone());
-            let problem = Problem::error("`fix_checkpoints` is no stage of an experiment");
-            problems.push(
-                problem
-                    .at(place, "")
-                    .help("`novic checkpoint fix` does the same"),
-            );
+        match value.as_str().and_then(|name| name.parse::<Action>().ok()) {
+            Some(action) => draft.action = action,
+            None => {
+                let place = Location::new(source, node.span.clone());
+                let problem = Problem::error("what is to be done is not known").at(place, "");
+                problems.push(problem.help("write the name of the action out"));
+            }
         }
-        draft.action = action.unwrap_or(draft.action);
         return;
     }
     if key.path == "data.save_cache" {
@@ -166,7 +165,23 @@ pub(super) fn take(
     if IGNORED.contains(&key.path) {
         note = Some("has no effect here".to_owned());
     }
+    if first_seed(key, node).is_some() {
+        note = Some("the original takes values below 1 as 1".to_owned());
+    }
+    if value.to_string().contains(VARIABLE) {
+        note = Some("a variable of the environment, which must be set".to_owned());
+    }
     draft.values.insert(key.path, Drafted { value, note });
+}
+
+/// The original takes seeds below 1 as 1.
+fn first_seed(key: &Key, node: &Node) -> Option<Value> {
+    let seed = match &node.raw {
+        Raw::Int(seed) => *seed,
+        Raw::Word(word) => word_int(word)?,
+        _ => return None,
+    };
+    (key.path == "run.seed" && seed < 1).then(|| Value::from(1))
 }
 
 /// `$SOURCE/…` is relative to the working directory here.
@@ -209,6 +224,10 @@ pub(super) fn complete(draft: &mut Draft) {
     ) && !draft.values.contains_key("tracking.wandb.mode")
     {
         let note = "metrics stay in the local record; tracking.wandb.mode = \"online\" mirrors them as the original does by itself";
+        draft.notes.push(note.to_owned());
+    }
+    if draft.action == Action::FixCheckpoints {
+        let note = "without an experiment: novic checkpoint fix --dry-run, then without --dry-run";
         draft.notes.push(note.to_owned());
     }
     if let Some(output) = &draft.output {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::draft::{Drafted, Stage};
+use super::draft::{Drafted, Stage, unsaid};
 use crate::config::schema::{self, Key, SECTIONS};
 use crate::config::show::{toml_text, toml_value};
 
@@ -81,16 +81,16 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// The value of a key if every stage that reads it gives the same one.
+    /// The value of a key if every stage has the same one, given or not: what
+    /// only some commands say must not change the others.
     fn shared(&self, key: &Key) -> Option<&'a Drafted> {
-        let given = |stage: &'_ Stage| stage.draft.values.get(key.path).cloned();
         let first = self
             .stages
             .iter()
             .find_map(|stage| stage.draft.values.get(key.path))?;
-        let same = |stage: &Stage| match given(stage) {
+        let same = |stage: &Stage| match stage.draft.values.get(key.path) {
             Some(other) => other.value == first.value,
-            None => !stage.draft.reads(key),
+            None => unsaid(key) == first.value,
         };
         self.stages.iter().all(same).then_some(first)
     }

@@ -246,6 +246,7 @@ fn unknown_group_and_choice() {
       |         ^^^^^
       |
       = help: groups are directories; looked for base/model, model
+      = help: groups here are embedder
     "#);
 }
 

@@ -86,12 +86,12 @@ fn commands_that_use_each_others_caches() {
 
     [nouns]
     vocab_path = "data/object_nouns.json"  # not part of the program: novic hub get object-nouns
-    vocab_threshold = 2
 
     # a.bin: outputs lie in the store here; later stages take them with `inputs`
     [stage.nouns]
     kind = "convert_noun_dataset"
     embedder.batch_text = 64
+    nouns.vocab_threshold = 2
 
     # b.bin: outputs lie in the store here; later stages take them with `inputs`
     [stage.merged]
@@ -102,6 +102,7 @@ fn commands_that_use_each_others_caches() {
     kind = "train"
     inputs = ["merged"]
     tracking.wandb.mode = "off"
+    nouns.vocab_threshold = 5
 
     [stage.eval]
     kind = "eval"
@@ -280,13 +281,12 @@ fn mistakes() {
      | max_epochs=two
      |            ^^^ expected a whole number
     ");
-    let all =
-        refused("./train.py embeding_dataset=x init_lr=abc lr_warmpu=3 action=fix_checkpoints");
+    let all = refused("./train.py embeding_dataset=x init_lr=abc lr_warmpu=3 wandb=maybe");
     for part in [
         "did you mean `embedding_dataset`?",
         "did you mean `lr_warmup`?",
         "init_lr: expected a number",
-        "`novic checkpoint fix` does the same",
+        "the original takes True or False",
     ] {
         assert!(all.contains(part), "{part}\n{all}");
     }
@@ -300,15 +300,11 @@ fn mistakes() {
      |
      = help: import one point of it, then vary keys with `novic sweep`
     ");
-    assert_snapshot!(refused("./specificity_scores.py --all"), @r"
-    error: `specificity_scores.py` is no experiment
-    --> command line:1:1
-     |
-     | specificity_scores.py
-     | ^^^^^^^^^^^^^^^^^^^^^
-     |
-     = help: its command here is `novic specificity`, with the same options
-    ");
+    let reason = refused("./specificity_scores.py --all");
+    assert!(
+        reason.contains("specificity_scores.py") && reason.contains("--all"),
+        "{reason}"
+    );
     assert_snapshot!(refused("ls -l"), @r"
     error: `ls` is no command of the original
     --> command line:1:1
@@ -316,7 +312,7 @@ fn mistakes() {
      | ls
      | ^^
      |
-     = help: commands are `./train.py action=…`, `./infer.py --checkpoint …`, `./gpt_annotation.py …` and `./dataset_annotation.py …`, files are flat YAML
+     = help: commands are `./train.py action=…`, `./infer.py --checkpoint …`, `./gpt_annotation.py …`, `./dataset_annotation.py …` and `specificity_scores.py …`, files are flat YAML
     ");
     assert_snapshot!(refused("./infer.py --images a.jpg"), @r"error: infer.py: the following required arguments were not provided: --checkpoint <CHECKPOINT>");
 }
@@ -343,4 +339,237 @@ fn unknown_keys_that_are_added_are_left_out_with_a_warning() {
             .lines()
             .any(|line| line.starts_with("new_key"))
     );
+}
+
+fn script(text: &str) -> Result<Imported, ConfigErrors> {
+    import_script(Path::new("recipe.sh"), text, None)
+}
+
+fn imported(text: &str) -> Imported {
+    script(text).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+#[test]
+fn specificity_scores() {
+    let imported = text(
+        "extras/specificity/specificity_scores.py --specificity_file \
+         extras/specificity/_specificity_annotations.json --pred_dir 'outputs/my preds' \
+         --ann_file extras/world/_class_annotations.json",
+    );
+    let command = "novic specificity --specificity-file \
+                   extras/specificity/_specificity_annotations.json --pred-dir \
+                   'outputs/my preds' --ann-file extras/world/_class_annotations.json";
+    assert!(imported.contains(command), "{imported}");
+    assert_eq!(load(&imported).info.name.as_deref(), Some("specificity"));
+    let reason = refused("./specificity_scores.py --pred_dir x");
+    assert!(reason.contains("--ann_file"), "{reason}");
+}
+
+#[test]
+fn the_loop_over_embedders() {
+    let loops = "for DSET in CIFAR10 Food101 ImageNet1K; do for EMBEDDER in \
+                 openclip:timm/ViT-B-16-SigLIP openclip:apple/DFN5B-CLIP-ViT-H-14-378; do\n\
+                 ./train.py action=embedder_zero_shot cls_dataset_root=\"$DATASETS\" \
+                 cls_dataset=\"$DSET\" embedder_spec=\"$EMBEDDER\" batch_size_image=128\n\
+                 done; done\n";
+    let imported = imported(loops);
+    assert!(imported.warnings.is_empty());
+    let request = Request {
+        file: "imported.toml".into(),
+        text: Some(imported.text.clone()),
+        environment: vec![("DATASETS".to_owned(), "/data".to_owned())],
+        ..Request::default()
+    };
+    let experiment = Experiment::load(&request).unwrap_or_else(|errors| panic!("{errors}"));
+    let stages: Vec<_> = experiment
+        .stages
+        .iter()
+        .map(|stage| {
+            let config = &stage.config;
+            assert_eq!(
+                (config.cls.root.as_str(), config.embedder.batch_image),
+                ("/data", 128)
+            );
+            (stage.name.as_str(), config.embedder.spec.as_str())
+        })
+        .collect();
+    let siglip = "openclip:timm/ViT-B-16-SigLIP";
+    let dfn5b = "openclip:apple/DFN5B-CLIP-ViT-H-14-378";
+    assert_eq!(stages.len(), 6, "{}", imported.text);
+    assert_eq!(
+        stages[0],
+        ("embedder_zero_shot_CIFAR10_ViT-B-16-SigLIP", siglip)
+    );
+    assert_eq!(
+        stages[5],
+        (
+            "embedder_zero_shot_ImageNet1K_DFN5B-CLIP-ViT-H-14-378",
+            dfn5b
+        )
+    );
+}
+
+#[test]
+fn what_a_script_does_beside_its_commands() {
+    let text = "#!/bin/bash\nset -e\ncd /work && echo start; export CACHE=a.bin\n\
+                N=2 # nouns\nARGS=\"vocab_thres=$N batch_size_embed=64\"\n\
+                source env.sh\nSTAMP=$(date +%s)\nfor i in {1..2}; do\n\
+                python train.py action=convert_noun_dataset $ARGS \\\n  \
+                save_embedding_cache=\"${CACHE}_$i\" 2>&1 | tee log_$STAMP.txt || exit 1\ndone\n\
+                ./train.py action=train embedding_dataset=${CACHE}_2 max_epochs=${EPOCHS:-3} > log.txt\n";
+    let imported = imported(text);
+    let titles: Vec<_> = imported.warnings.iter().map(|w| w.title.as_str()).collect();
+    assert_eq!(titles, ["`cd` is left out", "`source` is left out"]);
+    for left_out in ["#   set -e\n", "#   echo start\n"] {
+        assert!(imported.text.contains(left_out), "{}", imported.text);
+    }
+    let experiment = load(&imported.text);
+    let names: Vec<_> = experiment.stages.iter().map(|s| s.name.as_str()).collect();
+    assert_eq!(names, ["nouns_1", "nouns_2", "train"]);
+    for stage in &experiment.stages[..2] {
+        assert_eq!(stage.config.nouns.vocab_threshold, 2);
+        assert_eq!(stage.config.embedder.batch_text, 64);
+    }
+    let train = &experiment.stages[2];
+    assert_eq!(train.config.train.max_epochs, 3);
+    assert_eq!(train.inputs[0].stage, "nouns_2");
+}
+
+#[test]
+fn scripts_that_cannot_be_imported() {
+    for (text, place, reason) in [
+        (
+            "\nif true; then\n./train.py action=train\nfi\n",
+            "recipe.sh:2:1",
+            "`if` cannot be imported",
+        ),
+        (
+            "./train.py action=train wandb_name=$(date)\n",
+            "recipe.sh:1:25",
+            "is only known to a shell",
+        ),
+        (
+            "N=`date`\n./train.py wandb_name=$N\n",
+            "recipe.sh:2:12",
+            "`$N` is only known",
+        ),
+        (
+            "./train.py 'action=train\n",
+            "recipe.sh:1:12",
+            "a quote is not closed",
+        ),
+        (
+            "./train.py action=train || ./train.py action=eval\n",
+            "recipe.sh:1:25",
+            "depends on",
+        ),
+        (
+            "for ((i=0;i<3;i++)); do ./train.py; done\n",
+            "recipe.sh:1:1",
+            "only loops over words",
+        ),
+        (
+            "for i in 1 2; do ./train.py\n",
+            "recipe.sh:1:1",
+            "`done` is missing",
+        ),
+        ("X=(a b)\n", "recipe.sh:1:3", "arrays and functions"),
+        (
+            "\n\n./train.py max_epochs=two\n",
+            "recipe.sh:3:1",
+            "expected a whole number",
+        ),
+        (
+            "./train.py action=$ACTION\n",
+            "recipe.sh:1:1",
+            "what is to be done is not known",
+        ),
+        (
+            "./specificity_scores.py --pred_dir $P --ann_file a\n",
+            "recipe.sh:1:1",
+            "takes no variables",
+        ),
+        (
+            "mv a.bin b.bin\n",
+            "recipe.sh:1:1",
+            "`mv` is no command of the original",
+        ),
+        (
+            "for i in {1..200000}; do echo; done\n",
+            "recipe.sh:1:10",
+            "turns",
+        ),
+    ] {
+        let errors = script(text).expect_err(text).to_string();
+        assert!(
+            errors.contains(place) && errors.contains(reason),
+            "{errors}"
+        );
+    }
+    let errors = script("cd x\necho\n").expect_err("no commands").to_string();
+    assert!(errors.contains("has no commands"), "{errors}");
+}
+
+#[test]
+fn what_some_commands_say_does_not_change_the_others() {
+    let text = "./train.py action=cache_noun_multiset vocab_thres=2 batch_size_token=64 save_embedding_cache=a.bin\n\
+                ./train.py action=train embedding_dataset=a.bin batch_size_token=64 accum_factor=16 determ=True\n";
+    let imported = imported(text);
+    let (shared, _) = imported.text.split_once("[stage.").expect("stages");
+    let shared = shared.lines().filter(|line| !line.starts_with('#'));
+    let shared: String = shared.map(|line| format!("{line}\n")).collect();
+    assert!(shared.contains("batch_token = 64"), "{}", imported.text);
+    for only_here in ["vocab_threshold", "accum_factor", "deterministic"] {
+        assert!(!shared.contains(only_here), "{}", imported.text);
+    }
+    let experiment = load(&imported.text);
+    let nouns = &experiment.stages[0].config;
+    let train = &experiment.stages[1].config;
+    let of = |config: &crate::config::schema::Config| {
+        (
+            config.nouns.vocab_threshold,
+            config.train.accum_factor,
+            config.run.deterministic,
+        )
+    };
+    assert_eq!(of(nouns), (2, 8, false));
+    assert_eq!(of(train), (0, 16, true));
+}
+
+#[test]
+fn what_the_program_would_refuse() {
+    let reason = refused("./train.py action=train num_heads=7 hidden_dim=100");
+    assert!(
+        reason.contains("7 attention heads do not divide the width 100"),
+        "{reason}"
+    );
+    let open = imported("./train.py action=train num_heads=7 hidden_dim=$WIDTH\n");
+    assert!(open.warnings[0].title.contains("7 attention heads"));
+    assert!(open.text.contains("hidden_dim = \"${env:WIDTH}\""));
+}
+
+#[test]
+fn seeds_below_one() {
+    for seed in ["0", "-3"] {
+        let imported = text(&format!("./train.py action=train determ_seed={seed}"));
+        let line = "seed = 1  # the original takes values below 1 as 1";
+        assert!(imported.contains(line), "{imported}");
+    }
+    let yaml = import_yaml(Path::new("config.yaml"), "determ_seed: 0\n", None);
+    let yaml = yaml.unwrap_or_else(|errors| panic!("{errors}"));
+    assert!(yaml.text.contains("seed = 1"), "{}", yaml.text);
+}
+
+#[test]
+fn checkpoints_to_fix() {
+    let imported = text("./train.py action=fix_checkpoints dry_run=True");
+    for part in [
+        "kind = \"fix_checkpoints\"",
+        "dry_run = true",
+        "novic checkpoint fix",
+    ] {
+        assert!(imported.contains(part), "{imported}");
+    }
+    assert!(!imported.contains("vocab_path"), "{imported}");
+    load(&imported);
 }

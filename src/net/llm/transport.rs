@@ -12,6 +12,7 @@ use super::exchange::request_id;
 use super::failure::{Failure, FailureClass};
 use super::multipart;
 use super::service::Service;
+use crate::causes::with_causes;
 use crate::net::tls;
 
 /// Longest response that is read, in bytes.
@@ -52,7 +53,7 @@ impl Transport {
             // The key must not be sent to where a service points.
             .redirect(Policy::none())
             .build()
-            .map_err(|error| LlmError::Client(whole(&error)))?;
+            .map_err(|error| LlmError::Client(with_causes(&error)))?;
         Ok(Self { client, service })
     }
 
@@ -112,14 +113,14 @@ impl Transport {
         let key = self.service.key.as_ref();
         let fault = |message: &str| Failure::on_the_way(message, key);
         let response = self.request(call).send();
-        let response = response.map_err(|error| fault(&whole(&error.without_url())))?;
+        let response = response.map_err(|error| fault(&with_causes(&error.without_url())))?;
         let status = response.status();
         let headers = response.headers().clone();
         let mut body = Vec::new();
         response
             .take(limit.saturating_add(1))
             .read_to_end(&mut body)
-            .map_err(|error| fault(&format!("the response breaks off: {}", whole(&error))))?;
+            .map_err(|error| fault(&format!("the response breaks off: {}", with_causes(&error))))?;
         if !status.is_success() {
             return Err(Failure::of_response(status.as_u16(), &headers, &body, key));
         }
@@ -184,16 +185,4 @@ fn headers(service: &Service) -> Result<HeaderMap, LlmError> {
         )?;
     }
     Ok(headers)
-}
-
-/// An error with its causes.
-fn whole(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -112,6 +112,8 @@ impl Planner<'_> {
             last: None,
             damage: None,
             expected: None,
+            scaled: false,
+            resized: false,
         };
         if blockages.is_empty() {
             step.id = self.id(&step)?;

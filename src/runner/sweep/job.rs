@@ -206,7 +206,7 @@ impl<'a> Workbench<'a> {
                     ..Selection::default()
                 },
                 keep_going: true,
-                retries: self.retries,
+                retries: self.retries.clone(),
                 slots: Slots::default(),
             },
             display,

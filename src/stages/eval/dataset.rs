@@ -1,14 +1,14 @@
 //! A dataset to evaluate on, and one pass over it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::super::inputs;
+use super::super::{inputs, noun_texts};
 use super::report;
 use crate::cache::{
-    CacheFile, DataConfig, DataRequest, Loader, LoaderInfo, LoaderMode, OpenOptions, TargetConfig,
-    Translation,
+    Cache, CacheFile, DataConfig, DataRequest, Loader, LoaderInfo, LoaderMode, NounTable,
+    OpenOptions, StrictFields, TargetConfig, Translation,
 };
 use crate::decoder::Dimensions;
 use crate::decoder::generate::{DroppedNoun, EncodedNouns};
@@ -17,10 +17,24 @@ use crate::evaluate::{Subject, TokenEvaluation, TokenResults};
 use crate::infer::TrainedDecoder;
 use crate::runner::{StageContext, StageError};
 
-/// An embedding cache with its own target and data configuration.
+/// Where the samples of a dataset are.
+pub(super) enum Source {
+    /// In an embedding cache.
+    File(PathBuf),
+    /// In the texts of `[nouns]`, embedded already if there is a text cache.
+    Texts(Option<PathBuf>),
+}
+
+/// Samples that can be read.
+enum Samples<'a> {
+    File(&'a Path),
+    Texts(Arc<Cache>),
+}
+
+/// A dataset with its own target and data configuration.
 pub(super) struct Dataset<'a> {
     name: &'a str,
-    path: &'a Path,
+    samples: Samples<'a>,
     nouns: Vec<String>,
     target: TargetConfig,
     data: DataConfig,
@@ -31,37 +45,82 @@ impl<'a> Dataset<'a> {
         context: &StageContext<'_>,
         embedder: &Embedder,
         name: &'a str,
+        source: &'a Source,
+    ) -> Result<Self, StageError> {
+        match source {
+            Source::File(path) => Self::of_file(context, embedder, name, path),
+            Source::Texts(made) => {
+                let (cache, target) = noun_texts::open(context, embedder, made.clone())?;
+                let nouns = cache.nouns().map_or(&[][..], NounTable::valid).to_vec();
+                let data = resolve(context, name, &cache.nominal(), &target)?;
+                Ok(Self {
+                    name,
+                    samples: Samples::Texts(Arc::new(cache)),
+                    nouns,
+                    target,
+                    data,
+                })
+            }
+        }
+    }
+
+    fn of_file(
+        context: &StageContext<'_>,
+        embedder: &Embedder,
+        name: &'a str,
         path: &'a Path,
     ) -> Result<Self, StageError> {
         let file = open(context, embedder, path)?;
         let nouns = file
             .nouns()
             .ok_or_else(|| StageError::failed(format!("{name} has no target nouns")))?;
-        let wished = &context.config().target;
-        let options = inputs::target_options(context, wished);
+        let options = inputs::target_options(context, &context.config().target);
         let tokenizer = embedder.tokenizer();
         let mut target = TargetConfig::build(tokenizer.as_ref(), nouns.valid(), &options)?;
         // All columns in every batch: further end tokens always fit.
         target.fixed_token_length |= context.config().eval.batch_independent;
-        let (nominal, strict) = file.nominal();
-        let request = DataRequest {
-            use_weights: wished.weights,
-            multi_target: wished.multi,
-            multi_first: wished.multi_first,
-            fixed_multi_length: wished.fixed_multi,
-            ..DataRequest::default()
-        };
-        let data = DataConfig::resolve(&nominal, &strict, &request, true)?;
-        for notice in data.check(&nominal, true, target.use_masks)? {
-            context.warn(&format!("{name}: {notice}"));
-        }
+        let data = resolve(context, name, &file.nominal(), &target)?;
         Ok(Self {
             name,
-            path,
+            samples: Samples::File(path),
             nouns: nouns.valid().to_vec(),
             target,
             data,
         })
+    }
+
+    /// The samples with the tokens of a model.
+    fn enter(
+        &self,
+        context: &StageContext<'_>,
+        embedder: &Embedder,
+        target: &TargetConfig,
+    ) -> Result<Arc<Cache>, StageError> {
+        let skips = context.config().eval.skip_unknown;
+        if skips && !self.target.use_masks {
+            return Err(StageError::failed(
+                "eval.skip_unknown needs masks: set target.masks=true",
+            ));
+        }
+        match &self.samples {
+            Samples::File(path) => {
+                let mut translation = Translation::new(&self.target, target)?;
+                if skips {
+                    translation = translation.leaving_out_unknown();
+                }
+                let file = open(context, embedder, path)?;
+                Ok(Arc::new(
+                    file.enter(Some(&self.target), Some(&translation))?,
+                ))
+            }
+            Samples::Texts(cache) if self.target == *target => Ok(cache.clone()),
+            Samples::Texts(_) => Err(StageError::failed(format!(
+                "{}: texts are evaluated only with the tokens they are made for, and the model \
+                 has others; give [nouns] and [target] of its training, or make an embedding \
+                 cache of the texts with a stage of kind convert_noun_dataset",
+                self.name
+            ))),
+        }
     }
 
     /// A model with random weights for its nouns.
@@ -88,21 +147,10 @@ impl<'a> Dataset<'a> {
     ) -> Result<(TokenResults, f64), StageError> {
         let config = context.config();
         let target = model.map_or(&self.target, |model| &model.target);
-        let mut translation = Translation::new(&self.target, target)?;
-        let skips = config.eval.skip_unknown;
-        if skips && !self.target.use_masks {
-            return Err(StageError::failed(
-                "eval.skip_unknown needs masks: set target.masks=true",
-            ));
-        }
-        if skips {
-            translation = translation.leaving_out_unknown();
-        }
-        let cache = open(context, embedder, self.path)?;
-        let cache = cache.enter(Some(&self.target), Some(&translation))?;
+        let cache = self.enter(context, embedder, target)?;
         let batch_size = usize::try_from(cache.len())?.min(config.data.batch_size);
         let info = LoaderInfo::new(cache.len(), batch_size, LoaderMode::Evaluation, 1)?;
-        let loader = Loader::new(Arc::new(cache), self.data, info, context.seed());
+        let loader = Loader::new(cache, self.data, info, context.seed());
         let guide = if config.eval.guided {
             let nouns = EncodedNouns::new(target, embedder.tokenizer().as_ref(), &self.nouns)?;
             warn_of_dropped(context, self.name, &nouns.dropped);
@@ -116,7 +164,7 @@ impl<'a> Dataset<'a> {
             guide: guide.as_ref(),
             dropout_seed: config.eval.train_mode.then_some(context.seed()),
             num_end_loss: model_config.model.num_end_loss,
-            leaves_out_absent: skips,
+            leaves_out_absent: config.eval.skip_unknown,
         };
         context.begin("samples", 0, Some(loader.cache().len()));
         let start = Instant::now();
@@ -131,6 +179,28 @@ impl<'a> Dataset<'a> {
         }
         Ok((results, elapsed))
     }
+}
+
+/// How targets are delivered: what the configuration asks for, of what there is.
+fn resolve(
+    context: &StageContext<'_>,
+    name: &str,
+    (nominal, strict): &(DataConfig, StrictFields),
+    target: &TargetConfig,
+) -> Result<DataConfig, StageError> {
+    let wished = &context.config().target;
+    let request = DataRequest {
+        use_weights: wished.weights,
+        multi_target: wished.multi,
+        multi_first: wished.multi_first,
+        fixed_multi_length: wished.fixed_multi,
+        ..DataRequest::default()
+    };
+    let data = DataConfig::resolve(nominal, strict, &request, true)?;
+    for notice in data.check(nominal, true, target.use_masks)? {
+        context.warn(&format!("{name}: {notice}"));
+    }
+    Ok(data)
 }
 
 fn open(

@@ -1,17 +1,20 @@
 //! `eval`: loss, token accuracy and noun accuracy of decoders on embedding
-//! caches, under teacher forcing (`training.md` 4).
+//! caches or the texts of nouns, under teacher forcing (`training.md` 4).
 
 mod dataset;
 mod report;
 
 use std::path::{Path, PathBuf};
+use std::slice;
 
 use serde_json::json;
 
-use self::dataset::Dataset;
+use self::dataset::{Dataset, Source};
 use self::report::report;
+use super::cache_noun_dataset::CacheNounDataset;
+use super::keys::{EMBEDDER, NOUNS, PROMPTS, READ_CACHE, keys};
 use super::text_cache::CACHE_FILE;
-use super::{inputs, pictures, trained};
+use super::{inputs, noun_texts, pictures, trained};
 use crate::config::compare::{self, Weight};
 use crate::config::keys_read;
 use crate::config::schema::{Action, Config, Key};
@@ -33,24 +36,27 @@ impl StageKind for Eval {
     }
 
     fn reads(&self) -> &'static [&'static str] {
-        &[
-            "embedder.spec",
-            "embedder.dtype",
-            "data.dataset",
-            "data.datasets",
-            "data.batch_size",
-            "data.cache_dir",
-            "data.strict_embedder",
-            "target",
-            "model",
-            "eval.train_mode",
-            "eval.guided",
-            "eval.debug",
-            "eval.batch_independent",
-            "eval.skip_unknown",
-            "checkpoint.load",
-            "checkpoint.load_many",
-            "checkpoint.per_dir",
+        keys![
+            EMBEDDER,
+            NOUNS,
+            PROMPTS,
+            READ_CACHE,
+            &[
+                "data.dataset",
+                "data.datasets",
+                "data.batch_size",
+                "nouns.cache",
+                "target",
+                "model",
+                "eval.train_mode",
+                "eval.guided",
+                "eval.debug",
+                "eval.batch_independent",
+                "eval.skip_unknown",
+                "checkpoint.load",
+                "checkpoint.load_many",
+                "checkpoint.per_dir",
+            ]
         ]
     }
 
@@ -65,8 +71,12 @@ impl StageKind for Eval {
     fn resources(&self, query: &ResourceQuery<'_>) -> Result<Vec<Resource>, StageError> {
         let mut resources = vec![inputs::embedder(query)?];
         if !query.inputs.iter().any(|kind| is_cache(kind)) {
-            for name in datasets(query.config) {
-                let path = inputs::cache_path(query.project, query.config, &name);
+            let datasets = datasets(query.config);
+            if datasets.iter().any(|name| noun_texts::is_named(name)) {
+                resources.extend(noun_texts::resources(query)?);
+            }
+            for name in datasets.iter().filter(|name| !noun_texts::is_named(name)) {
+                let path = inputs::cache_path(query.project, query.config, name);
                 let path = path.display().to_string();
                 resources.push(inputs::file(query, "cache", &path)?);
             }
@@ -85,11 +95,11 @@ impl StageKind for Eval {
             );
         }
         let (models, failed) = models(context, self, &embedder, &paths)?;
-        let datasets = dataset_files(context)?;
+        let datasets = sources(context)?;
         let mut records = Vec::new();
         let mut summary = Vec::new();
-        for (name, path) in &datasets {
-            let dataset = Dataset::open(context, &embedder, name, path)?;
+        for (name, source) in &datasets {
+            let dataset = Dataset::open(context, &embedder, name, source)?;
             if models.is_empty() {
                 let random = dataset.random_model(context, &embedder)?;
                 let results = dataset.evaluate(context, &embedder, None, &random)?;
@@ -130,19 +140,29 @@ fn datasets(config: &Config) -> Vec<String> {
     }
 }
 
-/// Datasets by name with their files.
-fn dataset_files(context: &StageContext<'_>) -> Result<Vec<(String, PathBuf)>, StageError> {
+/// Datasets by name with where their samples are.
+fn sources(context: &StageContext<'_>) -> Result<Vec<(String, Source)>, StageError> {
+    let texts = CacheNounDataset.name();
     let made: Vec<_> = (context.inputs().iter())
         .filter(|input| is_cache(&input.entry.manifest().kind))
-        .map(|input| Ok((input.stage.clone(), input.entry.file(CACHE_FILE)?)))
+        .map(|input| {
+            let source = match input.entry.manifest().kind == texts {
+                true => Source::Texts(noun_texts::text_cache(slice::from_ref(input))?),
+                false => Source::File(input.entry.file(CACHE_FILE)?),
+            };
+            Ok((input.stage.clone(), source))
+        })
         .collect::<Result<_, StageError>>()?;
     if !made.is_empty() {
         return Ok(made);
     }
     let config = context.config();
-    let path = |name: &str| inputs::cache_path(context.project(), config, name);
+    let source = |name: &str| match noun_texts::is_named(name) {
+        true => Source::Texts(None),
+        false => Source::File(inputs::cache_path(context.project(), config, name)),
+    };
     let named = datasets(config).into_iter();
-    Ok(named.map(|name| (name.clone(), path(&name))).collect())
+    Ok(named.map(|name| (name.clone(), source(&name))).collect())
 }
 
 /// The decoders, and how many of several cannot be used.

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::error::WandbError;
 use super::fault::{self, Fault};
 use super::key::ApiKey;
+use crate::causes::with_causes;
 use crate::net::tls;
 
 /// Longest answer that is read, in bytes.
@@ -65,7 +66,7 @@ fn certificates(path: &Path) -> Result<Vec<Certificate>, WandbError> {
         why,
     };
     let text = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
-    let found = Certificate::from_pem_bundle(&text).map_err(|error| wrong(whole(&error)))?;
+    let found = Certificate::from_pem_bundle(&text).map_err(|error| wrong(with_causes(&error)))?;
     match found.is_empty() {
         true => Err(wrong("it has no certificates (PEM)".to_owned())),
         false => Ok(found),
@@ -98,7 +99,7 @@ impl Client {
             .redirect(Policy::none())
             .timeout(None)
             .build()
-            .map_err(|error| WandbError::Client(whole(&error)))?;
+            .map_err(|error| WandbError::Client(with_causes(&error)))?;
         Ok(Client {
             http,
             base: base_url.trim_end_matches('/').to_owned(),
@@ -226,8 +227,9 @@ impl Client {
     /// The body of a successful answer, all within `timeout`.
     fn answer(&self, request: RequestBuilder, timeout: Duration) -> Result<Vec<u8>, Fault> {
         let until = Instant::now() + timeout;
-        let passing =
-            |error: reqwest::Error| Fault::passing(self.key.hide_in(&whole(&error.without_url())));
+        let passing = |error: reqwest::Error| {
+            Fault::passing(self.key.hide_in(&with_causes(&error.without_url())))
+        };
         let response = request.timeout(timeout).send().map_err(passing)?;
         let status = response.status();
         let header = response.headers().get(RETRY_AFTER);
@@ -280,18 +282,6 @@ fn segment(text: &str) -> String {
             false => format!("%{byte:02X}"),
         })
         .collect()
-}
-
-/// An error with its causes.
-fn whole(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]
