@@ -233,8 +233,8 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
         Ok(exit) => exit as u8,
         Err(error) => {
             error.print();
-            if json {
-                // Whoever reads it has gone: the exit code says enough.
+            // One document at most; whoever is gone has the exit code.
+            if json && !print::has_printed() {
                 let _ = print::print(&format!("{:#}\n", error.to_json()));
             }
             error.exit as u8

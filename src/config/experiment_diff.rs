@@ -22,8 +22,8 @@ pub struct ExperimentDifference {
     pub sides: [Option<(Value, Origin)>; 2],
 }
 
-/// What is different in `b`, in the order of the schema and of the stages.
-/// Values that stages have from the shared sections are told once.
+/// What is different in `b`, of the experiment's own sections, of values and
+/// stages, and of tables and plots.
 pub fn experiment_differences(a: &Experiment, b: &Experiment) -> Vec<ExperimentDifference> {
     let mut found = Vec::new();
     for key in schema::document_keys() {
@@ -46,6 +46,24 @@ pub fn experiment_differences(a: &Experiment, b: &Experiment) -> Vec<ExperimentD
         });
         add(&mut found, format!("annotate.gpt.price.{model}"), sides);
     }
+    found.extend(stage_differences(a, b));
+    let cell = |experiment: &Experiment, path: &str| {
+        let cells = &mut experiment.cells.iter();
+        let cell = cells.find(|cell| cell.path() == path)?;
+        Some((cell.to_json(), Origin::At(cell.location.clone())))
+    };
+    let paths = a.cells.iter().chain(&b.cells).map(Cell::path);
+    for path in paths.collect::<BTreeSet<_>>() {
+        let sides = [a, b].map(|experiment| cell(experiment, &path));
+        add(&mut found, path, sides);
+    }
+    found
+}
+
+/// What is different in `b` for the stages, in the order of the schema and of
+/// the stages. Values that stages have from the shared sections are told once.
+pub fn stage_differences(a: &Experiment, b: &Experiment) -> Vec<ExperimentDifference> {
+    let mut found = Vec::new();
     for key in schema::keys() {
         let sides = [
             side(&a.config, &a.origins, key.path),
@@ -59,16 +77,6 @@ pub fn experiment_differences(a: &Experiment, b: &Experiment) -> Vec<ExperimentD
         .filter(|stage| a.stage(&stage.name).is_none());
     for stage in a.stages.iter().chain(added) {
         stages(&mut found, &stage.name, [a, b]);
-    }
-    let cell = |experiment: &Experiment, path: &str| {
-        let cells = &mut experiment.cells.iter();
-        let cell = cells.find(|cell| cell.path() == path)?;
-        Some((cell.to_json(), Origin::At(cell.location.clone())))
-    };
-    let paths = a.cells.iter().chain(&b.cells).map(Cell::path);
-    for path in paths.collect::<BTreeSet<_>>() {
-        let sides = [a, b].map(|experiment| cell(experiment, &path));
-        add(&mut found, path, sides);
     }
     found
 }

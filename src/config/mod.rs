@@ -47,7 +47,7 @@ pub(crate) use choices::rounded;
 pub use choices::{Choices, Distribution, is_several, parse_choices};
 pub use compose::Request;
 pub use experiment::Experiment;
-pub use experiment_diff::{ExperimentDifference, experiment_differences};
+pub use experiment_diff::{ExperimentDifference, experiment_differences, stage_differences};
 pub use family::Family;
 pub use home::expanded;
 pub use migrate::{Migrated, VERSION, migrate};

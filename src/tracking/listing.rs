@@ -778,6 +778,8 @@ mod tests {
     use super::super::{RunEnd, RunRecorder, RunStart, read_record};
     use super::*;
 
+    type Make<'a> = &'a dyn Fn(&Path);
+
     fn begin(project: &Project) -> RunRecorder {
         let start = RunStart {
             experiment: "test".into(),
@@ -805,7 +807,7 @@ mod tests {
         let run = begin(&project);
         let good = run.id().to_string();
         run.finish(end()).unwrap();
-        let make: [(&str, &dyn Fn(&Path)); 7] = [
+        let make: [(&str, Make<'_>); 7] = [
             ("it is empty", &|path| fs::write(path, "").unwrap()),
             ("it is too short", &|path| {
                 fs::write(path, "NOVICREC").unwrap()
@@ -904,7 +906,7 @@ mod tests {
         let run = begin(&project);
         let folder = run.dir().to_owned();
         run.finish(end()).unwrap();
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o0)).unwrap();
         let (runs, errors) = list_runs(&project).unwrap();
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
         assert!(runs.len() == 1 && errors.is_empty());

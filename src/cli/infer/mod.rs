@@ -21,6 +21,7 @@ use self::inputs::Inputs;
 use self::labels::LabelFile;
 use self::output::Output;
 use super::dtype::Dtype;
+use super::print::Out;
 use super::{CliError, Exit, complete};
 use crate::decoder::DecoderError;
 use crate::decoder::generate::{GenerationConfig, Stop};
@@ -231,8 +232,9 @@ pub struct InferIo<'a> {
 pub fn cmd_infer(args: &InferArgs) -> Result<Exit, CliError> {
     let interrupt = Interrupt::of_signals().map_err(CliError::failed)?;
     let progress = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    let mut out = std::io::stdout().lock();
+    let out = std::io::stdout().lock();
     let colours = out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    let mut out = Out(out);
     let bar = progress.clone();
     let mut log = |line: &str| bar.suspend(|| eprintln!("{line}"));
     infer(

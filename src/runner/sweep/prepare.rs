@@ -6,8 +6,8 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::config::schema::{self, shard_count};
 use crate::config::{
-    ConfigErrors, Experiment, Family, Location, Problem, Request, Setting, SourceKind,
-    experiment_differences, nearest,
+    ConfigErrors, Experiment, Family, Location, Problem, Request, Setting, SourceKind, nearest,
+    stage_differences,
 };
 use crate::runner::plan::project_of;
 use crate::runner::registry::Registry;
@@ -720,7 +720,7 @@ fn changes(
         let Ok(then) = old.member(point) else {
             continue;
         };
-        let differences = experiment_differences(&then, &now);
+        let differences = stage_differences(&then, &now);
         for difference in differences.iter().filter(|it| shapes_results(&it.path)) {
             let [before, after] = difference.texts();
             let origin = difference.sides[1]
