@@ -33,7 +33,7 @@ impl LoadedCache {
             let made = noun_texts::text_cache(context.inputs())?;
             let (cache, target_config) = noun_texts::open(context, embedder, made)?;
             let (nominal, strict) = cache.nominal();
-            let data_config = resolve(context, (&nominal, &strict), &target_config)?;
+            let data_config = resolve(context, "", (&nominal, &strict), &target_config)?;
             return Ok(Self {
                 cache,
                 target_config,
@@ -57,7 +57,7 @@ impl LoadedCache {
         let options = inputs::target_options(context, &config.target);
         let target_config = TargetConfig::build(tokenizer.as_ref(), nouns.valid(), &options)?;
         let (nominal, strict) = file.nominal();
-        let data_config = resolve(context, (&nominal, &strict), &target_config)?;
+        let data_config = resolve(context, "", (&nominal, &strict), &target_config)?;
         Ok(Self {
             cache: file.enter(Some(&target_config), None)?,
             target_config,
@@ -68,8 +68,10 @@ impl LoadedCache {
 }
 
 /// How targets are delivered: what the configuration asks for, of what there is.
-fn resolve(
+/// Warnings begin with `whose`.
+pub(super) fn resolve(
     context: &StageContext<'_>,
+    whose: &str,
     (nominal, strict): (&DataConfig, &StrictFields),
     target_config: &TargetConfig,
 ) -> Result<DataConfig, StageError> {
@@ -83,7 +85,7 @@ fn resolve(
     };
     let data_config = DataConfig::resolve(nominal, strict, &request, true)?;
     for notice in data_config.check(nominal, true, target_config.use_masks)? {
-        context.warn(&notice.to_string());
+        context.warn(&format!("{whose}{notice}"));
     }
     Ok(data_config)
 }

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::super::loaded_cache::resolve;
 use super::super::{inputs, noun_texts};
 use super::report;
 use crate::cache::{
-    Cache, CacheFile, DataConfig, DataRequest, Loader, LoaderInfo, LoaderMode, NounTable,
-    OpenOptions, StrictFields, TargetConfig, Translation,
+    Cache, CacheFile, DataConfig, Loader, LoaderInfo, LoaderMode, NounTable, OpenOptions,
+    TargetConfig, Translation,
 };
 use crate::decoder::Dimensions;
 use crate::decoder::generate::{DroppedNoun, EncodedNouns};
@@ -52,7 +53,8 @@ impl<'a> Dataset<'a> {
             Source::Texts(made) => {
                 let (cache, target) = noun_texts::open(context, embedder, made.clone())?;
                 let nouns = cache.nouns().map_or(&[][..], NounTable::valid).to_vec();
-                let data = resolve(context, name, &cache.nominal(), &target)?;
+                let (nominal, strict) = cache.nominal();
+                let data = resolve(context, &format!("{name}: "), (&nominal, &strict), &target)?;
                 Ok(Self {
                     name,
                     samples: Samples::Texts(Arc::new(cache)),
@@ -79,7 +81,8 @@ impl<'a> Dataset<'a> {
         let mut target = TargetConfig::build(tokenizer.as_ref(), nouns.valid(), &options)?;
         // All columns in every batch: further end tokens always fit.
         target.fixed_token_length |= context.config().eval.batch_independent;
-        let data = resolve(context, name, &file.nominal(), &target)?;
+        let (nominal, strict) = file.nominal();
+        let data = resolve(context, &format!("{name}: "), (&nominal, &strict), &target)?;
         Ok(Self {
             name,
             samples: Samples::File(path),
@@ -179,28 +182,6 @@ impl<'a> Dataset<'a> {
         }
         Ok((results, elapsed))
     }
-}
-
-/// How targets are delivered: what the configuration asks for, of what there is.
-fn resolve(
-    context: &StageContext<'_>,
-    name: &str,
-    (nominal, strict): &(DataConfig, StrictFields),
-    target: &TargetConfig,
-) -> Result<DataConfig, StageError> {
-    let wished = &context.config().target;
-    let request = DataRequest {
-        use_weights: wished.weights,
-        multi_target: wished.multi,
-        multi_first: wished.multi_first,
-        fixed_multi_length: wished.fixed_multi,
-        ..DataRequest::default()
-    };
-    let data = DataConfig::resolve(nominal, strict, &request, true)?;
-    for notice in data.check(nominal, true, target.use_masks)? {
-        context.warn(&format!("{name}: {notice}"));
-    }
-    Ok(data)
 }
 
 fn open(
