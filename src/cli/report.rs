@@ -373,8 +373,8 @@ fn answer(args: &ReportArgs) -> Result<Exit, CliError> {
             frames.push(("records".to_owned(), records));
         }
     }
-    let answer =
-        query::answer(query, &frames).map_err(|error| CliError::from_error(Exit::Usage, &error))?;
+    let answer = query::answer(query, &frames).map_err(experiment::report)?;
+    warn(&answer.warnings);
     if args.json || args.format == [Format::Json] {
         return print(&format!("{:#}\n", answer.json()));
     }

@@ -23,8 +23,8 @@ use crate::reports::render;
 use crate::runner::mirror;
 use crate::runner::{
     Display, Execution, Hooks, Interrupt, LineDisplay, Plan, Retries, RunSummary, RunningHooks,
-    Selection, Slots, StageDeath, StepResult, TerminalDisplay, execute, make_cells, plan_text,
-    result_text, unread_by_chosen,
+    Selection, Slots, StageDeath, StepResult, TerminalDisplay, done_in_runs, execute, make_cells,
+    plan_text, result_text, unread_by_chosen,
 };
 use crate::stages;
 use crate::store::Project;
@@ -316,6 +316,7 @@ fn selection(args: &RunOptions) -> Selection {
         until: args.until.clone(),
         force: args.force.clone(),
         force_all: args.force_all,
+        done: Vec::new(),
     }
 }
 
@@ -347,10 +348,12 @@ fn run(
     overrides: &[String],
     experiment: &Experiment,
     plan: &Plan,
-    selection: Selection,
+    mut selection: Selection,
 ) -> Result<(String, RunSummary, bool), CliError> {
     let failed = |error: &dyn std::error::Error| CliError::from_error(Exit::Failed, error);
     let deaths = deaths(plan.project())?;
+    selection.done =
+        done_in_runs(plan.project(), &guard::killed_runs()).map_err(|error| failed(&error))?;
     let strict = mirror::wanted(experiment, plan, &selection, Path::new(""));
     check_strict(&plan.project().runs_dir(), &strict).map_err(|error| failed(&error))?;
     let interrupt = Interrupt::of_signals().map_err(|error| failed(&error))?;

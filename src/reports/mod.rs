@@ -14,6 +14,7 @@ pub mod experiment;
 pub mod expression;
 pub mod field;
 pub mod format;
+pub mod frame;
 pub mod local;
 pub mod number_text;
 mod origins;

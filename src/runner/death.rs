@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::store::Project;
-use crate::tracking::{RunState, TrackingError, find_run};
+use crate::tracking::{RunOverview, RunState, StageOutcome, TrackingError, find_run};
 
 /// An attempt at a stage that killed its process, or died with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,9 +27,28 @@ impl StageDeath {
     }
 }
 
-fn in_run(project: &Project, dir: &Path) -> Result<Vec<StageDeath>, TrackingError> {
+/// Names of the steps that were made in the runs in these directories.
+///
+/// # Errors
+/// A record that cannot be read.
+pub fn done_in_runs(project: &Project, dirs: &[PathBuf]) -> Result<Vec<String>, TrackingError> {
+    let mut done = Vec::new();
+    for dir in dirs {
+        let stages = overview(project, dir)?.stages.into_iter();
+        let made = stages.filter(|stage| stage.outcome == Some(StageOutcome::Done));
+        done.extend(made.map(|stage| stage.name));
+    }
+    Ok(done)
+}
+
+fn overview(project: &Project, dir: &Path) -> Result<RunOverview, TrackingError> {
     let id = dir.file_name().unwrap_or_default().to_string_lossy();
-    let (overview, _) = find_run(project, &id)?;
+    find_run(project, &id).map(|(overview, _)| overview)
+}
+
+fn in_run(project: &Project, dir: &Path) -> Result<Vec<StageDeath>, TrackingError> {
+    let overview = overview(project, dir)?;
+    let id = dir.file_name().unwrap_or_default().to_string_lossy();
     let how = match overview.state {
         RunState::Killed {
             out_of_memory: true,

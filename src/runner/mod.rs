@@ -52,7 +52,7 @@ mod why_tests;
 pub use cell::{CellContext, CellMaker, CellQuery, CellReads, make_cells};
 pub use compare_files::{Agreement, TOLERANCE, compare_outputs};
 pub use context::{InputEntry, StageContext};
-pub use death::StageDeath;
+pub use death::{StageDeath, done_in_runs};
 pub use display::{Display, Quiet, StageReport};
 pub use error::{RunError, StageError};
 pub use execute::{Execution, Retries, execute};

@@ -18,6 +18,9 @@ pub struct Selection {
     pub force: Vec<String>,
     /// All again.
     pub force_all: bool,
+    /// Not again, whatever is forced: these steps were made already by an earlier
+    /// process of the same command, which was killed.
+    pub done: Vec<String>,
 }
 
 /// A choice applied to a plan: for each step, whether to run it, and whether
@@ -76,8 +79,8 @@ impl Selection {
             keep(&mut run, &chosen);
         }
         let mut force = named(steps, &self.force)?;
-        for (force, run) in force.iter_mut().zip(&run) {
-            *force = *run && (*force || self.force_all);
+        for ((force, run), step) in force.iter_mut().zip(&run).zip(steps) {
+            *force = *run && (*force || self.force_all) && !self.done.contains(&step.name);
         }
         Ok(Chosen { run, force })
     }

@@ -257,8 +257,11 @@ fn a_stage_that_takes_the_process_along_fails_alone() {
          [stage.free]\nkind = \"nothing\"\ninputs = [\"texts\"]\n",
     );
     let arguments = ["run", "mine.toml", "--retries=1", "--retry-pause=0.01"];
-    let call = folder.call(&[&arguments[..], &["--keep-going"]].concat());
+    let call = folder.call(&[&arguments[..], &["--keep-going", "--force-all"]].concat());
     let call = call.expect(1);
+    let made = |line: &&str| line.contains("DONE") && line.ends_with("texts");
+    let made = call.err.lines().filter(made).count();
+    assert_eq!(made, 1, "once in all processes: {}", call.err);
     assert!(
         call.err.contains("going on with what is left"),
         "{}",
