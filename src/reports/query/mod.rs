@@ -241,20 +241,25 @@ impl Mistake {
             problem = problem.help(format!("did you mean `{near}`?"));
         }
         for (name, frame) in frames {
-            let columns = frame.columns().iter().take(40);
-            let fields: Vec<&str> = columns.map(|column| column.name().as_str()).collect();
-            let more = match frame.width() - fields.len() {
-                0 => String::new(),
-                more => format!(" and {more} more"),
-            };
-            problem = problem.help(format!(
-                "`{name}` has the fields {}{more}",
-                fields.join(", ")
-            ));
+            problem = problem.help(fields_of(name, frame));
         }
         problem
             .help("names with a dot stand in double quotes")
             .into()
+    }
+}
+
+/// What there is to ask for in a frame.
+fn fields_of(name: &str, frame: &DataFrame) -> String {
+    let columns = frame.columns().iter().take(40);
+    let fields: Vec<&str> = columns.map(|column| column.name().as_str()).collect();
+    match frame.width() - fields.len() {
+        _ if fields.is_empty() => format!("`{name}` has no records"),
+        0 => format!("`{name}` has the fields {}", fields.join(", ")),
+        more => format!(
+            "`{name}` has the fields {} and {more} more",
+            fields.join(", ")
+        ),
     }
 }
 
@@ -394,5 +399,7 @@ mod tests {
         let frames = [("records".to_owned(), Vec::new())];
         let found = answer("SELECT COUNT(*) AS n FROM records", &frames);
         assert_eq!(found.unwrap().json(), json!([{"n": 0}]));
+        let error = answer("SELECT top1 FROM records", &frames).unwrap_err();
+        assert!(error.to_string().contains("`records` has no records"));
     }
 }
