@@ -276,6 +276,11 @@ fn word(query: &str, start: usize) -> std::ops::Range<usize> {
 /// The known name nearest to the one that is missing.
 fn near_name<'a>(reason: &str, frames: &'a [(&str, DataFrame)]) -> Option<&'a str> {
     let (kind, name) = reason.strip_prefix("no such ")?.split_once(": ")?;
+    // A name in quotes has a question of SQLite behind it.
+    let name = match name.strip_prefix('"') {
+        Some(quoted) => quoted.split('"').next()?,
+        None => name,
+    };
     let columns = frames.iter().flat_map(|(_, frame)| frame.columns());
     let columns = columns.map(|column| column.name().as_str());
     match kind {
