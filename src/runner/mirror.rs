@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::schema::{Config, WandbMode, WandbResume};
 use crate::config::{Experiment, SourceKind, StageSpec};
-use crate::runner::plan::{Plan, Step, StepState};
+use crate::runner::plan::{Plan, StepState};
 use crate::runner::selection::Selection;
 use crate::tracking::wandb::{Continues, Description, Mirrors, Say, Settings, Wanted};
 
@@ -31,16 +31,12 @@ pub fn wanted(
     selection: &Selection,
     outputs: &Path,
 ) -> Vec<Wanted> {
-    let again = |step: &Step| {
-        let named = |name: &String| *name == step.stage || *name == step.name;
-        selection.force_all || selection.force.iter().any(named)
-    };
     let mut found: Vec<Wanted> = Vec::new();
     for step in plan.steps() {
         let Some(stage) = experiment.stage(&step.stage) else {
             continue;
         };
-        let up_to_date = matches!(step.state, StepState::UpToDate(_)) && !again(step);
+        let up_to_date = matches!(step.state, StepState::UpToDate(_)) && !selection.forces(step);
         let mode = stage.config.tracking.wandb.mode;
         if !is_mirrored(&step.kind) || up_to_date || mode == WandbMode::Off {
             continue;
@@ -50,7 +46,7 @@ pub fn wanted(
             config.run.seed = seed;
         }
         let resumes = matches!(step.state, StepState::Resumable(_) | StepState::Failed(_));
-        let continues = match resumes && !again(step) {
+        let continues = match resumes && !selection.forces(step) {
             true => Continues::PartialWork,
             false => Continues::No,
         };

@@ -53,6 +53,12 @@ impl Selection {
         }
     }
 
+    /// Whether a step is made again although its output is in the store.
+    pub(super) fn forces(&self, step: &Step) -> bool {
+        let named = self.force_all || is_named(step, &self.force);
+        named && !self.done.contains(&step.name)
+    }
+
     pub(super) fn apply(&self, plan: &Plan) -> Result<Chosen, RunError> {
         let steps = plan.steps();
         let mut run = vec![true; steps.len()];
@@ -78,10 +84,9 @@ impl Selection {
             }
             keep(&mut run, &chosen);
         }
-        let mut force = named(steps, &self.force)?;
-        for ((force, run), step) in force.iter_mut().zip(&run).zip(steps) {
-            *force = *run && (*force || self.force_all) && !self.done.contains(&step.name);
-        }
+        check(steps, &self.force)?;
+        let force = steps.iter().zip(&run);
+        let force = force.map(|(step, run)| *run && self.forces(step)).collect();
         Ok(Chosen { run, force })
     }
 }
@@ -93,17 +98,25 @@ fn keep(run: &mut [bool], chosen: &[bool]) {
 }
 
 fn named(steps: &[Step], names: &[String]) -> Result<Vec<bool>, RunError> {
+    check(steps, names)?;
+    Ok(steps.iter().map(|step| is_named(step, names)).collect())
+}
+
+/// Whether a step or its stage is among names.
+fn is_named(step: &Step, names: &[String]) -> bool {
+    names.contains(&step.stage) || names.contains(&step.name)
+}
+
+/// Fails if a name is unknown.
+fn check(steps: &[Step], names: &[String]) -> Result<(), RunError> {
     for wanted in names {
         if !steps
             .iter()
-            .any(|step| step.stage == *wanted || step.name == *wanted)
+            .any(|step| is_named(step, std::slice::from_ref(wanted)))
         {
             let known = steps.iter().map(|step| step.name.as_str());
             return Err(RunError::unknown_stage(wanted, known));
         }
     }
-    Ok(steps
-        .iter()
-        .map(|step| names.contains(&step.stage) || names.contains(&step.name))
-        .collect())
+    Ok(())
 }
