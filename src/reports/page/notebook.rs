@@ -2,6 +2,7 @@
 //! and how to come back to this result.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -135,11 +136,17 @@ pub struct Notebook {
 }
 
 impl Notebook {
-    /// Writes the page as one self-contained file, atomically.
+    /// Writes the page as one self-contained file, atomically; one that is there
+    /// already stays as it is.
     pub fn write(&self, path: &Path) -> io::Result<()> {
-        publish_file(path, |file| {
-            file.write_all(self.render().into_string().as_bytes())
-        })
+        let page = self.render().into_string();
+        let same_length = |file: fs::Metadata| file.is_file() && file.len() == page.len() as u64;
+        if fs::metadata(path).is_ok_and(same_length)
+            && fs::read(path).is_ok_and(|known| known == page.as_bytes())
+        {
+            return Ok(());
+        }
+        publish_file(path, |file| file.write_all(page.as_bytes()))
     }
 
     /// The page.
