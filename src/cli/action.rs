@@ -32,12 +32,6 @@ pub struct ActionArgs {
     options: RunOptions,
 }
 
-impl ActionArgs {
-    pub(super) fn options(&self) -> &RunOptions {
-        &self.options
-    }
-}
-
 /// Runs one action.
 pub fn cmd_action(args: &ActionArgs) -> Result<Exit, CliError> {
     let registry = stages::registry();

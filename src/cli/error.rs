@@ -7,26 +7,44 @@ use serde_json::{Value, json};
 
 use crate::causes::with_causes;
 
-/// Exit codes of all commands.
+/// How commands end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Exit {
     /// Everything was done.
-    Success = 0,
+    Success,
     /// Work failed.
-    Failed = 1,
+    Failed,
     /// The command line or the configuration is wrong.
-    Usage = 2,
+    Usage,
     /// Finished, but some inputs failed or were parked.
-    SomeInputsFailed = 3,
+    SomeInputsFailed,
     /// A service does not accept the key, or there is none.
-    Authentication = 4,
+    Authentication,
     /// The account at a service has nothing left.
-    Quota = 5,
+    Quota,
     /// A limit of cost, tokens or requests is reached.
-    Budget = 6,
+    Budget,
     /// Interrupted by the user.
-    Interrupted = 130,
+    Interrupted,
+    /// With the code of another process, or of a script.
+    As(u8),
+}
+
+impl Exit {
+    /// The exit code.
+    pub fn code(self) -> u8 {
+        match self {
+            Exit::Success => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::SomeInputsFailed => 3,
+            Exit::Authentication => 4,
+            Exit::Quota => 5,
+            Exit::Budget => 6,
+            Exit::Interrupted => 130,
+            Exit::As(code) => code,
+        }
+    }
 }
 
 /// Why a command failed: a message that completes "error: …" (or a whole
@@ -80,7 +98,7 @@ impl CliError {
 
     /// The same as JSON, for those who asked for JSON.
     pub fn to_json(&self) -> Value {
-        json!({ "error": strip_colours(self.message.trim_end()), "exit_code": self.exit as u8 })
+        json!({ "error": strip_colours(self.message.trim_end()), "exit_code": self.exit.code() })
     }
 
     /// Prints the error to standard error.

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal};
 use std::path::Path;
 
-use super::{CliError, Exit};
+use super::{CliError, Exit, guard};
 use crate::config::schema::Needs;
 use crate::config::{ConfigErrors, Experiment, Problem, Request, StageSpec, render};
 use crate::reports::experiment::{plot_specs, table_specs};
@@ -41,9 +41,9 @@ pub(super) fn warn_of_needs(experiment: &Experiment, jobs: Option<usize>) {
     }
 }
 
-/// Shows warnings on standard error.
+/// Shows warnings on standard error, unless the parent of this run has done so.
 pub(super) fn warn(warnings: &[Problem]) {
-    if !warnings.is_empty() {
+    if !warnings.is_empty() && !guard::is_child() {
         let colour = io::stderr().is_terminal();
         eprintln!("{}\n", render(warnings, colour));
     }

@@ -1,8 +1,9 @@
 //! The small parent of a run.
 //!
 //! When a process is killed, its parent alone can tell by which signal. A run
-//! is therefore done by a child of the process that the user started, which
-//! does nothing but wait, pass on signals, and say how the child ended.
+//! is therefore done by a child of the process that the user started. That one
+//! looks whether there is anything to do, says what is to be said before, and
+//! then does nothing but wait, pass on signals, and say how the child ended.
 
 use std::env;
 use std::ffi::OsString;
@@ -35,8 +36,7 @@ const KILLED: &str = "NOVIC_KILLED_RUNS";
 /// With `goes_on`, another child follows one that was killed, except by
 /// somebody who wanted that: it knows which stages took the other along.
 pub(super) fn as_parent(goes_on: bool) -> Option<u8> {
-    if file_of_parent().is_some() {
-        stay_no_longer_than_parent();
+    if is_child() {
         return None;
     }
     let mut killed = tempfile::NamedTempFile::new().ok()?;
@@ -64,6 +64,12 @@ pub(super) fn as_parent(goes_on: bool) -> Option<u8> {
         }
         eprintln!("error: killed by signal {signal}; going on with what is left");
     }
+}
+
+/// Whether this process is the child of such a parent, which has told the user
+/// what there is to know before a run.
+pub(super) fn is_child() -> bool {
+    file_of_parent().is_some()
 }
 
 /// How a child ended.
@@ -112,7 +118,7 @@ fn child(killed: &Path) -> Option<Ended> {
             Ended::Code(code.unwrap_or(1))
         }
         // Before it listened to signals.
-        Some(SIGHUP | SIGINT | SIGTERM) => Ended::Code(Exit::Interrupted as u8),
+        Some(SIGHUP | SIGINT | SIGTERM) => Ended::Code(Exit::Interrupted.code()),
         Some(signal) => {
             let run = fs::read(file.path()).unwrap_or_default();
             let run = (!run.is_empty()).then(|| PathBuf::from(OsString::from_vec(run)));
@@ -167,15 +173,19 @@ fn file_of_parent() -> Option<PathBuf> {
         .then(|| PathBuf::from(OsString::from_vec(told[colon + 1..].to_vec())))
 }
 
-/// Whoever kills the process he started means the run.
+/// In a child, ends this process with its parent: whoever kills the process he
+/// started means the run.
 #[cfg(target_os = "linux")]
-fn stay_no_longer_than_parent() {
+pub(super) fn stay_no_longer_than_parent() {
+    if !is_child() {
+        return;
+    }
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-    if file_of_parent().is_none() {
+    if !is_child() {
         // It ended a moment ago.
         std::process::exit(1);
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn stay_no_longer_than_parent() {}
+pub(super) fn stay_no_longer_than_parent() {}

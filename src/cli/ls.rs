@@ -1,11 +1,13 @@
 //! `novic ls`: the runs of a project.
 
 use std::collections::BTreeSet;
+use std::slice;
 use std::time::Duration;
 
 use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
 use comfy_table::{CellAlignment, Table, presets};
+use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::print::print;
@@ -14,7 +16,9 @@ use super::{CliError, Exit, complete};
 use crate::config::{nearest, schema};
 use crate::runner::time_text;
 use crate::store::Project;
-use crate::tracking::{FIELDS, Filter, RunOverview, StageOutcome, list_runs, order, plain};
+use crate::tracking::{
+    FIELDS, Fields, Filter, Picked, RunList, RunOverview, StageOutcome, order, plain,
+};
 
 /// List the runs of this project
 ///
@@ -58,20 +62,25 @@ pub fn cmd_ls(args: &LsArgs) -> Result<Exit, CliError> {
     let failed = |error| CliError::from_error(Exit::Failed, &error);
     let project =
         Project::find(None).map_err(|error| CliError::from_error(Exit::Failed, &error))?;
-    let (mut runs, errors) = list_runs(&project).map_err(failed)?;
-    for error in &errors {
+    let runs = RunList::read(&project).map_err(failed)?;
+    for error in runs.errors() {
         eprintln!("warning: {}", printable(&error.to_string()));
     }
     let names = names(args);
-    if needs_surroundings(&names) {
-        RunOverview::read_surroundings(&mut runs, &project);
-    }
-    check(&args.filters, &runs)?;
+    let picked = pick(&names, &runs, &project);
+    check(&args.filters, &picked)?;
     if runs.is_empty() && !args.json {
         return print(&format!("no runs in {}\n", project.home().display()));
     }
-    warn_of_unknown_names(&names, &runs);
-    let (shown, hidden) = select(args, runs);
+    warn_of_unknown_names(&names, &picked, || {
+        (0..runs.len()).map(|at| runs.unlabelled(at)).collect()
+    });
+    let (chosen, hidden) = select(args, &picked);
+    let shown = chosen.into_par_iter().map(|at| runs.overview(at));
+    let mut shown: Vec<_> = shown.collect();
+    if needs_surroundings(&names) {
+        RunOverview::read_surroundings(&mut shown, &project);
+    }
     if args.json {
         let runs: Vec<_> = shown.iter().map(|run| to_json(args, run)).collect();
         return print(&format!("{:#}\n", json!(runs)));
@@ -91,36 +100,60 @@ pub fn cmd_ls(args: &LsArgs) -> Result<Exit, CliError> {
     print(&text)
 }
 
-/// The runs to list, and how many others fulfil the filters.
-fn select(args: &LsArgs, runs: Vec<RunOverview>) -> (Vec<RunOverview>, usize) {
-    let fulfils = |run: &RunOverview| args.filters.iter().all(|filter| filter.matches(run));
-    let mut runs: Vec<_> = runs.into_iter().filter(fulfils).collect();
+/// Fields of all runs, without keeping more of them than that.
+fn pick<'a>(names: &BTreeSet<&'a str>, runs: &RunList, project: &Project) -> Vec<Picked<'a>> {
+    let labelled = ["tags", "note", "labels"]
+        .iter()
+        .any(|name| names.contains(name));
+    let surroundings = needs_surroundings(names);
+    let all = (0..runs.len()).into_par_iter().map(|at| {
+        if names.is_empty() {
+            return Picked::default();
+        }
+        let mut run = match labelled {
+            true => runs.overview(at),
+            false => runs.unlabelled(at),
+        };
+        if surroundings {
+            RunOverview::read_surroundings(slice::from_mut(&mut run), project);
+        }
+        Picked::of(&run, names)
+    });
+    all.collect()
+}
+
+/// Which of the runs to list, in this order, and how many others fulfil the
+/// filters.
+fn select(args: &LsArgs, runs: &[impl Fields]) -> (Vec<usize>, usize) {
+    let fulfils = |at: &usize| args.filters.iter().all(|filter| filter.matches(&runs[*at]));
+    let mut chosen: Vec<usize> = (0..runs.len()).filter(fulfils).collect();
     let count = if args.last == 0 {
-        runs.len()
+        chosen.len()
     } else {
         args.last
     };
-    let hidden = runs.len().saturating_sub(count);
+    let hidden = chosen.len().saturating_sub(count);
     match args.sort.as_deref() {
         None => {
-            runs.drain(..hidden);
+            chosen.drain(..hidden);
         }
         Some(sort) => {
             let (name, descending) = match sort.strip_prefix('-') {
                 Some(name) => (name, true),
                 None => (sort, false),
             };
-            let mut keyed: Vec<_> = runs.into_iter().map(|run| (run.field(name), run)).collect();
+            let keyed = chosen.into_iter().map(|at| (runs[at].field(name), at));
+            let mut keyed: Vec<_> = keyed.collect();
             keyed.sort_by(|(a, _), (b, _)| match (a, b) {
                 // Those without a value come last in both directions.
                 (Some(_), Some(_)) if descending => order(b.as_ref(), a.as_ref()),
                 _ => order(a.as_ref(), b.as_ref()),
             });
             keyed.truncate(count);
-            runs = keyed.into_iter().map(|(_, run)| run).collect();
+            chosen = keyed.into_iter().map(|(_, at)| at).collect();
         }
     }
-    (runs, hidden)
+    (chosen, hidden)
 }
 
 /// Names of all fields on the command line.
@@ -140,7 +173,7 @@ pub(super) fn needs_surroundings(names: &BTreeSet<&str>) -> bool {
 }
 
 /// Refuses filters that compare fields with what they never hold.
-pub(super) fn check(filters: &[Filter], runs: &[RunOverview]) -> Result<(), CliError> {
+pub(super) fn check(filters: &[Filter], runs: &[impl Fields]) -> Result<(), CliError> {
     filters
         .iter()
         .try_for_each(|filter| filter.check(runs))
@@ -148,12 +181,16 @@ pub(super) fn check(filters: &[Filter], runs: &[RunOverview]) -> Result<(), CliE
 }
 
 /// A name that no run has is probably a slip of the fingers.
-fn warn_of_unknown_names(names: &BTreeSet<&str>, runs: &[RunOverview]) {
+fn warn_of_unknown_names(
+    names: &BTreeSet<&str>,
+    runs: &[impl Fields],
+    whole: impl Fn() -> Vec<RunOverview>,
+) {
     let fields = FIELDS.into_iter().chain(RunOverview::SURROUNDINGS);
     let known: BTreeSet<&str> = fields.collect();
     for name in names.difference(&known) {
         if !runs.is_empty() && runs.iter().all(|run| run.field(name).is_none()) {
-            let near = near_field(name, runs);
+            let near = near_field(name, &whole());
             let near = near.map(|near| format!("did you mean `{near}`? "));
             let near = near.unwrap_or_default();
             eprintln!("warning: no run has a field `{name}`; {near}see `novic ls --help`");
@@ -381,7 +418,8 @@ mod tests {
         }
         let words = ["ls"].iter().chain(arguments);
         let args = <Line as clap::Parser>::parse_from(words).args;
-        let (shown, hidden) = select(&args, runs);
+        let (chosen, hidden) = select(&args, &runs);
+        let shown: Vec<_> = chosen.into_iter().map(|at| runs[at].clone()).collect();
         let text = if args.columns.is_empty() {
             table(&shown)
         } else {

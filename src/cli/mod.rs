@@ -172,19 +172,12 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
         .try_complete(arguments.clone(), here.as_deref())
         .unwrap_or_else(|error| error.exit());
     if completed {
-        return Exit::Success as u8;
+        return Exit::Success.code();
     }
     let options = arguments.iter().take_while(|word| *word != "--");
     let json = options.into_iter().any(|word| word == "--json");
     let cli = Cli::parse_from(arguments);
-    let run = match &cli.command {
-        Command::Run(args) => Some(args.options()),
-        Command::Action(args) => Some(args.options()),
-        _ => None,
-    };
-    if let Some(code) = run.and_then(|options| guard::as_parent(options.goes_on())) {
-        return code;
-    }
+    guard::stay_no_longer_than_parent();
     let result: Result<Exit, CliError> = match cli.command {
         Command::Run(args) => cmd_run(&args),
         Command::Action(args) => cmd_action(&args),
@@ -212,10 +205,7 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
         Command::Rm(args) => cmd_rm(&args),
         Command::Export(args) => cmd_export(&args),
         Command::Sync(args) => cmd_sync(&args),
-        Command::Replay(args) => match cmd_replay(&args) {
-            Ok(code) => return code,
-            Err(error) => Err(error),
-        },
+        Command::Replay(args) => cmd_replay(&args),
         Command::Gc(args) => cmd_gc(&args),
         Command::Nouns(args) => cmd_nouns(&args),
         Command::Checkpoint(args) => cmd_checkpoint(&args),
@@ -230,14 +220,14 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
         Command::Hub(args) => cmd_hub(&args),
     };
     match result {
-        Ok(exit) => exit as u8,
+        Ok(exit) => exit.code(),
         Err(error) => {
             error.print();
             // One document at most; whoever is gone has the exit code.
             if json && !print::has_printed() {
                 let _ = print::print(&format!("{:#}\n", error.to_json()));
             }
-            error.exit as u8
+            error.exit.code()
         }
     }
 }

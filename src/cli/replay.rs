@@ -100,7 +100,7 @@ enum Step {
 }
 
 /// Replays a script.
-pub fn cmd_replay(args: &ReplayArgs) -> Result<u8, CliError> {
+pub fn cmd_replay(args: &ReplayArgs) -> Result<Exit, CliError> {
     let text = fs::read(&args.script).map_err(|error| {
         CliError::usage(format!("cannot read {}: {error}", args.script.display()))
     })?;
@@ -172,7 +172,7 @@ pub fn cmd_replay(args: &ReplayArgs) -> Result<u8, CliError> {
     if args.json {
         print(&format!("{:#}\n", json!({ "run": id, "status": status })))?;
     }
-    Ok(status)
+    Ok(Exit::As(status))
 }
 
 /// How the script's run is mirrored.

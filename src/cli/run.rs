@@ -114,15 +114,9 @@ pub(super) struct RunOptions {
     json: bool,
 }
 
-impl RunArgs {
-    pub(super) fn options(&self) -> &RunOptions {
-        &self.options
-    }
-}
-
 impl RunOptions {
     /// Whether there may be something left to do when a stage fails.
-    pub(super) fn goes_on(&self) -> bool {
+    fn goes_on(&self) -> bool {
         self.keep_going || self.retries > 0
     }
 }
@@ -166,7 +160,7 @@ pub fn cmd_run(args: &RunArgs) -> Result<Exit, CliError> {
             if !selection(&options).is_partial() {
                 options.only = same_stages(&record, &experiment);
             }
-            if !options.only.is_empty() && !options.json {
+            if !options.only.is_empty() && !options.json && !guard::is_child() {
                 eprintln!("only {}, as in that run", options.only.join(", "));
             }
             experiment
@@ -218,15 +212,17 @@ pub(super) fn run_experiment(
     overrides: &[String],
     args: &RunOptions,
 ) -> Result<Exit, CliError> {
-    if experiment.launcher.kind == LauncherKind::Slurm {
+    if experiment.launcher.kind == LauncherKind::Slurm && !guard::is_child() {
         eprintln!(
             "warning: this run is done here; `novic sweep run {}` submits it to SLURM",
             experiment.file.display()
         );
     }
-    let mut plan = make_plan(experiment, args.paranoid)?;
+    // A moment ago the parent read those files.
+    let paranoid = args.paranoid && !guard::is_child();
+    let mut plan = make_plan(experiment, paranoid)?;
     if args.download && fetch_missing(&plan)? {
-        plan = make_plan(experiment, args.paranoid)?;
+        plan = make_plan(experiment, paranoid)?;
     }
     // Tables with mistakes should not wait for the end of a long run.
     check_cells(experiment)?;
@@ -270,6 +266,11 @@ pub(super) fn run_experiment(
                 plan_text(&plan)
             ),
         ));
+    }
+    // What was read for the plan is not read again.
+    let _ = plan.hashes().save();
+    if let Some(code) = guard::as_parent(args.goes_on()) {
+        return Ok(Exit::As(code));
     }
     let (id, summary, stopped_remotely) = run(args, overrides, experiment, &plan, selection)?;
     if let Ok(usual) = Project::find(None)

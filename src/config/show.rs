@@ -254,8 +254,12 @@ pub fn own_keys<'a>(
     stage: &'a StageSpec,
     shared: &'a Config,
 ) -> impl Iterator<Item = &'static Key> + 'a {
-    schema::keys().iter().copied().filter(|key| {
-        key.path != "run.action" && stage.config.get(key.path) != shared.get(key.path)
+    let sections = stage.config.unequal_sections(shared);
+    schema::keys().iter().copied().filter(move |key| {
+        let section = key.path.split('.').next().unwrap_or_default();
+        sections.contains(&section)
+            && key.path != "run.action"
+            && stage.config.get(key.path) != shared.get(key.path)
     })
 }
 

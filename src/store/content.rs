@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::fmt;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::num::ParseIntError;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
@@ -72,6 +74,36 @@ impl Stamp {
     fn is_settled(&self, now_ms: u64) -> bool {
         let newest = self.mtime_ns.max(self.ctime_ns) / 1_000_000;
         newest + SETTLED_MS < i128::from(now_ms)
+    }
+}
+
+/// Its numbers, separated by colons.
+impl fmt::Display for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Stamp {
+            size,
+            mtime_ns,
+            ctime_ns,
+            inode,
+            device,
+        } = self;
+        write!(f, "{size}:{mtime_ns}:{ctime_ns}:{inode}:{device}")
+    }
+}
+
+impl FromStr for Stamp {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Stamp, ParseIntError> {
+        let mut numbers = text.splitn(5, ':');
+        let mut number = || numbers.next().unwrap_or_default();
+        Ok(Stamp {
+            size: number().parse()?,
+            mtime_ns: number().parse()?,
+            ctime_ns: number().parse()?,
+            inode: number().parse()?,
+            device: number().parse()?,
+        })
     }
 }
 
@@ -280,6 +312,8 @@ mod tests {
             inode: 1,
             device: 1,
         };
+        assert_eq!(stamp.to_string().parse(), Ok(stamp));
+        assert!("1:2:3:4".parse::<Stamp>().is_err());
         assert!(!stamp.is_settled(5_500));
         assert!(stamp.is_settled(7_500));
     }

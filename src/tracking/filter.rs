@@ -1,6 +1,6 @@
 //! Filter expressions over runs: `state = failed and train.lr.init < 0.01`.
 //!
-//! Names are those of [`RunOverview::field`]. Operators are `=`, `!=`, `<`,
+//! Names are those of [`RunOverview::field`](super::RunOverview::field). Operators are `=`, `!=`, `<`,
 //! `<=`, `>`, `>=` and `~` (a text contains; a list has an element that
 //! contains), joined with `and`, `or`, `not` and parentheses. Numbers compare as
 //! numbers, all else as text; seconds may be written as `90s` or `1h30m`.
@@ -11,7 +11,8 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
-use super::listing::{FIELDS, RunOverview, RunState};
+use super::fields::Fields;
+use super::listing::{FIELDS, RunState};
 use crate::config::nearest;
 use crate::config::schema::{self, Key, Kind};
 
@@ -96,7 +97,7 @@ fn near_text(near: Option<&str>) -> String {
 impl Filter {
     /// Whether a run fulfils it. A field that the run does not have is unequal
     /// to everything.
-    pub fn matches(&self, run: &RunOverview) -> bool {
+    pub fn matches(&self, run: &impl Fields) -> bool {
         match self {
             Filter::All(parts) => parts.iter().all(|part| part.matches(run)),
             Filter::Any(parts) => parts.iter().any(|part| part.matches(run)),
@@ -118,7 +119,7 @@ impl Filter {
     /// # Errors
     /// A comparison that no run can fulfil as it is meant: with a state that does
     /// not exist, or of a number with a text.
-    pub fn check(&self, runs: &[RunOverview]) -> Result<(), FilterError> {
+    pub fn check(&self, runs: &[impl Fields]) -> Result<(), FilterError> {
         match self {
             Filter::All(parts) | Filter::Any(parts) => {
                 parts.iter().try_for_each(|part| part.check(runs))
@@ -174,7 +175,7 @@ impl Content {
     }
 
     /// What all runs hold that have the field.
-    fn seen(name: &str, runs: &[RunOverview]) -> Content {
+    fn seen(name: &str, runs: &[impl Fields]) -> Content {
         let values = runs.iter().filter_map(|run| run.field(name));
         let values: Vec<Value> = values.filter(|value| !value.is_null()).collect();
         let all = |is: fn(&Value) -> bool| !values.is_empty() && values.iter().all(is);
@@ -233,7 +234,7 @@ fn check(
     name: &str,
     operator: Operator,
     value: &str,
-    runs: &[RunOverview],
+    runs: &[impl Fields],
 ) -> Result<(), FilterError> {
     let is_equality = matches!(operator, Operator::Equal | Operator::Unequal);
     let may_be_none = is_equality && key(name).is_none_or(|key| key.nullable);

@@ -19,13 +19,13 @@ use super::death::Death;
 use super::error::TrackingError;
 use super::event::{Event, RunHeader, StageOutcome, StampedEvent};
 use super::frame::is_begun;
-use super::index::{Indexed, RunIndex};
 use super::labels::Labels;
 use super::reader::{
     RECORD, SURROUNDINGS, check_record, read_record_without_metrics, read_surroundings,
 };
 use super::recorder::LEASE;
 use super::run_id::RunId;
+use super::run_list::{RunList, run_ids};
 
 /// Format version of `summary.json`. Version 1 lacked `values`: such a run is
 /// read from its record.
@@ -262,6 +262,13 @@ impl RunOverview {
     /// [`RunOverview::read_surroundings`].
     pub const SURROUNDINGS: [&str; 16] = SURROUNDINGS;
 
+    /// Reads what people said about the run in `dir`.
+    pub(super) fn read_labels(&mut self, dir: &Path) {
+        let labels = Labels::read(dir);
+        self.tags = labels.tags;
+        self.note = labels.note;
+    }
+
     /// Reads what the records of runs say of machine, program and sources. Those
     /// that cannot be read say nothing.
     pub fn read_surroundings(runs: &mut [RunOverview], project: &Project) {
@@ -471,20 +478,16 @@ pub(super) fn write_overview(dir: &Path, overview: &RunOverview) -> Result<(), T
 /// The overview of a run with its labels; `None` if there is no record yet.
 fn read_overview(project: &Project, id: &RunId) -> Result<Option<RunOverview>, TrackingError> {
     let dir = project.runs_dir().join(id.as_str());
-    let overview = overview_of(project, id, &dir)?;
-    Ok(overview.map(|overview| labelled(overview, &dir)))
-}
-
-fn labelled(overview: RunOverview, dir: &Path) -> RunOverview {
-    let labels = Labels::read(dir);
-    RunOverview {
-        tags: labels.tags,
-        note: labels.note,
-        ..overview
+    let mut overview = overview_of(project, id, &dir)?;
+    if let Some(overview) = &mut overview {
+        overview.read_labels(&dir);
     }
+    Ok(overview)
 }
 
-fn overview_of(
+/// The overview of the run in `dir` without its labels; `None` if there is no
+/// record yet.
+pub(super) fn overview_of(
     project: &Project,
     id: &RunId,
     dir: &Path,
@@ -519,13 +522,13 @@ fn overview_of(
                 Ok(LeaseState::Abandoned(Some(holder)))
                     if is_begun(&path) && holder.beat_ms < holder.since_ms + FIRST_MS =>
                 {
-                    let overview = unreadable(project, id, true, &error);
+                    let overview = unreadable(project, id, true, in_words(&error));
                     RunOverview {
                         reason: None,
                         ..overview
                     }
                 }
-                _ => return Ok(Some(unreadable(project, id, is_alive, &error))),
+                _ => return Ok(Some(unreadable(project, id, is_alive, in_words(&error)))),
             }
         }
     };
@@ -589,9 +592,14 @@ fn is_young(dir: &Path) -> bool {
     age.is_none_or(|age| age < START)
 }
 
-/// What can be said of a run whose record says nothing.
-fn unreadable(project: &Project, id: &RunId, is_alive: bool, error: &TrackingError) -> RunOverview {
-    let what = in_words(error);
+/// What can be said of a run whose record says nothing, and `what` is wrong with
+/// it.
+pub(super) fn unreadable(
+    project: &Project,
+    id: &RunId,
+    is_alive: bool,
+    what: String,
+) -> RunOverview {
     let started_ms = started_ms(id).unwrap_or(0);
     let (state, reason) = match is_alive {
         true => (RunState::Running, Some(what)),
@@ -640,50 +648,6 @@ fn in_words(error: &TrackingError) -> String {
     }
 }
 
-/// All runs of a project, oldest first, and what could not be read.
-pub fn list_runs(
-    project: &Project,
-) -> Result<(Vec<RunOverview>, Vec<TrackingError>), TrackingError> {
-    let (found, errors) = overviews(project, RunIndex::read(project))?;
-    let mut found: Vec<_> = found.into_iter().map(|(run, _)| run).collect();
-    found.sort_by(|a, b| (a.started_ms, &a.run).cmp(&(b.started_ms, &b.run)));
-    Ok((found, errors))
-}
-
-/// A run, and whether the index knew it.
-type Found = (RunOverview, bool);
-
-/// All runs in no order, and what could not be read.
-pub(super) fn overviews(
-    project: &Project,
-    mut index: RunIndex,
-) -> Result<(Vec<Found>, Vec<TrackingError>), TrackingError> {
-    let runs_dir = project.runs_dir();
-    let known: Vec<(RunId, Option<Indexed>)> = run_ids(project)?
-        .into_iter()
-        .map(|id| {
-            let indexed = index.take(id.as_str());
-            (id, indexed)
-        })
-        .collect();
-    let read = |(id, indexed): (RunId, Option<Indexed>)| {
-        let dir = runs_dir.join(id.as_str());
-        match indexed.and_then(|indexed| indexed.believed(&dir)) {
-            Some(overview) => Ok(Some((labelled(overview, &dir), true))),
-            None => Ok(read_overview(project, &id)?.map(|overview| (overview, false))),
-        }
-    };
-    let read: Vec<Result<_, TrackingError>> = known.into_par_iter().map(read).collect();
-    let (mut found, mut errors) = (Vec::with_capacity(read.len()), Vec::new());
-    for overview in read {
-        match overview {
-            Ok(overview) => found.extend(overview),
-            Err(error) => errors.push(error),
-        }
-    }
-    Ok((found, errors))
-}
-
 /// Removes the record of the run in `dir`, as a whole as far as anybody can
 /// see.
 pub fn remove_run(dir: &Path) -> Result<(), TrackingError> {
@@ -696,22 +660,6 @@ pub fn remove_run(dir: &Path) -> Result<(), TrackingError> {
         _ => fs::remove_dir_all(&doomed),
     };
     removed.map_err(TrackingError::io("remove", &doomed))
-}
-
-fn run_ids(project: &Project) -> Result<Vec<RunId>, TrackingError> {
-    let dir = project.runs_dir();
-    let items = match fs::read_dir(&dir) {
-        Ok(items) => items,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(TrackingError::io("list", &dir)(error)),
-    };
-    let mut ids = Vec::new();
-    for item in items {
-        let name = item.map_err(TrackingError::io("list", &dir))?.file_name();
-        ids.extend(name.to_str().and_then(|name| name.parse::<RunId>().ok()));
-    }
-    ids.sort();
-    Ok(ids)
 }
 
 /// Finds a run by its id, a unique part of it, or `latest`: the newest one whose
@@ -728,10 +676,11 @@ pub fn find_run(project: &Project, wanted: &str) -> Result<(RunOverview, PathBuf
         nearest,
     };
     if wanted == "latest" {
-        let (mut runs, _) = list_runs(project)?;
-        let readable = runs.iter().rposition(|run| !run.state.is_unreadable());
-        let last = readable.map(|at| runs.swap_remove(at));
-        let last = last.or_else(|| runs.pop()).ok_or_else(|| unknown(None))?;
+        let runs = RunList::read(project)?;
+        let newest_first = || (0..runs.len()).rev().map(|at| runs.overview(at));
+        let readable = newest_first().find(|run| !run.state.is_unreadable());
+        let last = readable.or_else(|| newest_first().next());
+        let last = last.ok_or_else(|| unknown(None))?;
         let dir = dir.join(&last.run);
         return Ok((last, dir));
     }

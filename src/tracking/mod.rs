@@ -12,6 +12,7 @@ mod environment;
 mod error;
 mod event;
 mod export;
+mod fields;
 mod filter;
 mod follower;
 mod frame;
@@ -26,6 +27,7 @@ mod recorder;
 mod recorder_tests;
 mod rows;
 mod run_id;
+mod run_list;
 mod system;
 mod value;
 pub mod wandb;
@@ -38,19 +40,20 @@ pub use environment::{Environment, GitState, Surroundings};
 pub use error::TrackingError;
 pub use event::{ConsoleLine, Event, Level, RunEnd, RunHeader, StageOutcome, StampedEvent};
 pub use export::{ExportFormat, write_csv, write_metrics, write_parquet, write_tensorboard};
+pub use fields::{Fields, Picked};
 pub use filter::{Filter, FilterError, Operator, order, plain};
 pub use follower::RunFollower;
 pub use frame::FORMAT as RECORD_FORMAT;
 pub use index::refresh_index;
 pub use labels::{FORMAT as LABELS_FORMAT, Labels};
 pub use listing::{
-    FIELDS, FORMAT as OVERVIEW_FORMAT, RunOverview, RunState, StageOverview, find_run, list_runs,
-    remove_run,
+    FIELDS, FORMAT as OVERVIEW_FORMAT, RunOverview, RunState, StageOverview, find_run, remove_run,
 };
 pub use metrics::{Metrics, Row, Stream};
 pub use reader::{RunRecord, read_metrics, read_record, read_record_without_metrics};
 pub use recorder::{RunRecorder, RunStart, StageLog};
 pub use run_id::RunId;
+pub use run_list::{RunList, list_runs};
 pub use system::SYSTEM;
 pub use value::Value;
 pub use watch::{Follow, Happening, Watch};

@@ -225,6 +225,19 @@ fn a_run_ends_with_the_process_that_was_started() {
 }
 
 #[test]
+fn what_is_to_be_said_before_a_run_is_said_once() {
+    let folder = with_experiment(NOTHING);
+    for is_up_to_date in [false, true] {
+        let call = folder.call(&["run", "mine.toml", "noise.vec_norm=2"]);
+        let call = call.expect(0);
+        let warnings = call.err.matches("the override has no effect").count();
+        assert_eq!(warnings, 1, "{}", call.err);
+        let nothing_to_do = call.err.contains("everything is up to date");
+        assert_eq!(nothing_to_do, is_up_to_date, "{}", call.err);
+    }
+}
+
+#[test]
 fn hooks_hear_of_the_end_and_hold_up_nothing() {
     let folder = with_experiment(&format!(
         "hooks.finish = [\"cat > heard.json\", \"exit 7\"]\n{NOTHING}"

@@ -277,7 +277,7 @@ fn local_runs_are_shown_and_older_records_read() {
     older["format"] = json!(1);
     older.as_object_mut().unwrap().remove("values");
     fs::write(run.join("summary.json"), older.to_string()).unwrap();
-    let _ = fs::remove_file(folder.path(".novic/cache/runs.jsonl"));
+    let _ = fs::remove_file(folder.path(".novic/cache/runs.index"));
     let broken = runs.join("ovod_20200101_000000");
     fs::create_dir(&broken).unwrap();
     fs::write(

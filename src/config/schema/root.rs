@@ -28,6 +28,17 @@ macro_rules! config {
         /// What they hold, in the same order.
         pub(super) const SECTION_DOCS: &[&str] = &[$( concat!($($doc),*) ),+];
 
+        impl Config {
+            /// Names of the sections that are not equal in both.
+            pub fn unequal_sections(&self, other: &Config) -> Vec<&'static str> {
+                let mut unequal = Vec::new();
+                $( if self.$section != other.$section {
+                    unequal.push(stringify!($section));
+                } )+
+                unequal
+            }
+        }
+
         impl Section for Config {
             fn collect(keys: &mut Vec<&'static Key>) {
                 $( $type::collect(keys); )+
