@@ -535,6 +535,7 @@ impl Parser<'_> {
 mod tests {
     use serde_json::json;
 
+    use super::super::listing::RunOverview;
     use super::*;
 
     fn run() -> RunOverview {

@@ -724,7 +724,7 @@ pub fn find_run(project: &Project, wanted: &str) -> Result<(RunOverview, PathBuf
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
-    use super::super::{RunEnd, RunRecorder, RunStart, read_record};
+    use super::super::{RunEnd, RunRecorder, RunStart, list_runs, read_record};
     use super::*;
 
     type Make<'a> = &'a dyn Fn(&Path);

@@ -49,7 +49,7 @@ fn call(argv: &[String]) -> (u8, Vec<String>) {
     let text = String::from_utf8(out).unwrap();
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     lines.extend(log.into_iter().filter(|line| line.starts_with("Finished")));
-    (exit as u8, lines)
+    (exit.code(), lines)
 }
 
 /// Parts of a line that are percentages, and the rest of it.
@@ -112,7 +112,7 @@ fn arguments_give_the_lines_of_the_original() {
             } else {
                 Exit::Success
             };
-            assert_eq!(exit, code as u8, "{what}: {lines:?}");
+            assert_eq!(exit, code.code(), "{what}: {lines:?}");
             let given = argv.iter().filter(|word| word.starts_with("own/")).count();
             assert_eq!(lines.len(), given + 1 - usize::from(unread), "{what}");
             continue;
