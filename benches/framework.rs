@@ -212,7 +212,7 @@ fn many_runs(count: usize) -> Result<(), Box<dyn Error>> {
         let (runs, _) = list_runs(&project)?;
         let found = runs
             .iter()
-            .filter(|run| filter.matches(run))
+            .filter(|run| filter.matches(*run))
             .take(10)
             .count();
         assert!(found > 0 || count < 100);
