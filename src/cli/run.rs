@@ -267,8 +267,9 @@ pub(super) fn run_experiment(
             ),
         ));
     }
-    // What was read for the plan is not read again.
-    let _ = plan.hashes().save();
+    // So that the child reads nothing again. Where that cannot be written, it will
+    // say so.
+    let _ = plan.project().create().and_then(|()| plan.hashes().save());
     if let Some(code) = guard::as_parent(args.goes_on()) {
         return Ok(Exit::As(code));
     }
