@@ -269,7 +269,10 @@ pub(super) fn run_experiment(
     }
     // So that the child reads nothing again. Where that cannot be written, it will
     // say so.
-    let _ = plan.project().create().and_then(|()| plan.hashes().save());
+    let _ = plan
+        .project()
+        .create_cache()
+        .and_then(|()| plan.hashes().save());
     if let Some(code) = guard::as_parent(args.goes_on()) {
         return Ok(Exit::As(code));
     }

@@ -106,9 +106,17 @@ impl Project {
 
     /// Makes the project directory where it does not exist yet.
     pub fn create(&self) -> Result<(), StoreError> {
-        for dir in [self.store_dir(), self.runs_dir(), self.cache_dir()] {
+        for dir in [self.store_dir(), self.runs_dir()] {
             fs::create_dir_all(&dir).map_err(StoreError::io("make", &dir))?;
         }
+        self.create_cache()
+    }
+
+    /// Makes only the directory of what can be made again where it does not exist
+    /// yet.
+    pub fn create_cache(&self) -> Result<(), StoreError> {
+        let dir = self.cache_dir();
+        fs::create_dir_all(&dir).map_err(StoreError::io("make", &dir))?;
         let ignore = self.home.join(".gitignore");
         if !ignore.exists() {
             write_file(&ignore, b"*\n")?;
