@@ -37,7 +37,7 @@ pub fn list_runs(py: Python<'_>, folder: PathBuf, filters: Vec<String>) -> PyRes
     let runs = py.detach(|| tracking::list_runs(&project(&folder)));
     let (runs, _unreadable) = runs.map_err(|error| errors::record(&error))?;
     runs.iter()
-        .filter(|run| filters.iter().all(|filter| filter.matches(run)))
+        .filter(|run| filters.iter().all(|filter| filter.matches(*run)))
         .map(text)
         .collect()
 }
